@@ -1,0 +1,89 @@
+package predicate
+
+import "net/netip"
+
+// An Action is what a target does when its rule matches: its effects in order,
+// then what follows.
+type Action struct {
+	Effects []Effect
+	Then    Outcome
+}
+
+// An Outcome says what follows a target.
+type Outcome uint8
+
+// The outcomes. The zero value is invalid.
+const (
+	Continue Outcome = iota + 1 // with the next rule
+	Accept                      // the table's traversal ends, the packet goes on
+	Drop
+	Return
+)
+
+// An Effect is a change of the packet, its connection or the world.
+type Effect interface{ effect() }
+
+type (
+	// Assign sets a field from a constant and, when From.ID is not zero,
+	// another field:
+	//
+	//	field = (field & Keep) ^ (shift(from & Take, Shift)) ^ Xor
+	//
+	// It does nothing when From is named and absent, or when the field itself
+	// cannot be set (no conntrack entry).
+	Assign struct {
+		Field Field
+		Keep  Bits
+		From  Field
+		Take  Bits
+		Shift int // positive is to the left
+		Xor   Bits
+	}
+
+	// Log is a message of LOG.
+	Log struct {
+		Prefix string
+		Level  uint8 // syslog level 0-7
+		Flags  uint8 // NF_LOG_* of include/uapi/linux/netfilter/nf_log.h
+	}
+
+	// Reject answers the sender and drops the packet. With is the kind as
+	// iptables spells it ("icmp-port-unreachable", "tcp-reset").
+	Reject struct{ With string }
+
+	// NAT asks for a translation of the connection. Where the packet starts no
+	// connection, or one that is already translated, the kernel does not
+	// consult nat tables at all.
+	NAT struct {
+		Destination bool // DNAT, else SNAT
+		// Dynamic chooses the address by the packet: "" none, "masquerade" the
+		// address of the outgoing interface, "redirect" that of the incoming
+		// interface (or loopback in OUTPUT), "netmap" the network part of Min
+		// over the host part of the packet's address.
+		Dynamic  string
+		Min, Max netip.Addr // invalid when only ports are mapped
+		Bits     int        // netmap: prefix length
+		MinPort  uint16     // 0 when ports are not mapped
+		MaxPort  uint16
+		Flags    uint32 // NF_NAT_RANGE_PROTO_RANDOM, _PERSISTENT, _PROTO_RANDOM_FULLY
+	}
+
+	// Notrack exempts the packet from connection tracking.
+	Notrack struct{}
+
+	// SetMSS rewrites the MSS option of a SYN. MSS 0 is "clamp to the path MTU
+	// minus headers". It never raises the value; the kernel adds the option
+	// where it is missing.
+	SetMSS struct{ MSS uint16 }
+
+	// UnmodelledEffect makes the outcome of the packet unknown.
+	UnmodelledEffect struct{ What string }
+)
+
+func (Assign) effect()           {}
+func (Log) effect()              {}
+func (Reject) effect()           {}
+func (NAT) effect()              {}
+func (Notrack) effect()          {}
+func (SetMSS) effect()           {}
+func (UnmodelledEffect) effect() {}

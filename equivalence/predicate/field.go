@@ -1,0 +1,137 @@
+package predicate
+
+import "fmt"
+
+// A Field names something about a packet that xtables can see. Arg selects
+// among several of one kind (the kind of a TCP option); it is 0 for most.
+//
+// A field can be absent (no TCP header, no conntrack entry, no socket). A test
+// of an absent field is false, so its negation is true; where the kernel
+// treats absence otherwise, the meaning says so with [Present].
+type Field struct {
+	ID  FieldID
+	Arg uint32
+}
+
+// A FieldID is the kind of a field.
+type FieldID uint16
+
+// The fields. Numbers have the value that a person reads in the header, not
+// the byte order of the machine.
+const (
+	// Protocol is the protocol as "-p" sees it: the protocol field of the IPv4
+	// header; for IPv6 the upper-layer protocol found behind the extension
+	// headers that ip6tables looks through.
+	Protocol FieldID = iota + 1
+	SrcAddr          // 32 or 128 bits, by family
+	DstAddr
+	InInterface    // 16 bytes, zero padded; the empty name when there is no device
+	OutInterface   // likewise
+	FragmentOffset // in units of 8 bytes; IPv6: of the fragment header, 0 without one
+	MoreFragments  // 1 bit
+	TotalLength    // as the IP header claims it, the IPv6 header's 40 bytes included
+	TTL            // IPv4 TTL or IPv6 hop limit
+	TOS            // IPv4 TOS or IPv6 traffic class, 8 bits
+
+	// TransportBytes is the number of bytes present from the transport header on.
+	TransportBytes
+	SrcPort       // the first 16 bits of the transport header, when present in a first fragment
+	DstPort       // the second 16 bits
+	TCPFlags      // byte 13 of the TCP header
+	TCPDataOffset // header length in units of 4 bytes
+	TCPOption     // 1 when the option of kind Arg is there, else absent
+	TCPMSS        // value of option 2
+	ICMPType      // type of ICMP or ICMPv6
+	ICMPCode
+
+	Mark     // packet mark
+	PktType  // PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, LOOPBACK 5
+	SrcMAC   // absent when the incoming device is not Ethernet
+	Priority // skb priority
+
+	// Conntrack. All but CTState are absent when the packet has no entry.
+	CTState     // one of the StateXxx bits
+	CTStatus    // IPS_* bits, enum ip_conntrack_status
+	CTMark      // connection mark
+	CTDirection // 0 original, 1 reply
+	CTProtocol
+	CTExpire  // seconds
+	CTOrigSrc // addresses and ports of the original and the reply tuple
+	CTOrigDst
+	CTReplSrc
+	CTReplDst
+	CTOrigSrcPort
+	CTOrigDstPort
+	CTReplSrcPort
+	CTReplDstPort
+	CTPackets // Arg: 0 original, 1 reply, 2 both
+	CTBytes   // likewise
+	CTAvgPkt  // likewise: bytes / packets
+
+	// Socket. Absent when the packet belongs to no local socket.
+	SocketUID
+	SocketGID
+	SocketExists // 1
+
+	// Routing: the kernel's route type (RTN_*) of an address, looked up over
+	// all interfaces or restricted to one.
+	SrcType
+	DstType
+	SrcTypeIn // restricted to the incoming interface
+	DstTypeIn
+	SrcTypeOut // restricted to the outgoing interface
+	DstTypeOut
+
+	Random // a fresh number of 32 bits each time it is read
+
+	lastField
+)
+
+// The values of CTState.
+//
+// Kernel: include/uapi/linux/netfilter/xt_conntrack.h.
+const (
+	StateInvalid     = 1 << 0
+	StateEstablished = 1 << 1
+	StateRelated     = 1 << 2
+	StateNew         = 1 << 3
+	StateUntracked   = 1 << 6
+)
+
+var fieldNames = [...]string{
+	Protocol: "protocol", SrcAddr: "source", DstAddr: "destination",
+	InInterface: "in-interface", OutInterface: "out-interface",
+	FragmentOffset: "fragment-offset", MoreFragments: "more-fragments",
+	TotalLength: "length", TTL: "ttl", TOS: "tos",
+	TransportBytes: "transport-bytes", SrcPort: "source-port", DstPort: "destination-port",
+	TCPFlags: "tcp-flags", TCPDataOffset: "tcp-data-offset", TCPOption: "tcp-option", TCPMSS: "tcp-mss",
+	ICMPType: "icmp-type", ICMPCode: "icmp-code",
+	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
+	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
+	CTProtocol: "ct-protocol", CTExpire: "ct-expire",
+	CTOrigSrc: "ct-original-source", CTOrigDst: "ct-original-destination",
+	CTReplSrc: "ct-reply-source", CTReplDst: "ct-reply-destination",
+	CTOrigSrcPort: "ct-original-source-port", CTOrigDstPort: "ct-original-destination-port",
+	CTReplSrcPort: "ct-reply-source-port", CTReplDstPort: "ct-reply-destination-port",
+	CTPackets: "ct-packets", CTBytes: "ct-bytes", CTAvgPkt: "ct-average-packet",
+	SocketUID: "socket-uid", SocketGID: "socket-gid", SocketExists: "socket",
+	SrcType: "source-type", DstType: "destination-type",
+	SrcTypeIn: "source-type-in", DstTypeIn: "destination-type-in",
+	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",
+	Random: "random",
+}
+
+// String returns the name of the field.
+func (f Field) String() string {
+	name := "field"
+	if int(f.ID) < len(fieldNames) && fieldNames[f.ID] != "" {
+		name = fieldNames[f.ID]
+	}
+	switch f.ID {
+	case TCPOption:
+		return fmt.Sprintf("%s(%d)", name, f.Arg)
+	case CTPackets, CTBytes, CTAvgPkt:
+		return name + [...]string{"(original)", "(reply)", "(both)"}[min(f.Arg, 2)]
+	}
+	return name
+}

@@ -1,0 +1,36 @@
+package predicate
+
+// An Instance is a stateful test: a bucket, a list or a counter with
+// parameters and a key. Two tests that share a state return the same Identity.
+// There is one file per kind of instance (stateful_*.go), each with its kernel
+// source.
+type Instance interface {
+	// Identity names the state; "" means private to the match, so that each
+	// place in a ruleset has its own.
+	Identity() string
+	// Describe says kind, parameters and key in words.
+	Describe() string
+	// Keys lists the fields that select the entry within the state.
+	Keys() []Field
+	// Ask consults the state for one packet, and changes it as the kernel does.
+	Ask(r Reader, scope string) Truth
+}
+
+// States holds the states of one machine. The zero value is empty and ready.
+type States struct{ m map[string]any }
+
+// Get returns the state of an identity, made by fresh when there is none yet.
+func Get[T any](s *States, identity string, fresh func() T) T {
+	if v, ok := s.m[identity].(T); ok {
+		return v
+	}
+	v := fresh()
+	if s.m == nil {
+		s.m = make(map[string]any)
+	}
+	s.m[identity] = v
+	return v
+}
+
+// Reset forgets everything.
+func (s *States) Reset() { s.m = nil }

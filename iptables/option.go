@@ -1,0 +1,224 @@
+package iptables
+
+import (
+	"fmt"
+
+	"nftmigrate/diag"
+)
+
+// A Value is the argument of an option, like flag.Value: Set reads one
+// argument as iptables reads it, String writes it as iptables-save prints it.
+// An error of Set is a sentence fragment that says what is wrong and what is
+// expected ("65536 is out of range 0-65535").
+type Value interface {
+	Set(arg string) error
+	String() string
+}
+
+// A MultiValue is a Value of more or fewer than one argument (Flag has none,
+// the flags of "--tcp-flags MASK COMP" have two).
+type MultiValue interface {
+	Value
+	// Count is the number of arguments.
+	Count() int
+	// SetArgs reads them; len(args) is Count().
+	SetArgs(args []string) error
+	// Args writes them.
+	Args() []string
+}
+
+// A Defaulter is a Value that iptables-save leaves out when it has its default.
+type Defaulter interface {
+	IsDefault() bool
+}
+
+// An Opt is an option of a match, target or rule as it was given.
+type Opt[T any] struct {
+	Value   T
+	Present bool
+	Negated bool
+	Range   diag.Range // of the argument, or of the option when it has none
+}
+
+// Flags say how an option may be used.
+type Flags uint8
+
+// The flags of an option.
+const (
+	// Required: without the option the match or target is not valid.
+	Required Flags = 1 << iota
+	// Invertible: "!" may stand before it (or, as old versions printed it,
+	// before its argument).
+	Invertible
+	// Repeatable: may be given more than once; the value collects. Without it
+	// a second use is an error, as in iptables.
+	Repeatable
+	// InputOnly: read, never printed.
+	InputOnly
+)
+
+// Options is the grammar of an extension: the list is its parser and its
+// canonical printer at once.
+type Options []Option
+
+// An Option is one entry of the grammar. Make one by [Bind], [Alias] or
+// [Rewrite].
+type Option struct {
+	Name  string // without the two dashes
+	Flags Flags
+
+	count   int
+	alias   string
+	value   func() Value
+	state   func() (present, negated *bool, where *diag.Range)
+	rewrite func(args []string, negated bool) ([]Replacement, error)
+}
+
+// A Replacement is an option in the canonical spelling.
+type Replacement struct {
+	Name    string
+	Args    []string
+	Negated bool
+}
+
+// Bind binds an option to a field.
+func Bind[T any, P interface {
+	*T
+	Value
+}](name string, field *Opt[T], flags Flags) Option {
+	o := Option{
+		Name:  name,
+		Flags: flags,
+		count: 1,
+		value: func() Value { return P(&field.Value) },
+		state: func() (present, negated *bool, where *diag.Range) {
+			return &field.Present, &field.Negated, &field.Range
+		},
+	}
+	if m, ok := any(P(&field.Value)).(MultiValue); ok {
+		o.count = m.Count()
+	}
+	return o
+}
+
+// Alias is another spelling of an option, for input only.
+func Alias(name, option string) Option {
+	return Option{Name: name, alias: option, Flags: InputOnly}
+}
+
+// Rewrite is an option that iptables-save prints in other words: it stands for
+// other options of the same extension ("--syn" is "--tcp-flags FIN,SYN,RST,ACK
+// SYN"). It takes count arguments.
+func Rewrite(name string, count int, flags Flags, to func(args []string, negated bool) ([]Replacement, error)) Option {
+	return Option{Name: name, count: count, rewrite: to, Flags: flags | InputOnly}
+}
+
+// Find returns the option of a name, with aliases followed.
+func (o Options) Find(name string) (Option, bool) {
+	for _, opt := range o {
+		if opt.Name != name {
+			continue
+		}
+		if opt.alias != "" {
+			return o.Find(opt.alias)
+		}
+		return opt, true
+	}
+	return Option{}, false
+}
+
+// Set applies one use of an option. where is the range of its arguments.
+func (o Options) Set(name string, args []string, negated bool, where diag.Range) error {
+	opt, ok := o.Find(name)
+	if !ok {
+		return fmt.Errorf("there is no option --%s", name)
+	}
+	if len(args) != opt.count {
+		return fmt.Errorf("--%s takes %d arguments, not %d", name, opt.count, len(args))
+	}
+	if negated && opt.Flags&Invertible == 0 {
+		return fmt.Errorf("--%s cannot be negated", name)
+	}
+	if opt.rewrite != nil {
+		list, err := opt.rewrite(args, negated)
+		if err != nil {
+			return err
+		}
+		for _, r := range list {
+			if err := o.Set(r.Name, r.Args, r.Negated, where); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	present, not, rng := opt.state()
+	if *present && !rng.IsZero() && opt.Flags&Repeatable == 0 {
+		return fmt.Errorf("--%s is given twice", opt.Name)
+	}
+	value := opt.value()
+	if m, ok := value.(MultiValue); ok {
+		if err := m.SetArgs(args); err != nil {
+			return err
+		}
+	} else if err := value.Set(args[0]); err != nil {
+		return err
+	}
+	*present, *not, *rng = true, negated, where
+	return nil
+}
+
+// A Printed is one option as iptables-save prints it.
+type Printed struct {
+	Name    string // without dashes
+	Negated bool
+	Args    []string
+}
+
+// Print lists the options that are present, in the order of the list.
+func (o Options) Print() []Printed {
+	var out []Printed
+	for _, opt := range o {
+		if opt.Flags&InputOnly != 0 {
+			continue
+		}
+		present, negated, _ := opt.state()
+		if !*present {
+			continue
+		}
+		value := opt.value()
+		if d, ok := value.(Defaulter); ok && d.IsDefault() {
+			continue
+		}
+		p := Printed{Name: opt.Name, Negated: *negated}
+		if m, ok := value.(MultiValue); ok {
+			p.Args = m.Args()
+		} else {
+			p.Args = []string{value.String()}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Arguments returns how many arguments the option takes.
+func (o Option) Arguments() int { return o.count }
+
+// Missing returns the required options that were not given.
+func (o Options) Missing() []string {
+	var names []string
+	for _, opt := range o {
+		if opt.Flags&Required == 0 || opt.state == nil {
+			continue
+		}
+		if present, _, _ := opt.state(); !*present {
+			names = append(names, opt.Name)
+		}
+	}
+	return names
+}
+
+// A Printer is a match or target whose canonical form the order of its options
+// cannot state.
+type Printer interface {
+	PrintOptions() []Printed
+}

@@ -1,0 +1,120 @@
+package nftgen
+
+// The catalogue of fields. A field is added by a line here; its loader says
+// which expression reads it.
+
+// Fields of the network header.
+var (
+	IPSaddr     = payloadField("ip saddr", ipv4Addr, networkHeader, 12, 4, need{l3: IP})
+	IPDaddr     = payloadField("ip daddr", ipv4Addr, networkHeader, 16, 4, need{l3: IP})
+	IPProtocol  = payloadField("ip protocol", inetProto, networkHeader, 9, 1, need{l3: IP})
+	IPTTL       = payloadField("ip ttl", integer8, networkHeader, 8, 1, need{l3: IP})
+	IPFragOff   = payloadField("ip frag-off", integer16, networkHeader, 6, 2, need{l3: IP})
+	IP6Saddr    = payloadField("ip6 saddr", ipv6Addr, networkHeader, 8, 16, need{l3: IP6})
+	IP6Daddr    = payloadField("ip6 daddr", ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
+	IP6Hoplimit = payloadField("ip6 hoplimit", integer8, networkHeader, 7, 1, need{l3: IP6})
+)
+
+// Fields of the link header.
+var (
+	EtherSaddr = payloadField("ether saddr", etherAddr, linkHeader, 6, 6, need{ether: true})
+)
+
+// Fields of the transport header.
+var (
+	TCPFlags   = payloadField("tcp flags", tcpFlag, transportHeader, 13, 1, need{l4: 6})
+	ICMPType   = payloadField("icmp type", icmpType, transportHeader, 0, 1, need{l4: 1})
+	ICMPCode   = payloadField("icmp code", icmpCode, transportHeader, 1, 1, need{l4: 1})
+	ICMPv6Type = payloadField("icmpv6 type", icmpv6Type, transportHeader, 0, 1, need{l4: 58})
+	ICMPv6Code = payloadField("icmpv6 code", icmpv6Code, transportHeader, 1, 1, need{l4: 58})
+)
+
+// transportNames are the protocols whose headers begin with two ports.
+var transportNames = map[uint8]string{6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
+
+// Sport returns the source port of a protocol: "tcp sport". Protocol 0 is "th
+// sport", which needs no protocol test and has none added.
+func Sport(proto uint8) Field { return port(proto, "sport", 0) }
+
+// Dport returns the destination port likewise.
+func Dport(proto uint8) Field { return port(proto, "dport", 2) }
+
+func port(proto uint8, name string, offset uint32) Field {
+	header, ok := transportNames[proto]
+	if !ok {
+		return payloadField("th "+name, inetService, transportHeader, offset, 2)
+	}
+	return payloadField(header+" "+name, inetService, transportHeader, offset, 2, need{l4: proto})
+}
+
+// TCPOption returns the option of a kind, for [Exists].
+func TCPOption(kind uint8) Field { return tcpOptionField(kind) }
+
+// Fields of the packet's circumstances.
+var (
+	MetaMark    = metaField("meta mark", mark, 3)
+	MetaLength  = metaField("meta length", integer32, 0)
+	MetaL4Proto = metaField("meta l4proto", inetProto, 16)
+	MetaNFProto = metaField("meta nfproto", nfProto, 15)
+	MetaIifname = metaField("iifname", ifname, 6)
+	MetaOifname = metaField("oifname", ifname, 7)
+	MetaPktType = metaField("meta pkttype", pktType, 19)
+	MetaSKUID   = metaField("meta skuid", uid, 10)
+	MetaSKGID   = metaField("meta skgid", gid, 11)
+	MetaRandom  = metaField("meta random", integer32, 24)
+)
+
+// Fields of the connection.
+var (
+	CTState      = ctField("ct state", ctState, 0)
+	CTStatus     = ctField("ct status", ctStatus, 2)
+	CTMark       = ctField("ct mark", mark, 3)
+	CTDirection  = ctField("ct direction", ctDir, 1)
+	CTExpiration = ctField("ct expiration", timeType, 5)
+)
+
+// CTProtocol is the protocol of the connection's original tuple.
+var CTProtocol = ctDirField("ct original protocol", inetProto, 12, false)
+
+// CTSaddr and its kin are fields of one direction of the connection. l3 is IP
+// or IP6.
+func CTSaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "saddr", 8) }
+
+// CTDaddr is the destination address of a direction.
+func CTDaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "daddr", 9) }
+
+// CTSport is the source port of a direction.
+func CTSport(reply bool) Field {
+	return ctDirField("ct "+direction(reply)+" proto-src", inetService, 13, reply)
+}
+
+// CTDport is the destination port of a direction.
+func CTDport(reply bool) Field {
+	return ctDirField("ct "+direction(reply)+" proto-dst", inetService, 14, reply)
+}
+
+// A CTCounterDir selects whose traffic a connection counter counts.
+type CTCounterDir uint8
+
+// The directions of connection counters.
+const (
+	CTOriginal CTCounterDir = iota
+	CTReply
+	CTBoth
+)
+
+// CTPackets, CTBytes and CTAvgPkt are the connection's counters.
+func CTPackets(d CTCounterDir) Field { return ctCounter("packets", 17, d) }
+
+// CTBytes counts bytes.
+func CTBytes(d CTCounterDir) Field { return ctCounter("bytes", 16, d) }
+
+// CTAvgPkt is bytes per packet.
+func CTAvgPkt(d CTCounterDir) Field { return ctCounter("avgpkt", 18, d) }
+
+// FibType is the route type of the packet's source or destination address:
+// "fib daddr type". iface is "", "iif" or "oif".
+func FibType(source bool, iface string) Field { return fibTypeField(source, iface) }
+
+// NumgenInc is "numgen inc mod N": a counter that goes round.
+func NumgenInc(mod uint32) Field { return numgenField(mod) }

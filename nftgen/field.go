@@ -1,0 +1,38 @@
+package nftgen
+
+// A ByteOrder is how a value stands in a register.
+type ByteOrder uint8
+
+// The byte orders.
+const (
+	BigEndian ByteOrder = iota
+	HostEndian
+)
+
+// A Datatype is a type of nft: how values are written, and the number by which
+// sets name it (nftables' TYPE_*, which only nft itself interprets).
+type Datatype struct {
+	Name   string
+	Number uint32
+	Bytes  int
+	Order  ByteOrder
+	// Format writes a value as nft reads it.
+	Format func(Value) string
+}
+
+// A Field is something a rule can load into a register. Fields are values of
+// the catalogue below; two fields are the same when their Text is.
+type Field struct {
+	Text  string // as nft spells it: "ip saddr"
+	Type  *Datatype
+	load  loader
+	needs []need // dependencies that nft adds by itself
+}
+
+// A need is a test that nft adds before a field of a protocol: "meta nfproto
+// ipv4" for "ip saddr" in an inet table, "meta l4proto tcp" for "tcp dport".
+type need struct {
+	l3    Family // IP or IP6, 0 for none
+	l4    uint8  // protocol number, 0 for none
+	ether bool   // the link header has to be Ethernet
+}

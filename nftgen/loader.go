@@ -1,0 +1,103 @@
+package nftgen
+
+import "fmt"
+
+// A loaderKind is the expression that reads a field.
+type loaderKind uint8
+
+const (
+	loadPayload loaderKind = iota + 1
+	loadMeta
+	loadCT
+	loadExthdrTCP
+	loadFib
+	loadNumgen
+)
+
+// A loader says how a field gets into a register.
+type loader struct {
+	kind   loaderKind
+	key    uint32 // payload base, meta or ct key, TCP option kind, numgen modulus
+	offset uint32
+	length uint32
+	// direction of a ct key: 0 none, 1 original, 2 reply
+	direction uint8
+	source    bool   // fib: by source address
+	iface     string // fib: "", "iif", "oif"
+}
+
+// Bases of payload loads.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, enum nft_payload_bases.
+const (
+	linkHeader      = 0
+	networkHeader   = 1
+	transportHeader = 2
+)
+
+func payloadField(text string, t *Datatype, base, offset, length uint32, needs ...need) Field {
+	return Field{Text: text, Type: t, load: loader{kind: loadPayload, key: base, offset: offset, length: length}, needs: needs}
+}
+
+func metaField(text string, t *Datatype, key uint32) Field {
+	return Field{Text: text, Type: t, load: loader{kind: loadMeta, key: key, length: uint32(t.Bytes)}}
+}
+
+func ctField(text string, t *Datatype, key uint32) Field {
+	return Field{Text: text, Type: t, load: loader{kind: loadCT, key: key, length: uint32(t.Bytes)}}
+}
+
+func ctDirField(text string, t *Datatype, key uint32, reply bool, needs ...need) Field {
+	f := ctField(text, t, key)
+	f.load.direction = 1
+	if reply {
+		f.load.direction = 2
+	}
+	f.needs = needs
+	return f
+}
+
+func ctAddr(reply bool, l3 Family, name string, key uint32) Field {
+	t, word := ipv4Addr, "ip"
+	if l3 == IP6 {
+		t, word = ipv6Addr, "ip6"
+	}
+	return ctDirField(fmt.Sprintf("ct %s %s %s", direction(reply), word, name), t, key, reply, need{l3: l3})
+}
+
+func direction(reply bool) string {
+	if reply {
+		return "reply"
+	}
+	return "original"
+}
+
+func ctCounter(name string, key uint32, d CTCounterDir) Field {
+	if d == CTBoth {
+		return ctField("ct "+name, integer64, key)
+	}
+	return ctDirField(fmt.Sprintf("ct %s %s", direction(d == CTReply), name), integer64, key, d == CTReply)
+}
+
+func tcpOptionField(kind uint8) Field {
+	return Field{
+		Text: fmt.Sprintf("tcp option %d", kind), Type: boolean,
+		load:  loader{kind: loadExthdrTCP, key: uint32(kind), length: 1},
+		needs: []need{{l4: 6}},
+	}
+}
+
+func fibTypeField(source bool, iface string) Field {
+	text := "fib daddr"
+	if source {
+		text = "fib saddr"
+	}
+	if iface != "" {
+		text += " . " + iface
+	}
+	return Field{Text: text + " type", Type: fibAddrType, load: loader{kind: loadFib, source: source, iface: iface, length: 4}}
+}
+
+func numgenField(mod uint32) Field {
+	return Field{Text: fmt.Sprintf("numgen inc mod %d", mod), Type: integer32, load: loader{kind: loadNumgen, key: mod, length: 4}}
+}

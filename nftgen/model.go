@@ -1,0 +1,310 @@
+package nftgen
+
+import (
+	"time"
+
+	"nftmigrate/diag"
+)
+
+// A Family is an nftables table family.
+type Family uint8
+
+// The families. The values are the kernel's NFPROTO_* numbers.
+const (
+	Inet Family = 1
+	IP   Family = 2
+	IP6  Family = 10
+)
+
+func (f Family) String() string {
+	switch f {
+	case Inet:
+		return "inet"
+	case IP:
+		return "ip"
+	case IP6:
+		return "ip6"
+	}
+	return "invalid family"
+}
+
+// A Ruleset is what is printed and encoded: one table of our own.
+type Ruleset struct {
+	// Head is a comment at the top of the text, one string per line.
+	Head  []string
+	Table *Table
+}
+
+// A Table holds chains and sets.
+type Table struct {
+	Family Family
+	Name   string
+	Sets   []*Set
+	Chains []*Chain
+}
+
+// A Chain is a base chain when Base is set, else a regular one.
+type Chain struct {
+	Name   string
+	Base   *Base
+	Rules  []*Rule
+	Origin diag.Range
+	// Note is printed as a comment line inside the chain.
+	Note string
+}
+
+// A Base says where a base chain hangs.
+type Base struct {
+	Type     string // filter, nat or route
+	Hook     uint8  // NF_INET_* number
+	Priority int32
+	Drop     bool // policy drop, else accept
+}
+
+// A Rule is one nft rule.
+type Rule struct {
+	Stmts   []Stmt
+	Comment string     // goes into the kernel, at most 128 bytes
+	Origin  diag.Range // the source rule; printed as "# file:line"
+	// Family restricts the rule in an inet table to one family (IP or IP6).
+	// 0 means both. The encoder and the printer add "meta nfproto" where no
+	// field of the rule implies it.
+	Family Family
+}
+
+// A Stmt is one statement of a rule: a match, a verdict, an effect. The types
+// of this package are all there are; each knows its text and its expressions.
+type Stmt interface {
+	stmt()
+}
+
+// An Op is a comparison.
+type Op uint8
+
+// The comparisons. The values are the kernel's NFT_CMP_* numbers.
+const (
+	Eq Op = iota
+	Ne
+	Lt
+	Le
+	Gt
+	Ge
+)
+
+// A Value is a constant as wide as its field, most significant byte first,
+// whatever the byte order of the field in a register. Names (interfaces) are
+// their bytes without padding.
+type Value []byte
+
+// An Interval is an inclusive span of values; Low equals High for one value.
+type Interval struct{ Low, High Value }
+
+// Statements that compare. Each stands for one nft match expression.
+type (
+	// Compare is "field op value", or "field & mask op value" with a Mask.
+	Compare struct {
+		Field Field
+		Mask  Value // nil for none
+		Op    Op    // any with a mask too
+		Value Value
+	}
+
+	// InPrefix is "field address/bits".
+	InPrefix struct {
+		Field Field
+		Addr  Value
+		Bits  int
+		Not   bool
+	}
+
+	// InSpan is "field low-high".
+	InSpan struct {
+		Field     Field
+		Low, High Value
+		Not       bool
+	}
+
+	// AnyBit is a test of a bit mask type for at least one of several bits:
+	// "ct state new,established"; Not is "none of them".
+	AnyBit struct {
+		Field Field
+		Bits  Value
+		Not   bool
+	}
+
+	// OneOf is "field { a, b-c, … }", a lookup in an anonymous set. The
+	// intervals are sorted and do not overlap.
+	OneOf struct {
+		Field     Field
+		Intervals []Interval
+		Not       bool
+	}
+
+	// OneOfTuple is "f . g { a . b, … }".
+	OneOfTuple struct {
+		Fields []Field
+		Tuples [][]Interval // one interval per field
+		Not    bool
+	}
+
+	// InSet is "f . g @set", with an optional mask per field.
+	InSet struct {
+		Fields []Field
+		Masks  []Value // nil, or one per field, nil for none
+		Set    *Set
+		Not    bool
+	}
+
+	// Exists is "tcp option 5 exists" and "fib … oif exists"; Missing is its
+	// counterpart.
+	Exists struct {
+		Field   Field
+		Missing bool
+	}
+)
+
+// Statements that act.
+type (
+	// VerdictStmt is accept, drop, return, continue, jump or goto.
+	VerdictStmt struct {
+		Kind  VerdictKind
+		Chain string // for jump and goto
+	}
+
+	// Counter is "counter packets P bytes B".
+	Counter struct{ Packets, Bytes uint64 }
+
+	// Limit is "limit rate R/unit burst B packets".
+	Limit struct {
+		Rate  uint64
+		Unit  time.Duration // second, minute, hour, day (24h) or week
+		Burst uint32
+		Over  bool
+	}
+
+	// Log is a message to the kernel log. Flags are NF_LOG_* bits.
+	Log struct {
+		Prefix string
+		Level  uint8
+		Flags  uint8
+	}
+
+	// Reject answers the sender. For a reset, Reset is true; else Type 0 means
+	// ICMP or ICMPv6 "unreachable" of the rule's family with Code.
+	Reject struct {
+		Reset bool
+		Code  uint8
+	}
+
+	// Assign is "field set …": Field = (Field & Keep) ^ Xor without From, or
+	// (Field & Keep) ^ (shift(From & Take)) ^ Xor. A nil Keep means nothing is
+	// kept; a nil Take means all of From. Shift is in bits, positive to the
+	// left.
+	Assign struct {
+		Field Field
+		Keep  Value
+		From  *Field
+		Take  Value
+		Shift int
+		Xor   Value
+	}
+
+	// NAT is snat or dnat. Addresses are nil when only ports are mapped, ports
+	// are 0 when only addresses are.
+	NAT struct {
+		Destination     bool
+		Low, High       Value
+		Prefix          int // with prefix mapping: length; Low is the network
+		LowPort, HiPort uint16
+		Flags           NATFlags
+	}
+
+	// Masquerade is "masquerade [to :p-q] [flags]".
+	Masquerade struct {
+		LowPort, HiPort uint16
+		Flags           NATFlags
+	}
+
+	// Redirect is "redirect [to :p-q] [flags]".
+	Redirect struct {
+		LowPort, HiPort uint16
+		Flags           NATFlags
+	}
+
+	// Notrack is "notrack".
+	Notrack struct{}
+
+	// SetMSS is "tcp option maxseg size set N", or "set rt mtu" when MSS is 0.
+	SetMSS struct{ MSS uint16 }
+
+	// Update adds, updates or deletes an element of a set from the packet.
+	Update struct {
+		Op      UpdateOp
+		Set     *Set
+		Fields  []Field
+		Masks   []Value
+		Timeout time.Duration // 0 is the set's default
+		Stmts   []Stmt        // per element: Limit, Counter
+	}
+)
+
+// A VerdictKind is a kind of verdict.
+type VerdictKind uint8
+
+// The verdicts.
+const (
+	Accept VerdictKind = iota + 1
+	Drop
+	Return
+	Continue
+	Jump
+	Goto
+)
+
+// An UpdateOp is what a packet does to a set.
+type UpdateOp uint8
+
+// The operations. The values are the kernel's NFT_DYNSET_OP_* numbers.
+const (
+	OpAdd UpdateOp = iota
+	OpUpdate
+	OpDelete
+)
+
+// NATFlags are NF_NAT_RANGE_PROTO_RANDOM and its kin.
+type NATFlags struct{ Random, FullyRandom, Persistent bool }
+
+func (Compare) stmt()     {}
+func (InPrefix) stmt()    {}
+func (InSpan) stmt()      {}
+func (AnyBit) stmt()      {}
+func (OneOf) stmt()       {}
+func (OneOfTuple) stmt()  {}
+func (InSet) stmt()       {}
+func (Exists) stmt()      {}
+func (VerdictStmt) stmt() {}
+func (Counter) stmt()     {}
+func (Limit) stmt()       {}
+func (Log) stmt()         {}
+func (Reject) stmt()      {}
+func (Assign) stmt()      {}
+func (NAT) stmt()         {}
+func (Masquerade) stmt()  {}
+func (Redirect) stmt()    {}
+func (Notrack) stmt()     {}
+func (SetMSS) stmt()      {}
+func (Update) stmt()      {}
+
+// A Set is a named set.
+type Set struct {
+	Name       string
+	Key        []*Datatype // several make a concatenation
+	Interval   bool
+	Dynamic    bool          // changed by packets
+	Timeout    time.Duration // 0 is none
+	HasTimeout bool          // elements can expire, also without a default
+	Size       uint32        // 0 is unlimited
+	Elements   [][]Interval  // one interval per key field, sorted
+	// Note is printed as a comment line in the set.
+	Note string
+}

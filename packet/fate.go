@@ -1,0 +1,214 @@
+package packet
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A Verdict is how a stage, a hook or the whole path ended for a packet.
+type Verdict uint8
+
+// The verdicts. The zero value is invalid.
+const (
+	Accept Verdict = iota + 1
+	Drop
+	Undecided // something on the way was not modelled
+)
+
+func (v Verdict) String() string {
+	if v >= Accept && v <= Undecided {
+		return [...]string{"accept", "drop", "undecided"}[v-1]
+	}
+	return "invalid verdict"
+}
+
+// An Event is something that a rule did besides deciding: a log message, an
+// answer to the sender, a translation. Events are comparable with ==.
+type Event interface {
+	fmt.Stringer
+	event()
+}
+
+type (
+	// LogEvent is a message to the log. Group is -1 for the kernel log.
+	LogEvent struct {
+		Prefix string
+		Level  uint8
+		Flags  uint8
+		Group  int
+	}
+
+	// RejectEvent is an answer to the sender: a TCP reset, or an ICMP or
+	// ICMPv6 error of a type and code.
+	RejectEvent struct {
+		Reset      bool
+		Type, Code uint8
+	}
+
+	// NATEvent is the translation that was asked for a new connection.
+	NATEvent struct {
+		Destination      bool
+		Min, Max         netip.Addr // invalid when no address is mapped
+		MinPort, MaxPort uint16     // 0 when no port is mapped
+		Flags            uint32     // random, persistent, fully random
+	}
+
+	// NotrackEvent is the exemption from tracking.
+	NotrackEvent struct{}
+
+	// RerouteEvent is a second routing decision of a local packet, because a
+	// chain of type route changed what routing depends on.
+	RerouteEvent struct{}
+
+	// StateEvent is an update of a stateful instance that other rules can see.
+	StateEvent struct{ What string }
+)
+
+func (LogEvent) event()     {}
+func (RejectEvent) event()  {}
+func (NATEvent) event()     {}
+func (NotrackEvent) event() {}
+func (RerouteEvent) event() {}
+func (StateEvent) event()   {}
+
+func (e LogEvent) String() string {
+	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
+	if e.Group >= 0 {
+		s += fmt.Sprintf(" group %d", e.Group)
+	}
+	return s
+}
+
+func (e RejectEvent) String() string {
+	if e.Reset {
+		return "reject with tcp reset"
+	}
+	return fmt.Sprintf("reject with icmp type %d code %d", e.Type, e.Code)
+}
+
+func (e NATEvent) String() string {
+	var b strings.Builder
+	b.WriteString("snat to ")
+	if e.Destination {
+		b.Reset()
+		b.WriteString("dnat to ")
+	}
+	if e.Min.IsValid() {
+		b.WriteString(e.Min.String())
+		if e.Max != e.Min {
+			b.WriteString("-" + e.Max.String())
+		}
+	}
+	if e.MinPort != 0 || e.MaxPort != 0 {
+		fmt.Fprintf(&b, " ports %d-%d", e.MinPort, e.MaxPort)
+	}
+	if e.Flags != 0 {
+		fmt.Fprintf(&b, " flags %#x", e.Flags)
+	}
+	return b.String()
+}
+
+func (NotrackEvent) String() string { return "notrack" }
+func (RerouteEvent) String() string { return "reroute" }
+func (e StateEvent) String() string { return e.What }
+
+// A Fate is what became of a packet.
+type Fate struct {
+	Verdict Verdict
+	// Last is the last hook that the packet entered: with Accept, Input means
+	// delivered and Postrouting means sent by device Out.
+	Last Hook
+	Out  string
+	Data []byte // as delivered or sent; nil when dropped
+	Mark uint32
+	// ConnMark is the mark of the connection afterwards; Tracked is false when
+	// the packet has no connection.
+	ConnMark uint32
+	Tracked  bool
+	Priority uint32
+	Events   []Event
+
+	// Hotdrop says that a match dropped the packet by itself, because a header
+	// is truncated or malformed.
+	Hotdrop bool
+	// Unknown lists what was not modelled; not empty exactly when Verdict is
+	// Undecided.
+	Unknown []string
+	// Trace tells the way, when it was asked for.
+	Trace []Step
+}
+
+// A Step is one rule, or one decision, on the way of a packet.
+type Step struct {
+	Stage  string // "filter INPUT", "table ip firewall chain input"
+	Place  string // "rules.v4:17", or ""
+	Text   string // the rule as its language spells it
+	Result string // "no match at -s", "accept", ...
+}
+
+// A Stage is one set of chains at one hook with one priority: a table's
+// built-in chain in iptables, a base chain in nftables.
+type Stage struct {
+	Name     string
+	Hook     Hook
+	Priority int32
+	Kind     StageKind
+	// Run sends a packet in flight through the stage.
+	Run func(f *Flight) Verdict
+}
+
+// A StageKind is the type of a chain.
+type StageKind uint8
+
+// The kinds. NAT stages see only packets that start a connection; Reroute
+// stages, of the output hook, are followed by a new routing decision when mark,
+// addresses or TOS changed.
+const (
+	Filter StageKind = iota
+	NAT
+	Reroute
+)
+
+// A Flight is a packet on its way. The machine changes it as the kernel would.
+type Flight struct {
+	Packet   *Packet
+	Host     *Host
+	Hook     Hook
+	Data     []byte // own copy
+	In, Out  string // devices that the hook sees, "" for none
+	Mark     uint32
+	Priority uint32
+	Tracking Tracking // zero State before conntrack has looked (priority -200)
+	// Entry of Tracking is an own copy.
+	Notrack bool // a stage exempted the packet
+	Events  []Event
+	Hotdrop bool
+	Unknown []string
+	Traced  bool
+	Trace   []Step
+	// NAT is the translation that the NAT stages of this hook asked for.
+	NAT   *NATEvent
+	draws int
+}
+
+// Draw returns the next random number of the packet.
+func (f *Flight) Draw() uint32 {
+	r := f.Packet.Random
+	if len(r) == 0 {
+		return 0
+	}
+	n := r[min(f.draws, len(r)-1)]
+	f.draws++
+	return n
+}
+
+// Emit records an event.
+func (f *Flight) Emit(e Event) { f.Events = append(f.Events, e) }
+
+// Step records a step of the trace, when tracing.
+func (f *Flight) Step(s Step) {
+	if f.Traced {
+		f.Trace = append(f.Trace, s)
+	}
+}
