@@ -1,0 +1,79 @@
+package nftgen
+
+// Fields returns the fields that a statement reads.
+func Fields(s Stmt) []Field {
+	switch s := s.(type) {
+	case Compare:
+		return []Field{s.Field}
+	case InPrefix:
+		return []Field{s.Field}
+	case InSpan:
+		return []Field{s.Field}
+	case AnyBit:
+		return []Field{s.Field}
+	case OneOf:
+		return []Field{s.Field}
+	case OneOfTuple:
+		return s.Fields
+	case InSet:
+		return s.Fields
+	case Exists:
+		return []Field{s.Field}
+	case Assign:
+		if s.From != nil {
+			return []Field{s.Field, *s.From}
+		}
+		return []Field{s.Field}
+	case Update:
+		return s.Fields
+	}
+	return nil
+}
+
+// Family returns the family that a field belongs to, or 0.
+func (f Field) Family() Family {
+	for _, n := range f.needs {
+		if n.l3 != 0 {
+			return n.l3
+		}
+	}
+	return 0
+}
+
+// Protocol returns the transport protocol that nft tests before it loads the
+// field, or 0.
+func (f Field) Protocol() uint8 {
+	for _, n := range f.needs {
+		if n.l4 != 0 {
+			return n.l4
+		}
+	}
+	return 0
+}
+
+// Pure reports whether a statement only tests: it changes nothing, and asking
+// it twice, or not at all, makes no difference.
+func Pure(s Stmt) bool {
+	switch s := s.(type) {
+	case Compare, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
+		for _, f := range Fields(s) {
+			if f.load.kind == loadNumgen || f.load.kind == loadMeta && f.load.key == MetaRandom.load.key {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// Terminal reports whether no statement and no rule of the same chain runs
+// behind s.
+func Terminal(s Stmt) bool {
+	switch s := s.(type) {
+	case VerdictStmt:
+		return s.Kind == Accept || s.Kind == Drop || s.Kind == Return || s.Kind == Goto
+	case Reject, NAT, Masquerade, Redirect:
+		return true
+	}
+	return false
+}
