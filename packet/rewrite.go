@@ -1,0 +1,90 @@
+package packet
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// RewriteAddr replaces the source or destination address of a packet and
+// adapts the checksums, as NAT does. It does nothing when the headers are not
+// whole or the address is of the other family.
+//
+// Kernel: net/netfilter/nf_nat_proto.c, nf_nat_manip_pkt.
+func RewriteAddr(data []byte, destination bool, to netip.Addr) {
+	l, ok := locate(data)
+	if !ok || to.Is4() != (data[0]>>4 == 4) {
+		return
+	}
+	at, size := 12, 4
+	if data[0]>>4 == 6 {
+		at, size = 8, 16
+	}
+	if destination {
+		at += size
+	}
+	field := data[at : at+size]
+	old, fresh := append([]byte(nil), field...), to.AsSlice()
+	if data[0]>>4 == 4 {
+		updateChecksum(data, 10, old, fresh)
+	}
+	// The pseudo header covers the address; ICMP of IPv4 and SCTP have none.
+	if l.proto != ICMP && l.proto != SCTP && l.offset == 0 {
+		adaptTransport(data[l.start:], l.proto, old, fresh)
+	}
+	copy(field, fresh)
+}
+
+// RewritePort replaces the source or destination port of TCP, UDP, UDP-Lite,
+// DCCP and SCTP, or the identifier of an ICMP query, and adapts the checksum.
+// Other packets and fragments without the header are left alone.
+func RewritePort(data []byte, destination bool, to uint16) {
+	l, ok := locate(data)
+	if !ok || l.offset != 0 {
+		return
+	}
+	segment := data[l.start:]
+	at := 0
+	switch l.proto {
+	case TCP, UDP, UDPLite, SCTP, DCCP:
+		if destination {
+			at = 2
+		}
+	case ICMP, ICMPv6:
+		at = 4
+		if len(segment) == 0 || answer(l.proto, segment[0]) == segment[0] {
+			return
+		}
+	default:
+		return
+	}
+	if len(segment) < at+2 {
+		return
+	}
+	old := append([]byte(nil), segment[at:at+2]...)
+	fresh := binary.BigEndian.AppendUint16(nil, to)
+	copy(segment[at:], fresh)
+	if l.proto == SCTP {
+		if len(segment) >= 12 {
+			FixChecksums(data)
+		}
+		return
+	}
+	adaptTransport(segment, l.proto, old, fresh)
+}
+
+// adaptTransport adapts a transport checksum to a replacement. A UDP checksum
+// of zero means none and stays.
+func adaptTransport(segment []byte, proto uint8, old, fresh []byte) {
+	field := checksumField(proto)
+	if field < 0 || len(segment) < field+2 {
+		return
+	}
+	udp := proto == UDP
+	if udp && binary.BigEndian.Uint16(segment[field:]) == 0 {
+		return
+	}
+	updateChecksum(segment, field, old, fresh)
+	if udp && binary.BigEndian.Uint16(segment[field:]) == 0 {
+		binary.BigEndian.PutUint16(segment[field:], 0xffff)
+	}
+}
