@@ -7,7 +7,8 @@ import (
 )
 
 // A Value is the argument of an option, like flag.Value: Set reads one
-// argument as iptables reads it, String writes it as iptables-save prints it.
+// argument as iptables reads it, String writes it as iptables-save prints it,
+// quotes included.
 // An error of Set is a sentence fragment that says what is wrong and what is
 // expected ("65536 is out of range 0-65535").
 type Value interface {
@@ -27,9 +28,16 @@ type MultiValue interface {
 	Args() []string
 }
 
-// A Defaulter is a Value that iptables-save leaves out when it has its default.
+// A Defaulter is a Value that iptables-save leaves out when it has its default,
+// also when it is negated.
 type Defaulter interface {
 	IsDefault() bool
+}
+
+// An UnnegatedDefaulter is a Value that iptables-save leaves out when it has
+// its default and is not negated.
+type UnnegatedDefaulter interface {
+	IsUnnegatedDefault() bool
 }
 
 // An Opt is an option of a match, target or rule as it was given.
@@ -187,6 +195,9 @@ func (o Options) Print() []Printed {
 		}
 		value := opt.value()
 		if d, ok := value.(Defaulter); ok && d.IsDefault() {
+			continue
+		}
+		if d, ok := value.(UnnegatedDefaulter); ok && !*negated && d.IsUnnegatedDefault() {
 			continue
 		}
 		p := Printed{Name: opt.Name, Negated: *negated}
