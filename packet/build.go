@@ -97,6 +97,9 @@ type Spec struct {
 
 	// In is the device it arrives on; "" is a packet of a local socket.
 	In       string
+	// Out is the device by which it should leave. The bytes do not depend on
+	// it: whoever chooses packets picks a destination that is routed there.
+	Out      string
 	Link     *Link
 	PktType  uint8
 	Mark     uint32

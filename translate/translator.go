@@ -43,13 +43,15 @@ type Deviation struct {
 // what its matches and target have added so far.
 type Rule struct {
 	iptables.Context
-	// Target is the table that the rule will stand in; sets and chains that
-	// matches need are added through Shared.
+	// Shared takes the sets and chains that matches need.
 	Shared *Shared
 
 	items      []item
 	deviations []Deviation
 	comments   []string
+	guard      nftgen.Family // what the nft rule is restricted to
+	comment    string        // the part of comments that fits a kernel comment
+	text       string        // the rule as iptables-save prints it
 }
 
 // An item is a statement or a branch.
@@ -112,45 +114,6 @@ func (r *Rule) NFProto() nftgen.Family {
 	return nftgen.IP
 }
 
-// Shared is what the rules of one ruleset share: named sets and helper chains,
-// and what extensions keep for themselves between Collect and Translate.
-type Shared struct {
-	// Sets and Chains are added to the table after translation, in the order
-	// of their making.
-	sets   []*nftgen.Set
-	chains []*nftgen.Chain
-	byName map[string]bool
-	values map[any]any
-}
-
-// AddSet adds a named set. The name is made valid and unique; the set is
-// returned.
-func (s *Shared) AddSet(set *nftgen.Set) *nftgen.Set {
-	set.Name = s.unique(set.Name)
-	s.sets = append(s.sets, set)
-	return set
-}
-
-// AddChain adds a helper chain likewise.
-func (s *Shared) AddChain(c *nftgen.Chain) *nftgen.Chain {
-	c.Name = s.unique(c.Name)
-	s.chains = append(s.chains, c)
-	return c
-}
-
-// Value returns the value kept under a key, made by fresh when there is none.
-func Value[T any](s *Shared, key any, fresh func() T) T {
-	if v, ok := s.values[key]; ok {
-		return v.(T)
-	}
-	v := fresh()
-	if s.values == nil {
-		s.values = make(map[any]any)
-	}
-	s.values[key] = v
-	return v
-}
-
 // AsUntranslatable returns the *Untranslatable in err's chain, or nil.
 func AsUntranslatable(err error) *Untranslatable {
 	var u *Untranslatable
@@ -159,5 +122,3 @@ func AsUntranslatable(err error) *Untranslatable {
 	}
 	return nil
 }
-
-func (s *Shared) unique(name string) string { return name }

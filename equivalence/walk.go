@@ -1,0 +1,335 @@
+package equivalence
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sort"
+
+	"nftmigrate/packet"
+)
+
+// A Machine runs packets through the rules of one language.
+type Machine interface {
+	// Stages lists the sets of chains with their hooks and priorities.
+	Stages() []packet.Stage
+	// NeedsConntrack reports whether the rules make the kernel track
+	// connections of an IP version. Tracking reassembles fragments before the
+	// first rule.
+	NeedsConntrack(version int) bool
+	// Suggestions lists what the rules tell apart.
+	Suggestions() []packet.Suggestion
+	// Reset forgets the state of all stateful rules.
+	Reset()
+}
+
+// The priorities at which the kernel's own hooks run.
+//
+// Kernel: include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities. The
+// core of NAT hangs at fixed priorities whatever the priority of a nat chain,
+// which only orders nat chains among themselves (net/netfilter/nf_nat_core.c,
+// nf_nat_register_fn).
+const (
+	priorityConntrack = -200
+	priorityNATDst    = -100
+	priorityNATSrc    = 100
+)
+
+// A Walker takes packets along the hooks of a host for one machine: it tracks,
+// routes and translates as the kernel's stack does between the hooks. What the
+// stack does is the same for both sides of a comparison.
+type Walker struct {
+	host  *packet.Host
+	hooks [5]hookPlan
+	// Trace asks for the steps of each packet.
+	Trace bool
+}
+
+// A hookPlan is what runs at one hook, in order.
+type hookPlan struct {
+	early []packet.Stage // before conntrack
+	late  []packet.Stage // behind it, without NAT stages
+	nat   []packet.Stage
+}
+
+// NewWalker returns a walker for a machine on a host.
+func NewWalker(m Machine, host *packet.Host) *Walker {
+	w := &Walker{host: host}
+	stages := append([]packet.Stage(nil), m.Stages()...)
+	sort.SliceStable(stages, func(i, j int) bool { return stages[i].Priority < stages[j].Priority })
+	for _, s := range stages {
+		h := &w.hooks[s.Hook]
+		switch {
+		case s.Kind == packet.NAT:
+			h.nat = append(h.nat, s)
+		case tracks(s.Hook) && s.Priority < priorityConntrack:
+			h.early = append(h.early, s)
+		default:
+			h.late = append(h.late, s)
+		}
+	}
+	return w
+}
+
+func tracks(h packet.Hook) bool { return h == packet.Prerouting || h == packet.Output }
+
+// Run takes one packet along its way and returns its fate.
+func (w *Walker) Run(p *packet.Packet) packet.Fate {
+	f := &packet.Flight{
+		Packet: p, Host: w.host,
+		Data: bytes.Clone(p.Data),
+		Mark: p.Mark, Priority: p.Priority,
+		Traced: w.Trace,
+	}
+	verdict := w.path(f)
+	fate := packet.Fate{
+		Verdict: verdict, Last: f.Hook,
+		Mark: f.Mark, Priority: f.Priority,
+		Events: f.Events, Hotdrop: f.Hotdrop, Unknown: f.Unknown, Trace: f.Trace,
+	}
+	if verdict == packet.Accept {
+		packet.FixChecksums(f.Data)
+		fate.Data, fate.Out = f.Data, f.Out
+	}
+	if e := f.Tracking.Entry; e != nil {
+		fate.Tracked, fate.ConnMark = true, e.Mark
+	}
+	return fate
+}
+
+// path takes a packet through its hooks.
+//
+// Kernel: net/ipv4/ip_input.c, ip_forward.c, ip_output.c and their IPv6 kin.
+func (w *Walker) path(f *packet.Flight) packet.Verdict {
+	if f.Packet.Path == packet.Leaving {
+		f.Out, _ = w.host.Output(packet.Endpoints(f.Data).Dst)
+		if v := w.hook(f, packet.Output); v != packet.Accept {
+			return v
+		}
+		f.Out, _ = w.host.Output(packet.Endpoints(f.Data).Dst)
+		return w.hook(f, packet.Postrouting)
+	}
+	f.In = f.Packet.In
+	if v := w.hook(f, packet.Prerouting); v != packet.Accept {
+		return v
+	}
+	dst := packet.Endpoints(f.Data).Dst
+	route, ok := w.host.Lookup(dst)
+	switch {
+	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast):
+		return w.hook(f, packet.Input)
+	case !ok || !w.host.Forwarding || route.Device == "":
+		f.Step(packet.Step{Stage: "routing", Text: "no route to " + dst.String(), Result: "drop"})
+		return packet.Drop
+	case !decrementTTL(f.Data):
+		f.Step(packet.Step{Stage: "routing", Text: "TTL has run out", Result: "drop"})
+		return packet.Drop
+	}
+	f.Out = route.Device
+	if v := w.hook(f, packet.Forward); v != packet.Accept {
+		return v
+	}
+	return w.hook(f, packet.Postrouting)
+}
+
+// hook runs what hangs at a hook.
+func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
+	f.Hook = h
+	plan := &w.hooks[h]
+	for i := range plan.early {
+		if v := w.stage(f, &plan.early[i]); v != packet.Accept {
+			return v
+		}
+	}
+	if tracks(h) {
+		w.track(f)
+	}
+	natPriority, pending := int32(priorityNATSrc), true
+	if tracks(h) {
+		natPriority = priorityNATDst
+	}
+	if h == packet.Forward {
+		pending = false
+	}
+	for i := range plan.late {
+		// A chain of the same priority hangs before the core of NAT when it
+		// was registered later, as chains of rules are.
+		if pending && plan.late[i].Priority > natPriority {
+			pending = false
+			if v := w.translate(f, plan.nat); v != packet.Accept {
+				return v
+			}
+		}
+		if v := w.stage(f, &plan.late[i]); v != packet.Accept {
+			return v
+		}
+	}
+	if pending {
+		return w.translate(f, plan.nat)
+	}
+	return packet.Accept
+}
+
+// stage runs one stage. Behind a stage of kind Reroute a local packet is routed
+// again when mark, addresses or TOS changed.
+//
+// Kernel: net/netfilter/nft_chain_route.c; net/ipv4/netfilter/iptable_mangle.c.
+func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
+	if s.Kind != packet.Reroute {
+		return s.Run(f)
+	}
+	before := routingKey(f)
+	v := s.Run(f)
+	if v == packet.Accept && routingKey(f) != before {
+		f.Emit(packet.RerouteEvent{})
+		f.Out, _ = w.host.Output(packet.Endpoints(f.Data).Dst)
+	}
+	return v
+}
+
+// track is connection tracking's look at a packet.
+func (w *Walker) track(f *packet.Flight) {
+	if f.Notrack {
+		f.Tracking = packet.Tracking{State: packet.Untracked}
+		return
+	}
+	f.Tracking = f.Packet.Tracking
+	if e := f.Tracking.Entry; e != nil {
+		own := *e
+		f.Tracking.Entry = &own
+	}
+}
+
+// translate is the core of NAT at one hook: the first packet of a connection
+// asks the nat chains, the others follow what was decided.
+//
+// Kernel: net/netfilter/nf_nat_core.c, nf_nat_inet_fn.
+func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdict {
+	e := f.Tracking.Entry
+	if e == nil {
+		return packet.Accept
+	}
+	dst := tracks(f.Hook)
+	done := uint32(packet.StatusSrcNATDone)
+	if dst {
+		done = packet.StatusDstNATDone
+	}
+	if f.Tracking.State != packet.New || e.Status&done != 0 {
+		follow(f, dst)
+		return packet.Accept
+	}
+	for i := range chains {
+		f.NAT = nil
+		if v := chains[i].Run(f); v != packet.Accept {
+			return v
+		}
+		if f.NAT != nil {
+			break
+		}
+	}
+	e.Status |= done
+	if f.NAT != nil {
+		f.Emit(*f.NAT)
+		bind(f, *f.NAT, dst)
+		f.NAT = nil
+	}
+	return packet.Accept
+}
+
+// bind applies a translation to the first packet of a connection. Of a range
+// the packet's own value is kept when it is inside, else the lowest is taken:
+// the kernel chooses by a hash, and the comparison is of the ranges.
+func bind(f *packet.Flight, n packet.NATEvent, dst bool) {
+	e := f.Tracking.Entry
+	now := packet.Endpoints(f.Data)
+	addr, port := now.Src, now.SrcPort
+	if dst {
+		addr, port = now.Dst, now.DstPort
+	}
+	newAddr, newPort := addr, port
+	if n.Min.IsValid() && (addr.Less(n.Min) || n.Max.Less(addr)) {
+		newAddr = n.Min
+	}
+	if n.MinPort != 0 && (port < n.MinPort || port > n.MaxPort) {
+		newPort = n.MinPort
+	}
+	if newAddr == addr && newPort == port {
+		return
+	}
+	if newAddr != addr {
+		packet.RewriteAddr(f.Data, dst, newAddr)
+	}
+	if newPort != port {
+		packet.RewritePort(f.Data, dst, newPort)
+	}
+	if dst {
+		e.Status |= packet.StatusDstNAT
+		e.Reply.Src, e.Reply.SrcPort = newAddr, newPort
+		if f.Hook == packet.Output {
+			f.Out, _ = f.Host.Output(newAddr)
+		}
+	} else {
+		e.Status |= packet.StatusSrcNAT
+		e.Reply.Dst, e.Reply.DstPort = newAddr, newPort
+	}
+}
+
+// follow translates a later packet of a connection as its entry says.
+func follow(f *packet.Flight, dst bool) {
+	e := f.Tracking.Entry
+	if e.Status&(packet.StatusSrcNAT|packet.StatusDstNAT) == 0 || f.Tracking.State == packet.Related {
+		return
+	}
+	// What the packet should look like behind this hook is the inverse of the
+	// other direction's tuple.
+	want := packet.Tuple{Src: e.Reply.Dst, Dst: e.Reply.Src, SrcPort: e.Reply.DstPort, DstPort: e.Reply.SrcPort}
+	if f.Tracking.Reply {
+		want = packet.Tuple{Src: e.Original.Dst, Dst: e.Original.Src, SrcPort: e.Original.DstPort, DstPort: e.Original.SrcPort}
+	}
+	addr, port := want.Src, want.SrcPort
+	if dst {
+		addr, port = want.Dst, want.DstPort
+	}
+	if addr.IsValid() {
+		packet.RewriteAddr(f.Data, dst, addr)
+		packet.RewritePort(f.Data, dst, port)
+	}
+}
+
+// routingKey is what a routing decision of a local packet depends on.
+func routingKey(f *packet.Flight) [40]byte {
+	var k [40]byte
+	binary.BigEndian.PutUint32(k[:], f.Mark)
+	switch {
+	case len(f.Data) >= 20 && f.Data[0]>>4 == 4:
+		copy(k[4:], f.Data[12:20])
+		k[36] = f.Data[1]
+	case len(f.Data) >= 40 && f.Data[0]>>4 == 6:
+		copy(k[4:], f.Data[8:40])
+		copy(k[36:], f.Data[0:4])
+	}
+	return k
+}
+
+// decrementTTL takes one off the TTL or hop limit before the forward hook; it
+// returns false when there is none left.
+func decrementTTL(data []byte) bool {
+	at := 0
+	switch {
+	case len(data) >= 20 && data[0]>>4 == 4:
+		at = 8
+	case len(data) >= 40 && data[0]>>4 == 6:
+		at = 7
+	default:
+		return false
+	}
+	if data[at] <= 1 {
+		return false
+	}
+	data[at]--
+	if at == 8 {
+		// RFC 1141: the checksum grows by the 0x100 that the word lost.
+		sum := uint32(binary.BigEndian.Uint16(data[10:])) + 0x100
+		binary.BigEndian.PutUint16(data[10:], uint16(sum+sum>>16))
+	}
+	return true
+}

@@ -1,0 +1,266 @@
+package translate
+
+import (
+	"fmt"
+
+	"nftmigrate/diag"
+	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
+)
+
+// tableOrder is the order of the tables in the text: that in which a packet
+// meets them.
+var tableOrder = []string{"raw", "mangle", "nat", "filter", "security"}
+
+// priorities are those of the xtables hooks.
+//
+// Kernel: include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities.
+var priorities = map[string]int32{"raw": -300, "mangle": -150, "filter": 0, "security": 50}
+
+const (
+	dstnat = -100
+	srcnat = 100
+)
+
+// A chainPlan is one chain of one table, of either or both families.
+type chainPlan struct {
+	table string
+	chain string
+	name  string // in nftables
+	sides []side // one per family that has the chain
+	body  *body
+}
+
+// A side is what one family has under a chain's name.
+type side struct {
+	family iptables.Family
+	chain  *iptables.Chain
+	hooks  iptables.HookSet
+}
+
+func (s side) rules() []*iptables.Rule { return s.chain.Rules }
+
+func (s side) context(plan *chainPlan, rule *iptables.Rule) iptables.Context {
+	return iptables.Context{Family: s.family, Table: plan.table, Chain: plan.chain, Hooks: s.hooks, Rule: rule}
+}
+
+// layout decides which chains there will be and how they are called.
+func (t *translation) layout(v4, v6 *iptables.Ruleset) {
+	for _, table := range tableOrder {
+		byName := make(map[string]*chainPlan)
+		for _, rs := range []*iptables.Ruleset{v4, v6} {
+			if rs == nil || rs.Table(table) == nil {
+				continue
+			}
+			source := rs.Table(table)
+			reach := source.Reach()
+			for _, c := range source.Chains {
+				plan := byName[c.Name]
+				if plan == nil {
+					plan = &chainPlan{table: table, chain: c.Name}
+					byName[c.Name] = plan
+					t.chains = append(t.chains, plan)
+				}
+				plan.sides = append(plan.sides, side{family: rs.Family, chain: c, hooks: reach[c]})
+			}
+		}
+	}
+	t.dropIdle()
+	t.nameChains()
+}
+
+// dropIdle leaves out built-in chains without rules and with policy ACCEPT.
+// They decide nothing, and in nf_tables each would cost every packet.
+func (t *translation) dropIdle() {
+	kept := t.chains[:0]
+	for _, plan := range t.chains {
+		idle := true
+		for _, s := range plan.sides {
+			if !s.chain.Builtin || len(s.chain.Rules) > 0 || s.chain.Policy == "DROP" {
+				idle = false
+			}
+		}
+		if !idle {
+			kept = append(kept, plan)
+		}
+	}
+	t.chains = kept
+}
+
+// nameChains names the chains. The chains of the filter table, and user chains
+// that only one table has, keep their names; the others are prefixed by their
+// table.
+func (t *translation) nameChains() {
+	tables := make(map[string]int)
+	for _, plan := range t.chains {
+		tables[plan.chain]++
+	}
+	for pass := 0; pass < 2; pass++ { // names that can stay go first
+		for _, plan := range t.chains {
+			builtin := plan.sides[0].chain.Builtin
+			stays := nftgen.ValidName(plan.chain) &&
+				(plan.table == "filter" || !builtin && tables[plan.chain] == 1)
+			if stays != (pass == 0) {
+				continue
+			}
+			want := plan.chain
+			if plan.table != "filter" && (builtin || tables[plan.chain] > 1) {
+				want = plan.table + "_" + plan.chain
+			}
+			plan.name = t.shared.unique("chain ", want)
+		}
+	}
+	t.names = make(map[[2]string]string, len(t.chains))
+	for _, plan := range t.chains {
+		t.names[[2]string{plan.table, plan.chain}] = plan.name
+		if plan.name != plan.chain {
+			t.renamed = append(t.renamed, Renaming{plan.table, plan.chain, plan.name})
+		}
+	}
+}
+
+// name returns the nft name of a chain of a table.
+func (t *translation) name(table, chain string) string {
+	return t.names[[2]string{table, chain}]
+}
+
+// base returns where a built-in chain hangs.
+func base(table, chain string, drop bool) *nftgen.Base {
+	b := &nftgen.Base{Type: "filter", Priority: priorities[table], Drop: drop}
+	switch iptables.Hook(chain) {
+	case iptables.Prerouting:
+		b.Hook = 0
+	case iptables.Input:
+		b.Hook = 1
+	case iptables.Forward:
+		b.Hook = 2
+	case iptables.Output:
+		b.Hook = 3
+	case iptables.Postrouting:
+		b.Hook = 4
+	}
+	switch table {
+	case "nat":
+		b.Type, b.Priority = "nat", srcnat
+		if chain == "PREROUTING" || chain == "OUTPUT" {
+			b.Priority = dstnat
+		}
+	case "mangle":
+		if chain == "OUTPUT" {
+			b.Type = "route"
+		}
+	}
+	return b
+}
+
+// fill translates the rules of a chain.
+func (t *translation) fill(plan *chainPlan) {
+	chain := &nftgen.Chain{Name: plan.name, Origin: plan.sides[0].chain.Range}
+	t.table.Chains = append(t.table.Chains, chain)
+	plan.body = &body{shared: t.shared, chain: chain, tail: chain}
+	if plan.sides[0].chain.Builtin {
+		t.hang(plan, chain)
+	}
+	lists := make(map[iptables.Family][]*Rule)
+	for _, s := range plan.sides {
+		for _, rule := range s.rules() {
+			if r, ok := t.rule(s.context(plan, rule)); ok {
+				lists[s.family] = append(lists[s.family], r)
+			}
+		}
+	}
+	for _, r := range t.merge(lists[iptables.IPv4], lists[iptables.IPv6]) {
+		plan.body.lower(r)
+	}
+}
+
+// hang makes the chain a base chain. Where the two families have unlike
+// policies, no base chain can hold both: the rules then stand in a regular
+// chain, and the base chain drops what comes back from it for one family.
+func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
+	drops := make(map[iptables.Family]bool)
+	for _, s := range plan.sides {
+		drops[s.family] = s.chain.Policy == "DROP"
+	}
+	if t.table.Family != nftgen.Inet || drops[iptables.IPv4] == drops[iptables.IPv6] {
+		chain.Base = base(plan.table, plan.chain, drops[plan.sides[0].family])
+		return
+	}
+	rules := t.shared.AddChain(&nftgen.Chain{Name: plan.name + "_rules", Origin: chain.Origin})
+	plan.body.chain, plan.body.tail = rules, rules
+	family, word := nftgen.IP, "IPv4"
+	if drops[iptables.IPv6] {
+		family, word = nftgen.IP6, "IPv6"
+	}
+	chain.Base = base(plan.table, plan.chain, false)
+	chain.Note = fmt.Sprintf("The policies differ: only %s has policy drop.", word)
+	chain.Rules = []*nftgen.Rule{
+		{Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: rules.Name}}},
+		{Family: family, Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Drop}}},
+	}
+}
+
+// maxDepth is how many chains may be nested below a base chain. xtables has no
+// such limit.
+//
+// Kernel: include/net/netfilter/nf_tables.h, NFT_JUMP_STACK_SIZE;
+// net/netfilter/nf_tables_api.c, nft_chain_validate. Measured on Linux 6.18.
+const maxDepth = 15
+
+// finish adds the helper chains and sets and checks what the kernel would not
+// take.
+func (t *translation) finish() {
+	t.table.Chains = append(t.table.Chains, t.shared.chains...)
+	t.table.Sets = t.shared.sets
+	t.sortChains()
+	depths := make(map[string]int)
+	byName := make(map[string]*nftgen.Chain)
+	for _, c := range t.table.Chains {
+		byName[c.Name] = c
+	}
+	for _, c := range t.table.Chains {
+		if c.Base == nil || depth(c, byName, depths) <= maxDepth {
+			continue
+		}
+		t.diags.Add(diag.Diagnostic{
+			Severity: diag.Error, Class: diag.Unsupported,
+			Code:    "chains-too-deep",
+			Summary: fmt.Sprintf("chains below %s are nested %d deep", c.Name, depths[c.Name]),
+			Detail:  fmt.Sprintf("nf_tables allows %d levels below a base chain. Put the rules of the innermost chains into the chains that jump to them.", maxDepth),
+			Subject: c.Origin, Context: c.Origin,
+		})
+	}
+}
+
+// depth returns the longest way of jumps and gotos from a chain.
+func depth(c *nftgen.Chain, byName map[string]*nftgen.Chain, known map[string]int) int {
+	if d, ok := known[c.Name]; ok {
+		return d
+	}
+	known[c.Name] = 0 // iptables has no loops; this only bounds the search
+	deepest := 0
+	for _, r := range c.Rules {
+		for _, s := range r.Stmts {
+			if v, ok := s.(nftgen.VerdictStmt); ok && v.Chain != "" && byName[v.Chain] != nil {
+				deepest = max(deepest, 1+depth(byName[v.Chain], byName, known))
+			}
+		}
+	}
+	known[c.Name] = deepest
+	return deepest
+}
+
+// sortChains puts base chains first, in the order of the tables, then the
+// chains they use, so that a reader meets each hook before its details. Helper
+// chains follow the chain they serve, by their making.
+func (t *translation) sortChains() {
+	var bases, others []*nftgen.Chain
+	for _, c := range t.table.Chains {
+		if c.Base != nil {
+			bases = append(bases, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	t.table.Chains = append(bases, others...)
+}

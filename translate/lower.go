@@ -1,0 +1,273 @@
+package translate
+
+import (
+	"nftmigrate/diag"
+	"nftmigrate/nftgen"
+)
+
+// A body is a chain under construction. What stands behind a rule may have to
+// move to another chain (see [body.split]), so rules are appended through tail.
+type body struct {
+	shared *Shared
+	chain  *nftgen.Chain // the chain as it was named
+	tail   *nftgen.Chain // where the next rule goes
+	// branches counts the helper chains made for this one.
+	branches int
+}
+
+// lower appends one source rule to a chain.
+//
+// A rule without branches is one nft rule. A branch whose rows are alternatives
+// before a final verdict becomes one nft rule per row. Any other branch becomes
+// a helper chain, so that what stands behind it is evaluated at most once per
+// packet:
+//
+//	chain X          before-the-branch jump X_branch1
+//	chain X_branch1  row goto X_branch2       a row that leads to Match
+//	                 row return               a row that leads to Fail
+//	                 row                      a row that is there for its effects
+//	                 goto X_branch2           when Otherwise is Match
+//	chain X_branch2  behind-the-branch
+func (b *body) lower(r *Rule) {
+	proto := nftgen.Rule{Origin: r.Context.Rule.Range, Family: r.guard, Comment: r.comment}
+	items := dropImplied(r.items)
+	if neverBefore(items) {
+		b.note(r)
+		return
+	}
+	b.emit(b.tail, proto, nil, items, nil)
+}
+
+// emit appends a rule made of pre and items to a chain. following is the chain
+// of the rules behind it when that is no longer the chain itself; emit may set
+// b.tail.
+func (b *body) emit(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.Stmt, items []item, following *nftgen.Chain) {
+	stmts := append([]nftgen.Stmt(nil), pre...)
+	for i, it := range items {
+		if it.branch == nil {
+			stmts = append(stmts, it.stmt)
+			continue
+		}
+		rest := items[i+1:]
+		switch branch := it.branch; {
+		case len(branch.Rows) == 0 && branch.Otherwise == Match:
+			continue
+		case len(branch.Rows) == 0:
+			// The rule goes no further; what stood before may have effects.
+			b.append(chain, proto, append(stmts, nftgen.VerdictStmt{Kind: nftgen.Continue}))
+		case alternatives(branch) && allPure(stmts) && finalAfterTests(rest):
+			for _, row := range branch.Rows {
+				b.append(chain, proto, concat(stmts, row.Stmts, statements(rest)))
+			}
+		default:
+			b.emitBranch(chain, proto, stmts, branch, rest, following)
+		}
+		return
+	}
+	b.append(chain, proto, stmts)
+}
+
+// emitBranch appends a rule that leads to a helper chain.
+func (b *body) emitBranch(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.Stmt, branch *Branch, rest []item, following *nftgen.Chain) {
+	helper := b.helper(proto.Origin)
+	enter, failed := nftgen.Jump, nftgen.VerdictStmt{Kind: nftgen.Return}
+	outer := following
+	if leavesChain(rest) {
+		// "return" and "goto" leave the chain that the rule stands in, which
+		// they cannot do from below a jump.
+		if following == nil {
+			following = b.split(proto.Origin)
+		}
+		enter, failed = nftgen.Goto, nftgen.VerdictStmt{Kind: nftgen.Goto, Chain: following.Name}
+	}
+	b.append(chain, proto, append(pre, nftgen.VerdictStmt{Kind: enter, Chain: helper.Name}))
+
+	inner := nftgen.Rule{Origin: proto.Origin}
+	matched, behind := b.behind(branch, rest, proto.Origin)
+	for _, row := range branch.Rows {
+		switch row.Then {
+		case Match:
+			b.append(helper, inner, concat(row.Stmts, matched))
+		case Fail:
+			b.append(helper, inner, concat(row.Stmts, []nftgen.Stmt{failed}))
+		case Next:
+			b.append(helper, inner, row.Stmts)
+		}
+	}
+	if branch.Otherwise == Match {
+		if behind == nil {
+			b.emit(helper, nftgen.Rule{Origin: proto.Origin, Comment: proto.Comment}, nil, rest, following)
+		} else {
+			b.append(helper, inner, matched)
+		}
+	}
+	if behind != nil {
+		b.emit(behind, nftgen.Rule{Origin: proto.Origin, Comment: proto.Comment}, nil, rest, following)
+	}
+	if following != nil {
+		leave := []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Goto, Chain: following.Name}}
+		b.append(helper, inner, leave)
+		if behind != nil {
+			b.append(behind, inner, leave)
+		}
+		if outer == nil {
+			b.append(chain, inner, leave)
+			b.tail = following
+		}
+	}
+}
+
+// behind returns what a matching row does, and the chain in which the rest of
+// the rule stands, or nil when the rest needs none.
+func (b *body) behind(branch *Branch, rest []item, origin diag.Range) ([]nftgen.Stmt, *nftgen.Chain) {
+	matching := 0
+	for _, row := range branch.Rows {
+		if row.Then == Match {
+			matching++
+		}
+	}
+	if matching == 0 {
+		return nil, nil
+	}
+	if len(rest) == 1 && rest[0].branch == nil {
+		switch v, ok := rest[0].stmt.(nftgen.VerdictStmt); {
+		case ok && v.Kind == nftgen.Jump:
+			// From the helper, a goto returns to where the jump would have.
+			return []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Goto, Chain: v.Chain}}, nil
+		case nftgen.Terminal(rest[0].stmt):
+			return []nftgen.Stmt{rest[0].stmt}, nil
+		}
+	}
+	c := b.helper(origin)
+	return []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Goto, Chain: c.Name}}, c
+}
+
+func (b *body) helper(origin diag.Range) *nftgen.Chain {
+	b.branches++
+	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_branch", Origin: origin})
+}
+
+// split makes the chain for the rules behind the present one.
+func (b *body) split(origin diag.Range) *nftgen.Chain {
+	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_rest", Origin: origin})
+}
+
+func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stmt) {
+	rule := proto
+	rule.Stmts = stmts
+	chain.Rules = append(chain.Rules, &rule)
+}
+
+// note records a rule that can never match and has no effects.
+func (b *body) note(r *Rule) {
+	if b.tail.Note != "" {
+		b.tail.Note += "\n"
+	}
+	b.tail.Note += r.Context.Rule.Range.FileLine() + " can never match and is left out: " + r.text
+}
+
+// dropImplied leaves out the test of "-p" where a later statement makes nft add
+// the same test, unless something with effects stands between.
+func dropImplied(items []item) []item {
+	for i, it := range items {
+		c, ok := it.stmt.(nftgen.Compare)
+		if !ok || c.Op != nftgen.Eq || c.Mask != nil || c.Field.Text != nftgen.MetaL4Proto.Text {
+			continue
+		}
+		for _, later := range items[i+1:] {
+			if later.branch != nil || !nftgen.Pure(later.stmt) {
+				return items
+			}
+			for _, f := range nftgen.Fields(later.stmt) {
+				if f.Protocol() == c.Value[0] {
+					return append(append([]item(nil), items[:i]...), items[i+1:]...)
+				}
+			}
+		}
+		return items
+	}
+	return items
+}
+
+// neverBefore reports whether a branch that always fails stands behind tests
+// only.
+func neverBefore(items []item) bool {
+	for _, it := range items {
+		if it.branch != nil {
+			if len(it.branch.Rows) == 0 && it.branch.Otherwise == Fail {
+				return true
+			}
+			for _, row := range it.branch.Rows {
+				if !allPure(row.Stmts) {
+					return false
+				}
+			}
+			continue
+		}
+		if !nftgen.Pure(it.stmt) {
+			return false
+		}
+	}
+	return false
+}
+
+// alternatives reports whether a branch is a plain "or".
+func alternatives(b *Branch) bool {
+	for _, row := range b.Rows {
+		if row.Then != Match || !allPure(row.Stmts) {
+			return false
+		}
+	}
+	return b.Otherwise == Fail
+}
+
+// finalAfterTests reports whether items are tests followed by one statement
+// that ends the chain.
+func finalAfterTests(items []item) bool {
+	for i, it := range items {
+		if it.branch != nil {
+			return false
+		}
+		if nftgen.Terminal(it.stmt) {
+			return i == len(items)-1
+		}
+		if !nftgen.Pure(it.stmt) {
+			return false
+		}
+	}
+	return false
+}
+
+// leavesChain reports whether the rule ends by leaving the chain it stands in.
+func leavesChain(items []item) bool {
+	if len(items) == 0 {
+		return false
+	}
+	v, ok := items[len(items)-1].stmt.(nftgen.VerdictStmt)
+	return ok && (v.Kind == nftgen.Return || v.Kind == nftgen.Goto)
+}
+
+func allPure(stmts []nftgen.Stmt) bool {
+	for _, s := range stmts {
+		if !nftgen.Pure(s) {
+			return false
+		}
+	}
+	return true
+}
+
+func statements(items []item) []nftgen.Stmt {
+	stmts := make([]nftgen.Stmt, len(items))
+	for i, it := range items {
+		stmts[i] = it.stmt
+	}
+	return stmts
+}
+
+func concat(lists ...[]nftgen.Stmt) []nftgen.Stmt {
+	var all []nftgen.Stmt
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}

@@ -1,0 +1,57 @@
+package translate
+
+import (
+	"fmt"
+
+	"nftmigrate/nftgen"
+)
+
+// Shared is what the rules of one ruleset share: named sets and helper chains,
+// and what extensions keep for themselves between Collect and Translate.
+type Shared struct {
+	sets   []*nftgen.Set
+	chains []*nftgen.Chain
+	taken  map[string]bool
+	values map[any]any
+}
+
+func newShared() *Shared {
+	return &Shared{taken: make(map[string]bool), values: make(map[any]any)}
+}
+
+// AddSet adds a named set to the table, in the order of the calls. The name is
+// made valid and unique; the set is returned.
+func (s *Shared) AddSet(set *nftgen.Set) *nftgen.Set {
+	set.Name = s.unique("set ", set.Name)
+	s.sets = append(s.sets, set)
+	return set
+}
+
+// AddChain adds a helper chain likewise.
+func (s *Shared) AddChain(c *nftgen.Chain) *nftgen.Chain {
+	c.Name = s.unique("chain ", c.Name)
+	s.chains = append(s.chains, c)
+	return c
+}
+
+// unique returns a valid name that no object of the kind has yet, and takes it.
+func (s *Shared) unique(kind, name string) string {
+	base := nftgen.CleanName(name)
+	name = base
+	for n := 2; s.taken[kind+name]; n++ {
+		name = fmt.Sprintf("%s_%d", base, n)
+	}
+	s.taken[kind+name] = true
+	return name
+}
+
+// Value returns the value kept under a key, made by fresh when there is none.
+// Keys are of types private to their extension.
+func Value[T any](s *Shared, key any, fresh func() T) T {
+	if v, ok := s.values[key]; ok {
+		return v.(T)
+	}
+	v := fresh()
+	s.values[key] = v
+	return v
+}

@@ -1,0 +1,240 @@
+package translate
+
+import (
+	"fmt"
+	"strings"
+
+	"nftmigrate/diag"
+	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
+)
+
+// Options are the choices of a translation. The zero value is the default.
+type Options struct {
+	// Table is the name of the table; "" means "firewall".
+	Table string
+	// Strict refuses declared deviations instead of warning of them.
+	Strict bool
+}
+
+// A Result is a translation.
+type Result struct {
+	Ruleset *nftgen.Ruleset
+	// Deviations lists the declared deviations by code, each once.
+	Deviations []Deviation
+	// Renamed maps chains whose name nft does not allow, or that another
+	// table has too: "nat PREROUTING" to the new name.
+	Renamed []Renaming
+}
+
+// A Renaming is a chain that is called otherwise in nftables.
+type Renaming struct{ Table, Chain, Name string }
+
+// Translate translates the rulesets of one or both families; one of them may be
+// nil. Both together become one inet table. The diagnostics name everything
+// that has no exact counterpart; when one of them is an error, the result is
+// nil.
+func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
+	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool)}
+	if o.Table == "" {
+		t.options.Table = "firewall"
+	}
+	t.table = &nftgen.Table{Name: t.options.Table, Family: nftgen.Inet}
+	switch {
+	case v6 == nil:
+		t.table.Family = nftgen.IP
+	case v4 == nil:
+		t.table.Family = nftgen.IP6
+	}
+	t.layout(v4, v6)
+	t.collect()
+	for _, c := range t.chains {
+		t.fill(c)
+	}
+	t.finish()
+	if t.diags.HasErrors() {
+		return nil, t.diags
+	}
+	return &Result{
+		Ruleset:    &nftgen.Ruleset{Head: t.head(v4, v6), Table: t.table},
+		Deviations: t.deviations,
+		Renamed:    t.renamed,
+	}, t.diags
+}
+
+// A translation is one call of Translate.
+type translation struct {
+	options    Options
+	shared     *Shared
+	table      *nftgen.Table
+	chains     []*chainPlan
+	names      map[[2]string]string // of chains, by table and source name
+	deviations []Deviation
+	seen       map[string]bool // deviation codes
+	renamed    []Renaming
+	diags      diag.List
+}
+
+// contexts calls f for each rule of both families, in order.
+func (t *translation) contexts(f func(c iptables.Context)) {
+	for _, plan := range t.chains {
+		for _, side := range plan.sides {
+			for _, rule := range side.rules() {
+				f(side.context(plan, rule))
+			}
+		}
+	}
+}
+
+// collect shows every rule's matches and targets to those that share objects.
+func (t *translation) collect() {
+	t.contexts(func(c iptables.Context) {
+		for _, use := range c.Rule.Matches {
+			if collector, ok := use.Match.(Collector); ok {
+				t.report(collector.Collect(t.shared, c), c, use.Range, "match", use.Match.Name())
+			}
+		}
+		if collector, ok := c.Rule.Action.Target.(Collector); ok {
+			t.report(collector.Collect(t.shared, c), c, c.Rule.Action.Range, "target", c.Rule.Action.Name)
+		}
+	})
+}
+
+// rule translates one rule up to its lowering. ok is false when a diagnostic
+// says why there is none.
+func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
+	r = &Rule{Context: c, Shared: t.shared, text: iptables.PrintRule(c.Rule, c.Chain)}
+	ok = true
+	translateBase(r)
+	for _, use := range c.Rule.Matches {
+		translator, supported := use.Match.(Translator)
+		if !supported {
+			t.unsupported(c, use.Range, "match", use.Match.Name())
+			ok = false
+			continue
+		}
+		ok = t.report(translator.Translate(r), c, use.Range, "match", use.Match.Name()) && ok
+	}
+	ok = t.action(r) && ok
+	for _, d := range r.deviations {
+		t.deviate(d, c)
+	}
+	r.comment = kernelComment(r.comments)
+	return r, ok
+}
+
+// action adds the statements of -j and -g.
+func (t *translation) action(r *Rule) bool {
+	a := r.Context.Rule.Action
+	verdict := func(kind nftgen.VerdictKind, chain string) bool {
+		r.Add(nftgen.VerdictStmt{Kind: kind, Chain: chain})
+		return true
+	}
+	switch a.Kind {
+	case iptables.NoAction:
+		r.Add(nftgen.Counter{})
+		return true
+	case iptables.Jump:
+		return verdict(nftgen.Jump, t.name(r.Context.Table, a.Name))
+	case iptables.Goto:
+		return verdict(nftgen.Goto, t.name(r.Context.Table, a.Name))
+	case iptables.Verdict:
+		kind, ok := map[string]nftgen.VerdictKind{"ACCEPT": nftgen.Accept, "DROP": nftgen.Drop, "RETURN": nftgen.Return}[a.Name]
+		if ok {
+			return verdict(kind, "")
+		}
+	case iptables.Extend:
+		if translator, ok := a.Target.(Translator); ok {
+			return t.report(translator.Translate(r), r.Context, a.Range, "target", a.Name)
+		}
+	}
+	t.unsupported(r.Context, a.Range, "target", a.Name)
+	return false
+}
+
+// unsupported says that an extension has no translation.
+func (t *translation) unsupported(c iptables.Context, where diag.Range, kind, name string) {
+	t.diags.Add(diag.Diagnostic{
+		Severity: diag.Error, Class: diag.Unsupported,
+		Code:    "untranslatable-" + kind,
+		Summary: fmt.Sprintf("%s %q has no translation", kind, name),
+		Detail:  "The rule cannot be moved to nftables by this version. Take it out of the file, or keep the host on iptables.",
+		Subject: where, Context: c.Rule.Range,
+	})
+}
+
+// report turns what Translate returned into a diagnostic; it returns true when
+// there was no error.
+func (t *translation) report(err error, c iptables.Context, where diag.Range, kind, name string) bool {
+	if err == nil {
+		return true
+	}
+	d := diag.Diagnostic{
+		Severity: diag.Error, Class: diag.Unsupported,
+		Code:    "untranslatable-option",
+		Summary: err.Error(),
+		Subject: where, Context: c.Rule.Range,
+	}
+	if u := AsUntranslatable(err); u != nil {
+		if u.Code != "" {
+			d.Code = u.Code
+		}
+		d.Detail = u.Detail
+		if !u.Range.IsZero() {
+			d.Subject = u.Range
+		}
+	} else {
+		d.Detail = fmt.Sprintf("The %s %q could not be translated.", kind, name)
+	}
+	t.diags.Add(d)
+	return false
+}
+
+// deviate reports a declared deviation at a rule.
+func (t *translation) deviate(dev Deviation, c iptables.Context) {
+	severity := diag.Warning
+	if t.options.Strict {
+		severity = diag.Error
+	}
+	t.diags.Add(diag.Diagnostic{
+		Severity: severity, Class: diag.Unsupported,
+		Code:    dev.Code,
+		Summary: "the translation differs in a declared way",
+		Detail:  dev.Detail,
+		Subject: c.Rule.Range, Context: c.Rule.Range,
+	})
+	if !t.seen[dev.Code] {
+		t.seen[dev.Code] = true
+		t.deviations = append(t.deviations, dev)
+	}
+}
+
+const maxKernelComment = 127
+
+// kernelComment joins the user's comments into one that nft can hold, or
+// returns "" when it cannot: the printer then shows the source rule alone.
+func kernelComment(comments []string) string {
+	text := strings.Join(comments, "; ")
+	if len(text) > maxKernelComment || strings.ContainsAny(text, "\"\n\r\x00") {
+		return ""
+	}
+	return text
+}
+
+// head is the comment at the top of the text.
+func (t *translation) head(v4, v6 *iptables.Ruleset) []string {
+	var names []string
+	for _, r := range []*iptables.Ruleset{v4, v6} {
+		if r != nil && r.Source != nil {
+			names = append(names, r.Source.Name)
+		}
+	}
+	lines := []string{"Translated from " + strings.Join(names, " and ") + " by migrate."}
+	for _, d := range t.deviations {
+		lines = append(lines, "Declared deviation "+d.Code+": "+d.Detail)
+	}
+	for _, r := range t.renamed {
+		lines = append(lines, fmt.Sprintf("Chain %s of table %s is called %s here.", r.Chain, r.Table, r.Name))
+	}
+	return lines
+}
