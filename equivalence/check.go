@@ -1,0 +1,245 @@
+package equivalence
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"nftmigrate/packet"
+)
+
+// Options are the choices of a check. Zero values are defaults.
+type Options struct {
+	// Packets is the least number of packets; 0 means DefaultPackets.
+	Packets int
+	// Seed makes another choice of the random packets.
+	Seed uint64
+	// Versions are the IP versions that both rulesets are about. It must not
+	// be empty.
+	Versions []int
+	// Strict counts declared deviations as differences.
+	Strict bool
+	// Deviations are the deviations that the translation declared, by code.
+	Deviations []string
+	// MaxDifferences ends the search; 0 means 20 groups.
+	MaxDifferences int
+	// Progress, when not nil, is told how many of how many packets have run.
+	Progress func(done, total int)
+}
+
+// DefaultPackets is how many packets a check runs at least.
+const DefaultPackets = 20000
+
+// A Word is the strongest thing that may be said of a check.
+type Word string
+
+// The words. Equivalent is for proofs over all packets; a run of packets never
+// earns it.
+const (
+	Equivalent   Word = "equivalent"
+	NoDifference Word = "no difference found"
+	Different    Word = "different"
+	Undecided    Word = "undecided"
+)
+
+// A Report is what a check showed.
+type Report struct {
+	Word Word
+	// Packets is how many were compared, Reassembled how many fragments were
+	// left out because tracking reassembles them before the first rule.
+	Packets     int
+	Reassembled int
+	Seed        uint64
+	Differences []Difference
+	// Explained counts differences that a declared deviation explains.
+	Explained map[string]int
+	// Unknown counts packets whose fate a machine could not decide, by reason.
+	Unknown map[string]int
+	// Assumptions say what was not varied.
+	Assumptions []string
+}
+
+// A Difference is one pair of rules that disagree, with the smallest packet
+// that shows it.
+type Difference struct {
+	Packet *packet.Packet
+	// Before are packets that have to run first, for rules with a state.
+	Before  []*packet.Packet
+	Aspects []Aspect
+	A, B    packet.Fate // with traces
+	Count   int         // packets of the run that showed it
+}
+
+// Assumptions of every sampled check.
+var assumptions = []string{
+	"routing, addresses and devices are those of one synthetic host",
+	"one packet at a time; rules see no concurrent changes",
+	"a translation out of a range is compared as the range",
+}
+
+// ErrNoVersions is returned when no IP version was named.
+var ErrNoVersions = errors.New("check needs at least one IP version")
+
+// Check runs packets through two machines and compares their fates. a is the
+// source, b its translation.
+func Check(a, b Machine, o Options) (*Report, error) {
+	if len(o.Versions) == 0 {
+		return nil, ErrNoVersions
+	}
+	if o.Packets == 0 {
+		o.Packets = DefaultPackets
+	}
+	if o.MaxDifferences == 0 {
+		o.MaxDifferences = 20
+	}
+	suggestions := append(append([]packet.Suggestion(nil), a.Suggestions()...), b.Suggestions()...)
+	c := &check{a: a, b: b, o: o, host: Scene(suggestions)}
+	c.walkA, c.walkB = NewWalker(a, c.host), NewWalker(b, c.host)
+	c.report = &Report{
+		Seed:      o.Seed,
+		Explained: make(map[string]int), Unknown: make(map[string]int),
+		Assumptions: assumptions,
+	}
+	candidates := newChooser(c.host, suggestions, o.Versions, o.Seed).all(o.Packets)
+	c.conntrack()
+	c.run(candidates)
+	c.conclude()
+	return c.report, nil
+}
+
+// A check is one call of Check.
+type check struct {
+	a, b         Machine
+	o            Options
+	host         *packet.Host
+	walkA, walkB *Walker
+	tracked      [7]bool // by IP version: connections are tracked
+	report       *Report
+}
+
+// conntrack compares whether the rulesets turn connection tracking on, which
+// decides what becomes of fragments.
+func (c *check) conntrack() {
+	for _, v := range c.o.Versions {
+		inA, inB := c.a.NeedsConntrack(v), c.b.NeedsConntrack(v)
+		c.tracked[v] = inA || inB
+		if inA == inB {
+			continue
+		}
+		on, off := "source", "translation"
+		if inB {
+			on, off = off, on
+		}
+		c.report.Unknown[fmt.Sprintf("the %s tracks IPv%d connections, and so reassembles fragments, the %s does not", on, v, off)]++
+	}
+}
+
+// run compares the candidates in order, on machines that keep their state.
+func (c *check) run(candidates []candidate) {
+	c.a.Reset()
+	c.b.Reset()
+	groups := make(map[string]int)
+	for i, cand := range candidates {
+		if c.o.Progress != nil && i%1024 == 0 {
+			c.o.Progress(i, len(candidates))
+		}
+		if c.tracked[cand.packet.Version()] && packet.IsFragment(cand.packet.Data) {
+			c.report.Reassembled++
+			continue
+		}
+		fateA, fateB := c.walkA.Run(cand.packet), c.walkB.Run(cand.packet)
+		c.report.Packets++
+		if c.undecided(fateA, fateB) {
+			continue
+		}
+		aspects := Differ(fateA, fateB)
+		if len(aspects) == 0 || c.explained(fateA, fateB, aspects) {
+			continue
+		}
+		c.found(groups, candidates[:i+1])
+		if len(c.report.Differences) >= c.o.MaxDifferences {
+			return
+		}
+	}
+}
+
+// undecided counts a packet that a machine could not decide.
+func (c *check) undecided(a, b packet.Fate) bool {
+	unknown := append(append([]string(nil), a.Unknown...), b.Unknown...)
+	for _, why := range unknown {
+		c.report.Unknown[why]++
+	}
+	return a.Verdict == packet.Undecided || b.Verdict == packet.Undecided
+}
+
+// found shrinks the last packet of a run and files it under the pair of rules
+// that disagree. The state of the machines is brought back afterwards.
+func (c *check) found(groups map[string]int, run []candidate) {
+	d := c.shrink(run)
+	key := groupKey(d)
+	if at, ok := groups[key]; ok {
+		c.report.Differences[at].Count++
+	} else {
+		groups[key] = len(c.report.Differences)
+		c.report.Differences = append(c.report.Differences, d)
+	}
+	c.replay(run)
+}
+
+// groupKey names the pair of rules that decided on each side.
+func groupKey(d Difference) string {
+	return lastPlace(d.A) + "|" + lastPlace(d.B) + "|" + fmt.Sprint(d.Aspects)
+}
+
+func lastPlace(f packet.Fate) string {
+	if len(f.Trace) == 0 {
+		return ""
+	}
+	s := f.Trace[len(f.Trace)-1]
+	return s.Stage + s.Place + s.Text
+}
+
+// replay brings the machines into the state behind a run.
+func (c *check) replay(run []candidate) {
+	c.a.Reset()
+	c.b.Reset()
+	for _, cand := range run {
+		if c.tracked[cand.packet.Version()] && packet.IsFragment(cand.packet.Data) {
+			continue
+		}
+		c.walkA.Run(cand.packet)
+		c.walkB.Run(cand.packet)
+	}
+}
+
+func (c *check) conclude() {
+	r := c.report
+	switch {
+	case len(r.Differences) > 0:
+		r.Word = Different
+	case len(r.Unknown) > 0:
+		r.Word = Undecided
+	default:
+		r.Word = NoDifference
+	}
+}
+
+// Reasons lists why packets were undecided, most frequent first.
+func (r *Report) Reasons() []string { return byCount(r.Unknown) }
+
+// ExplainedBy lists the deviations that explain differences.
+func (r *Report) ExplainedBy() []string { return byCount(r.Explained) }
+
+func byCount(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		if m[keys[i]] != m[keys[j]] {
+			return m[keys[i]] > m[keys[j]]
+		}
+		return keys[i] < keys[j]
+	})
+	return keys
+}
