@@ -17,19 +17,26 @@ const (
 	both = v4 | v6
 )
 
-type matchEntry struct {
+// An entry makes an extension. The two families may have different ones of one
+// name.
+type entry[T any] struct {
 	families int
-	fresh    func() iptables.Match
+	fresh    [both]func() T // by v4 and v6
 }
 
-type targetEntry struct {
-	families int
-	fresh    func() iptables.Target
+func (e entry[T]) with(families int, fresh func() T) entry[T] {
+	e.families |= families
+	for _, f := range []int{v4, v6} {
+		if families&f != 0 {
+			e.fresh[f] = fresh
+		}
+	}
+	return e
 }
 
 var (
-	matches         = map[string]matchEntry{}
-	targets         = map[string]targetEntry{}
+	matches         = map[string]entry[iptables.Match]{}
+	targets         = map[string]entry[iptables.Target]{}
 	protocolMatches = map[uint8]string{}
 )
 
@@ -37,7 +44,7 @@ var (
 func registerMatch(name string, fresh func() iptables.Match) { registerMatchFor(both, name, fresh) }
 
 func registerMatchFor(families int, name string, fresh func() iptables.Match) {
-	matches[name] = matchEntry{families, fresh}
+	matches[name] = matches[name].with(families, fresh)
 }
 
 // registerProtocolMatch says which match "-p proto" makes available.
@@ -47,7 +54,7 @@ func registerProtocolMatch(proto uint8, name string) { protocolMatches[proto] = 
 func registerTarget(name string, fresh func() iptables.Target) { registerTargetFor(both, name, fresh) }
 
 func registerTargetFor(families int, name string, fresh func() iptables.Target) {
-	targets[name] = targetEntry{families, fresh}
+	targets[name] = targets[name].with(families, fresh)
 }
 
 func family(f iptables.Family) int {
@@ -58,15 +65,15 @@ func family(f iptables.Family) int {
 }
 
 func (registry) NewMatch(f iptables.Family, name string) iptables.Match {
-	if e, ok := matches[name]; ok && e.families&family(f) != 0 {
-		return e.fresh()
+	if fresh := matches[name].fresh[family(f)]; fresh != nil {
+		return fresh()
 	}
 	return nil
 }
 
 func (registry) NewTarget(f iptables.Family, name string) iptables.Target {
-	if e, ok := targets[name]; ok && e.families&family(f) != 0 {
-		return e.fresh()
+	if fresh := targets[name].fresh[family(f)]; fresh != nil {
+		return fresh()
 	}
 	return nil
 }

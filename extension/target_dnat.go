@@ -1,0 +1,160 @@
+package extension
+
+import (
+	"nftmigrate/equivalence/iptsim"
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
+	"nftmigrate/translate"
+)
+
+func init() {
+	registerTargetFor(v4, "DNAT", func() iptables.Target { return new(dnat4Target) })
+	registerTargetFor(v6, "DNAT", func() iptables.Target { return new(dnat6Target) })
+}
+
+var (
+	_ iptsim.Doing         = (*dnat4Target)(nil)
+	_ translate.Translator = (*dnat4Target)(nil)
+	_ iptables.Validator   = (*dnat4Target)(nil)
+	_ iptsim.Doing         = (*dnat6Target)(nil)
+	_ translate.Translator = (*dnat6Target)(nil)
+	_ iptables.Validator   = (*dnat6Target)(nil)
+)
+
+// dnatTarget is "-j DNAT": the connection gets a new destination.
+//
+// Kernel: net/netfilter/xt_nat.c, xt_dnat_target_v2; net/netfilter/nf_nat_core.c.
+type dnatTarget struct {
+	Random     iptables.Opt[iptables.Flag]
+	Persistent iptables.Opt[iptables.Flag]
+}
+
+// dnat4Target and dnat6Target are DNAT of one family.
+type (
+	dnat4Target struct {
+		To iptables.Opt[natRange4]
+		dnatTarget
+	}
+	dnat6Target struct {
+		To iptables.Opt[natRange6]
+		dnatTarget
+	}
+)
+
+func (*dnatTarget) Name() string { return "DNAT" }
+
+func (t *dnatTarget) options() iptables.Options {
+	return iptables.Options{
+		iptables.Bind("random", &t.Random, 0),
+		iptables.Bind("persistent", &t.Persistent, 0),
+	}
+}
+
+func (t *dnat4Target) Options() iptables.Options {
+	return append(iptables.Options{iptables.Bind("to-destination", &t.To, iptables.Required)}, t.options()...)
+}
+
+func (t *dnat6Target) Options() iptables.Options {
+	return append(iptables.Options{iptables.Bind("to-destination", &t.To, iptables.Required)}, t.options()...)
+}
+
+func (t *dnat4Target) Validate(c iptables.Context) []iptables.Problem {
+	return t.validate(c, t.To.Value.natRange)
+}
+
+func (t *dnat6Target) Validate(c iptables.Context) []iptables.Problem {
+	return t.validate(c, t.To.Value.natRange)
+}
+
+func (t *dnatTarget) validate(c iptables.Context, to natRange) []iptables.Problem {
+	problems := placement(c, "DNAT", "nat", iptables.Prerouting|iptables.Output)
+	if to.HasPorts {
+		problems = append(problems, portsNeedProtocol(c, "DNAT")...)
+	}
+	return problems
+}
+
+func (t *dnat4Target) Action(iptables.Context) predicate.Action { return t.action(t.To.Value.natRange) }
+func (t *dnat6Target) Action(iptables.Context) predicate.Action { return t.action(t.To.Value.natRange) }
+
+func (t *dnatTarget) action(to natRange) predicate.Action {
+	nat := natEffect(to)
+	nat.Destination = true
+	nat.Flags = natRandomFlags(t.Random.Present, false, t.Persistent.Present)
+	return natAction(nat, to.HasPorts, to.Ports)
+}
+
+func (t *dnat4Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
+func (t *dnat6Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
+
+func (t *dnatTarget) translate(r *translate.Rule, to natRange) error {
+	return addNAT(r, to, nftgen.NAT{
+		Destination: true,
+		Flags:       nftgen.NATFlags{Random: t.Random.Present, Persistent: t.Persistent.Present},
+	})
+}
+
+// Flags of a mapping.
+//
+// Kernel: include/uapi/linux/netfilter/nf_nat.h, NF_NAT_RANGE_*.
+const (
+	natProtoRandom      = 1 << 2
+	natPersistent       = 1 << 3
+	natProtoRandomFully = 1 << 4
+)
+
+func natRandomFlags(random, fully, persistent bool) uint32 {
+	var flags uint32
+	if random {
+		flags |= natProtoRandom
+	}
+	if fully {
+		flags |= natProtoRandomFully
+	}
+	if persistent {
+		flags |= natPersistent
+	}
+	return flags
+}
+
+// natEffect is the effect of mapping to a range, without flags.
+func natEffect(to natRange) predicate.NAT {
+	return predicate.NAT{Min: to.Min, Max: to.Max}
+}
+
+// natAction is the action of a target of the nat table. Ports that are shifted,
+// and port 0, are beyond what is modelled.
+func natAction(nat predicate.NAT, hasPorts bool, ports portRange) predicate.Action {
+	var effect predicate.Effect = nat
+	if hasPorts {
+		nat.MinPort, nat.MaxPort = ports.Low, ports.High
+		effect = nat
+		if ports.Shifted || ports.Low == 0 {
+			effect = predicate.UnmodelledEffect{What: "mapping to shifted ports or to port 0"}
+		}
+	}
+	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Accept}
+}
+
+// addNAT completes and adds the statement that maps to a range.
+func addNAT(r *translate.Rule, to natRange, nat nftgen.NAT) error {
+	if to.HasPorts {
+		var err error
+		if nat.LowPort, nat.HiPort, nat.Protocol, err = mappedPorts(r, to.Ports); err != nil {
+			return err
+		}
+	}
+	if to.Min.IsValid() {
+		if to.Max.Less(to.Min) {
+			return &translate.Untranslatable{
+				Code:    "untranslatable-option",
+				Summary: "a range of addresses that ends before it starts has no nftables counterpart",
+				Detail:  "nftables refuses such a range. Write the lower address first.",
+			}
+		}
+		nat.Low, nat.High = to.Min.AsSlice(), to.Max.AsSlice()
+	}
+	r.Add(nat)
+	return nil
+}
