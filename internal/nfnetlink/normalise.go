@@ -1,0 +1,114 @@
+package nfnetlink
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Keep says what [Normalise] leaves in.
+type Keep uint8
+
+const (
+	// KeepVolatile keeps what packets and time change: counters, consumed
+	// quotas, the time that elements have left.
+	KeepVolatile Keep = 1 << iota
+)
+
+// kindOrder is the order of messages inside a table.
+var kindOrder = []int{
+	unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWOBJ,
+	unix.NFT_MSG_NEWFLOWTABLE, unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_NEWRULE,
+}
+
+// Normalise returns the messages of a dump in a form in which two dumps of the
+// same ruleset are equal byte by byte: without handles, counts of users,
+// places and generations; tables, chains, sets and objects in order of their
+// names; one message per element, sorted; rules in order. Without
+// [KeepVolatile] counters and what is left of timeouts go too.
+func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
+	type entry struct {
+		table   Table
+		kind    int
+		name    string // the chain of a rule, the set of an element
+		message netlink.Message
+	}
+	strip := func(level *schema, _ string, attrs []Attr) []Attr {
+		attrs = without(attrs, level.assigned)
+		if keep&KeepVolatile == 0 {
+			attrs = without(attrs, level.volatile)
+		}
+		return attrs
+	}
+	var entries []entry
+	for _, raw := range dump {
+		for _, m := range splitElements(raw) {
+			m = rewrite(m, strip)
+			kind, _ := Kind(m)
+			m.Header = netlink.Header{Type: m.Header.Type}
+			if len(m.Data) >= headerLen {
+				m.Data[2], m.Data[3] = 0, 0
+			}
+			entries = append(entries, entry{TableOf(m), slices.Index(kindOrder, kind), nameOf(m), m})
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		order := cmp.Or(cmp.Compare(a.table.Family, b.table.Family), strings.Compare(a.table.Name, b.table.Name),
+			cmp.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
+		if order == 0 && a.kind == slices.Index(kindOrder, unix.NFT_MSG_NEWSETELEM) {
+			order = bytes.Compare(a.message.Data, b.message.Data)
+		}
+		return order
+	})
+	messages := make([]netlink.Message, len(entries))
+	for i, e := range entries {
+		messages[i] = e.message
+	}
+	return messages
+}
+
+// Equal reports whether two dumps are of the same ruleset, as [Normalise]
+// tells.
+func Equal(a, b []netlink.Message, keep Keep) bool {
+	return slices.EqualFunc(Normalise(a, keep), Normalise(b, keep), func(a, b netlink.Message) bool {
+		return a.Header.Type == b.Header.Type && bytes.Equal(a.Data, b.Data)
+	})
+}
+
+// nameOf returns the name that a message sorts by.
+func nameOf(m netlink.Message) string {
+	kind, _ := Kind(m)
+	attribute := uint16(2) // of rules, elements, sets, objects and flowtables
+	switch kind {
+	case unix.NFT_MSG_NEWTABLE:
+		return ""
+	case unix.NFT_MSG_NEWCHAIN:
+		attribute = unix.NFTA_CHAIN_NAME
+	}
+	return FindString(Attributes(m), attribute)
+}
+
+// splitElements returns one message per element of an element message, else
+// the message. An element message without elements has no parts.
+func splitElements(m netlink.Message) []netlink.Message {
+	if kind, ok := Kind(m); !ok || kind != unix.NFT_MSG_NEWSETELEM || len(m.Data) < headerLen {
+		return []netlink.Message{m}
+	}
+	attrs := Attributes(m)
+	var parts []netlink.Message
+	for _, element := range parseAttributes(Find(attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+		data := append([]byte(nil), m.Data[:headerLen]...)
+		for _, a := range attrs {
+			if a.Type == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+				a.Data = AppendAttr(nil, element.Type, element.Data)
+			}
+			data = AppendAttr(data, a.Type, a.Data)
+		}
+		parts = append(parts, netlink.Message{Header: m.Header, Data: data})
+	}
+	return parts
+}
