@@ -16,6 +16,21 @@ type Instance interface {
 	Ask(r Reader, scope string) Truth
 }
 
+// A Loader is an instance whose state is shaped when its rule is loaded, before
+// any packet. Instances are loaded in the order of the rules.
+type Loader interface {
+	Instance
+	Load(s *States)
+}
+
+// HZ is the number of jiffies in a second, the granularity of the time that
+// rate buckets and lists of recent addresses see. It is CONFIG_HZ of the kernel,
+// which distributions set to 250 or 1000.
+const HZ = 250
+
+// jiffies converts the virtual clock.
+func jiffies(now int64) int64 { return now / (1e9 / HZ) }
+
 // States holds the states of one machine. The zero value is empty and ready.
 type States struct{ m map[string]any }
 
