@@ -3,6 +3,8 @@ package nfnetlink
 import (
 	"bytes"
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,8 +39,13 @@ func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
 		name    string // the chain of a rule, the set of an element
 		message netlink.Message
 	}
+	bound := boundNames(dump)
+	var table Table
 	strip := func(level *schema, _ string, attrs []Attr) []Attr {
 		attrs = without(attrs, level.assigned)
+		if level == verdictSchema {
+			rename(attrs, table, unix.NFTA_VERDICT_CHAIN, bound)
+		}
 		if keep&KeepVolatile == 0 {
 			attrs = without(attrs, level.volatile)
 		}
@@ -47,13 +54,19 @@ func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
 	var entries []entry
 	for _, raw := range dump {
 		for _, m := range splitElements(raw) {
+			table = TableOf(m)
 			m = rewrite(m, strip)
 			kind, _ := Kind(m)
+			if attribute := chainAttribute[kind]; attribute != 0 && len(bound) > 0 {
+				attrs := Attributes(m)
+				rename(attrs, table, attribute, bound)
+				m.Data = appendAttrs(m.Data[:headerLen:headerLen], attrs)
+			}
 			m.Header = netlink.Header{Type: m.Header.Type}
 			if len(m.Data) >= headerLen {
 				m.Data[2], m.Data[3] = 0, 0
 			}
-			entries = append(entries, entry{TableOf(m), slices.Index(kindOrder, kind), nameOf(m), m})
+			entries = append(entries, entry{table, slices.Index(kindOrder, kind), nameOf(m), m})
 		}
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int {
@@ -69,6 +82,34 @@ func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
 		messages[i] = e.message
 	}
 	return messages
+}
+
+// chainAttribute is the attribute that names a chain, by NFT_MSG_* number.
+var chainAttribute = map[int]uint16{
+	unix.NFT_MSG_NEWCHAIN: unix.NFTA_CHAIN_NAME,
+	unix.NFT_MSG_NEWRULE:  unix.NFTA_RULE_CHAIN,
+}
+
+// boundNames gives the chains that the kernel named, those of "jump { … }",
+// names that depend on their order alone.
+func boundNames(dump []netlink.Message) map[chainKey]string {
+	bound := boundChains(dump)
+	keys := slices.SortedFunc(maps.Keys(bound), func(a, b chainKey) int { return cmp.Compare(bound[a], bound[b]) })
+	names := make(map[chainKey]string, len(keys))
+	counts := map[Table]int{}
+	for _, key := range keys {
+		counts[key.table]++
+		names[key] = fmt.Sprintf("__chain#%d", counts[key.table])
+	}
+	return names
+}
+
+func rename(attrs []Attr, table Table, kind uint16, names map[chainKey]string) {
+	for i, a := range attrs {
+		if name := names[chainKey{table, FindString(attrs, kind)}]; a.Type == kind && name != "" {
+			attrs[i].Data = append([]byte(name), 0)
+		}
+	}
 }
 
 // Equal reports whether two dumps are of the same ruleset, as [Normalise]

@@ -28,16 +28,46 @@ var replayFlags = map[int]netlink.HeaderFlags{
 // Names that the kernel resolved to numbers (devices of iif and oif) stay the
 // numbers.
 func Replay(dump []netlink.Message) []netlink.Message {
-	r := replay{bound: boundChains(dump)}
+	r := replay{bound: boundChains(dump), inside: map[chainKey][]netlink.Message{}}
 	batch := make([]netlink.Message, 0, len(dump))
 	for _, kind := range kindOrder {
 		for _, m := range dump {
-			if k, ok := Kind(m); ok && k == kind && len(m.Data) >= headerLen {
+			if k, ok := Kind(m); !ok || k != kind || len(m.Data) < headerLen {
+				continue
+			}
+			if kind != unix.NFT_MSG_NEWRULE {
 				batch = append(batch, r.message(m, kind))
+				continue
+			}
+			key := chainKey{TableOf(m), nameOf(m)}
+			if _, bound := r.bound[key]; bound {
+				r.inside[key] = append(r.inside[key], m)
+			}
+		}
+	}
+	for _, m := range dump {
+		if kind, ok := Kind(m); ok && kind == unix.NFT_MSG_NEWRULE && len(m.Data) >= headerLen {
+			if _, bound := r.bound[chainKey{TableOf(m), nameOf(m)}]; !bound {
+				batch = r.appendRule(batch, m)
 			}
 		}
 	}
 	return batch
+}
+
+// appendRule appends a rule after the rules of the bound chains that it jumps
+// to: once a rule binds a chain, nothing can be added to it.
+func (r *replay) appendRule(batch []netlink.Message, m netlink.Message) []netlink.Message {
+	r.binds = nil
+	made := r.message(m, unix.NFT_MSG_NEWRULE)
+	for _, key := range slices.Clone(r.binds) {
+		rules := r.inside[key]
+		delete(r.inside, key) // a chain is bound once; a dump that says otherwise must not loop
+		for _, inner := range rules {
+			batch = r.appendRule(batch, inner)
+		}
+	}
+	return append(batch, made)
 }
 
 // A chainKey names a chain in a ruleset.
@@ -50,6 +80,9 @@ type chainKey struct {
 type replay struct {
 	sets  uint32              // set IDs given out
 	bound map[chainKey]uint32 // IDs of the chains that live inside a rule
+	// inside are the rules of bound chains, still to be made.
+	inside map[chainKey][]netlink.Message
+	binds  []chainKey // the bound chains that verdicts of the last message mean
 }
 
 // boundChains numbers the nameless chains of "jump { … }", which can only be
@@ -73,6 +106,9 @@ func (r *replay) message(m netlink.Message, kind int) netlink.Message {
 	m = rewrite(m, func(level *schema, name string, attrs []Attr) []Attr {
 		attrs = without(attrs, level.assigned)
 		if level == verdictSchema {
+			if key := (chainKey{table, FindString(attrs, unix.NFTA_VERDICT_CHAIN)}); r.bound[key] != 0 {
+				r.binds = append(r.binds, key)
+			}
 			return r.byID(attrs, table, unix.NFTA_VERDICT_CHAIN, verdictChainID)
 		}
 		if fix := replayFixes[name]; fix != nil {
