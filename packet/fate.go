@@ -137,6 +137,10 @@ type Fate struct {
 	Unknown []string
 	// Trace tells the way, when it was asked for.
 	Trace []Step
+	// Observed is what connection tracking found, as the kernel tells it, so
+	// that a simulator can be given the same. Its State is 0 when nobody
+	// looked; simulators leave it alone.
+	Observed Tracking
 }
 
 // A Step is one rule, or one decision, on the way of a packet.
