@@ -1,0 +1,74 @@
+package nftsim
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { register("byteorder", decodeByteorder) }
+
+// Byteorder turns numbers from host to network byte order, or back. Both are
+// the same reversal on a little-endian host and nothing on a big-endian one.
+//
+// Kernel: net/netfilter/nft_byteorder.c.
+type Byteorder struct {
+	From, To Register
+	ToHost   bool
+	Len      int // bytes
+	Size     int // of a number: 2, 4 or 8 bytes
+}
+
+func decodeByteorder(_ *scope, data []byte) (Instruction, error) {
+	i := &Byteorder{}
+	var op, length, size uint32
+	err := decodeNest("byteorder", data,
+		need(unix.NFTA_BYTEORDER_SREG, decodeRegister(&i.From)), need(unix.NFTA_BYTEORDER_DREG, decodeRegister(&i.To)),
+		need(unix.NFTA_BYTEORDER_OP, decodeU32(&op)), need(unix.NFTA_BYTEORDER_LEN, decodeU32(&length)),
+		need(unix.NFTA_BYTEORDER_SIZE, decodeU32(&size)))
+	if err != nil {
+		return nil, err
+	}
+	if op > unix.NFT_BYTEORDER_HTON {
+		return nil, fmt.Errorf("operation %d", op)
+	}
+	if size != 2 && size != 4 && size != 8 || length > maxValue {
+		return nil, fmt.Errorf("numbers of %d in %d bytes", size, length)
+	}
+	if length%size != 0 {
+		return nil, notModelled{fmt.Sprintf("numbers of %d in %d bytes", size, length)}
+	}
+	i.ToHost, i.Len, i.Size = op == unix.NFT_BYTEORDER_NTOH, int(length), int(size)
+	if err := i.From.span(i.Len); err != nil {
+		return nil, err
+	}
+	return i, i.To.span(i.Len)
+}
+
+func (i *Byteorder) String() string {
+	op := "hton"
+	if i.ToHost {
+		op = "ntoh"
+	}
+	return fmt.Sprintf("[ byteorder reg %s = %s(reg %s, %d, %d) ]", i.To, op, i.From, i.Size, i.Len)
+}
+
+func (i *Byteorder) loads() (Register, int) { return i.To, i.Len }
+
+func (i *Byteorder) exec(x *execution) result {
+	var out [registerBytes]byte
+	in := x.regs.load(i.From, i.Len)
+	for at := 0; at < i.Len; at += i.Size {
+		switch i.Size {
+		case 2:
+			binary.NativeEndian.PutUint16(out[at:], binary.BigEndian.Uint16(in[at:]))
+		case 4:
+			binary.NativeEndian.PutUint32(out[at:], binary.BigEndian.Uint32(in[at:]))
+		case 8:
+			binary.NativeEndian.PutUint64(out[at:], binary.BigEndian.Uint64(in[at:]))
+		}
+	}
+	copy(x.regs.load(i.To, i.Len), out[:i.Len])
+	return proceed
+}

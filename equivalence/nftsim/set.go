@@ -1,0 +1,241 @@
+package nftsim
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+)
+
+// A Set is a decoded set, map or verdict map.
+type Set struct {
+	Table      *Table
+	Name       string
+	Flags      uint32
+	KeyLen     int
+	DataLen    int   // of maps to values
+	Verdicts   bool  // a map to verdicts
+	FieldLens  []int // of a concatenation, in bytes, without padding; nil when not described
+	Size       uint32
+	Timeout    int64 // default for elements, nanoseconds, 0 is none
+	Exprs      []Instruction
+	Elements   []*Element
+	Unknown    string // what is not modelled; every lookup is then undecided
+	id         uint32
+	hash       map[string]*Element // the elements of the batch, of sets without intervals
+	catchall   *Element
+	sorted     []*Element // the elements of an interval set, by key, ends before starts
+	live       map[string]*Element
+	elemStates map[*Element]states
+}
+
+// Set flags.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, enum nft_set_flags.
+const (
+	setAnonymous = 0x1
+	setConstant  = 0x2
+	setInterval  = 0x4
+	setMap       = 0x8
+	setTimeout   = 0x10
+	setEval      = 0x20
+	setObject    = 0x40
+	setConcat    = 0x80
+	setExpr      = 0x100
+	setModelled  = setAnonymous | setConstant | setInterval | setMap | setTimeout | setEval | setConcat | setExpr
+)
+
+// An Element is an element of a set. In an interval set without KeyEnd a start
+// and an end are two elements, and the end is not part of the interval.
+type Element struct {
+	Key     []byte
+	KeyEnd  []byte // last key of a concatenation of intervals; nil is Key
+	End     bool
+	Data    []byte
+	Verdict *Verdict
+	Exprs   []Instruction
+	Comment string
+	// Timeout renews an element that packets update; Expires is when it goes
+	// away on the virtual clock. 0 is never.
+	Timeout, Expires int64
+	deleted          bool // by a packet
+}
+
+// expired says whether an element has run out at a time.
+//
+// Kernel: include/net/netfilter/nf_tables.h, nft_set_elem_expired. The kernel
+// counts in ticks of at most 10 ms, this machine in nanoseconds.
+func (e *Element) expired(now int64) bool { return e.Expires != 0 && now >= e.Expires }
+
+// ranges says whether the set's elements are intervals per field.
+//
+// Kernel: net/netfilter/nft_set_pipapo.c.
+func (s *Set) ranges() bool { return s.Flags&setInterval != 0 && len(s.FieldLens) > 1 }
+
+// tree says whether the set's elements are starts and ends of intervals.
+//
+// Kernel: net/netfilter/nft_set_rbtree.c.
+func (s *Set) tree() bool { return s.Flags&setInterval != 0 && len(s.FieldLens) <= 1 }
+
+// add puts an element of the batch into the set.
+func (s *Set) add(e *Element) {
+	s.Elements = append(s.Elements, e)
+}
+
+// index prepares the lookups, when all elements are there.
+func (s *Set) index() {
+	s.hash = map[string]*Element{}
+	for _, e := range s.Elements {
+		switch {
+		case e.Key == nil:
+			s.catchall = e
+		case s.tree():
+			s.sorted = append(s.sorted, e)
+		case s.ranges():
+		default:
+			if s.hash[string(e.Key)] == nil {
+				s.hash[string(e.Key)] = e
+			}
+		}
+	}
+	slices.SortStableFunc(s.sorted, func(a, b *Element) int {
+		if c := bytes.Compare(a.Key, b.Key); c != 0 {
+			return c
+		}
+		switch {
+		case a.End && !b.End:
+			return -1
+		case b.End && !a.End:
+			return 1
+		}
+		return 0
+	})
+}
+
+// reset forgets what packets did to the set.
+func (s *Set) reset() {
+	s.live = map[string]*Element{}
+	s.elemStates = map[*Element]states{}
+}
+
+// lookup finds the element that holds a key, or nil.
+func (s *Set) lookup(key []byte, now int64) *Element {
+	var e *Element
+	switch {
+	case s.tree():
+		e = s.lookupTree(key)
+	case s.ranges():
+		e = s.lookupRanges(key, now)
+	default:
+		e = s.lookupHash(key)
+	}
+	if e == nil || e.expired(now) {
+		e = s.catchall
+	}
+	if e == nil || e.expired(now) {
+		return nil
+	}
+	return e
+}
+
+func (s *Set) lookupHash(key []byte) *Element {
+	if e, ok := s.live[string(key)]; ok {
+		if e.deleted {
+			return nil
+		}
+		return e
+	}
+	return s.hash[string(key)]
+}
+
+// lookupTree finds the last element at or below the key; it holds the key when
+// it starts an interval.
+//
+// Kernel: net/netfilter/nft_set_rbtree.c, __nft_rbtree_lookup.
+func (s *Set) lookupTree(key []byte) *Element {
+	n := sort.Search(len(s.sorted), func(i int) bool { return bytes.Compare(s.sorted[i].Key, key) > 0 })
+	if n == 0 || s.sorted[n-1].End {
+		return nil
+	}
+	return s.sorted[n-1]
+}
+
+// lookupRanges finds the first element each of whose fields holds the key's.
+//
+// Kernel: net/netfilter/nft_set_pipapo.c, nft_pipapo_lookup.
+func (s *Set) lookupRanges(key []byte, now int64) *Element {
+	for _, e := range s.Elements {
+		if e.Key != nil && !e.expired(now) && s.holds(e, key) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (s *Set) holds(e *Element, key []byte) bool {
+	last := e.KeyEnd
+	if last == nil {
+		last = e.Key
+	}
+	at := 0
+	for _, n := range s.FieldLens {
+		if bytes.Compare(key[at:at+n], e.Key[at:at+n]) < 0 || bytes.Compare(key[at:at+n], last[at:at+n]) > 0 {
+			return false
+		}
+		at += (n + wordSize - 1) / wordSize * wordSize
+	}
+	return true
+}
+
+// count counts the elements that have not run out.
+func (s *Set) count(now int64) int {
+	n := 0
+	for k, e := range s.hash {
+		if s.live[k] == nil && !e.expired(now) {
+			n++
+		}
+	}
+	for _, e := range s.live {
+		if !e.deleted && !e.expired(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// insert adds an element for a packet, or returns false when the set is full.
+// Elements that have run out are taken as gone, although the kernel collects
+// them only once in a while.
+func (s *Set) insert(e *Element, now int64) bool {
+	if s.Size != 0 && s.count(now) >= int(s.Size) {
+		return false
+	}
+	s.live[string(e.Key)] = e
+	return true
+}
+
+// remove deletes an element for a packet.
+func (s *Set) remove(key []byte) {
+	s.live[string(key)] = &Element{deleted: true}
+}
+
+// runElement runs the instructions of an element, as a lookup or an update of
+// it does.
+//
+// Kernel: include/net/netfilter/nf_tables_core.h, nft_set_elem_update_expr.
+func (s *Set) runElement(x *execution, e *Element) result {
+	if len(e.Exprs) == 0 {
+		return proceed
+	}
+	if s.elemStates[e] == nil {
+		s.elemStates[e] = states{}
+	}
+	outer := x.states
+	x.states = s.elemStates[e]
+	defer func() { x.states = outer }()
+	for _, i := range e.Exprs {
+		if r := i.exec(x); r != proceed {
+			return r
+		}
+	}
+	return proceed
+}
