@@ -1,5 +1,7 @@
 package nftgen
 
+import "golang.org/x/sys/unix"
+
 // The catalogue of fields. A field is added by a line here; its loader says
 // which expression reads it.
 
@@ -23,10 +25,10 @@ var (
 // Fields of the transport header.
 var (
 	TCPFlags   = payloadField("tcp flags", tcpFlag, transportHeader, 13, 1, need{l4: 6})
-	ICMPType   = payloadField("icmp type", icmpType, transportHeader, 0, 1, need{l4: 1})
-	ICMPCode   = payloadField("icmp code", icmpCode, transportHeader, 1, 1, need{l4: 1})
-	ICMPv6Type = payloadField("icmpv6 type", icmpv6Type, transportHeader, 0, 1, need{l4: 58})
-	ICMPv6Code = payloadField("icmpv6 code", icmpv6Code, transportHeader, 1, 1, need{l4: 58})
+	ICMPType   = payloadField("icmp type", icmpType, transportHeader, 0, 1, need{l4: 1, of: IP})
+	ICMPCode   = payloadField("icmp code", icmpCode, transportHeader, 1, 1, need{l4: 1, of: IP})
+	ICMPv6Type = payloadField("icmpv6 type", icmpv6Type, transportHeader, 0, 1, need{l4: 58, of: IP6})
+	ICMPv6Code = payloadField("icmpv6 code", icmpv6Code, transportHeader, 1, 1, need{l4: 58, of: IP6})
 )
 
 // transportNames are the protocols whose headers begin with two ports.
@@ -52,45 +54,45 @@ func TCPOption(kind uint8) Field { return tcpOptionField(kind) }
 
 // Fields of the packet's circumstances.
 var (
-	MetaMark    = metaField("meta mark", mark, 3)
-	MetaLength  = metaField("meta length", integer32, 0)
-	MetaL4Proto = metaField("meta l4proto", inetProto, 16)
-	MetaNFProto = metaField("meta nfproto", nfProto, 15)
-	MetaIifname = metaField("iifname", ifname, 6)
-	MetaOifname = metaField("oifname", ifname, 7)
-	MetaPktType = metaField("meta pkttype", pktType, 19)
-	MetaSKUID   = metaField("meta skuid", uid, 10)
-	MetaSKGID   = metaField("meta skgid", gid, 11)
-	MetaRandom  = metaField("meta random", integer32, 24)
+	MetaMark    = metaField("meta mark", mark, unix.NFT_META_MARK)
+	MetaLength  = metaField("meta length", integer32, unix.NFT_META_LEN)
+	MetaL4Proto = metaField("meta l4proto", inetProto, unix.NFT_META_L4PROTO)
+	MetaNFProto = metaField("meta nfproto", nfProto, unix.NFT_META_NFPROTO)
+	MetaIifname = metaField("iifname", ifname, unix.NFT_META_IIFNAME)
+	MetaOifname = metaField("oifname", ifname, unix.NFT_META_OIFNAME)
+	MetaPktType = metaField("meta pkttype", pktType, unix.NFT_META_PKTTYPE)
+	MetaSKUID   = metaField("meta skuid", uid, unix.NFT_META_SKUID)
+	MetaSKGID   = metaField("meta skgid", gid, unix.NFT_META_SKGID)
+	MetaRandom  = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
 )
 
 // Fields of the connection.
 var (
-	CTState      = ctField("ct state", ctState, 0)
-	CTStatus     = ctField("ct status", ctStatus, 2)
-	CTMark       = ctField("ct mark", mark, 3)
-	CTDirection  = ctField("ct direction", ctDir, 1)
-	CTExpiration = ctField("ct expiration", timeType, 5)
+	CTState      = ctField("ct state", ctState, unix.NFT_CT_STATE)
+	CTStatus     = ctField("ct status", ctStatus, unix.NFT_CT_STATUS)
+	CTMark       = ctField("ct mark", mark, unix.NFT_CT_MARK)
+	CTDirection  = ctField("ct direction", ctDir, unix.NFT_CT_DIRECTION)
+	CTExpiration = ctField("ct expiration", timeType, unix.NFT_CT_EXPIRATION)
 )
 
 // CTProtocol is the protocol of the connection's original tuple.
-var CTProtocol = ctDirField("ct original protocol", inetProto, 12, false)
+var CTProtocol = ctDirField("ct original protocol", inetProto, unix.NFT_CT_PROTOCOL, false)
 
 // CTSaddr and its kin are fields of one direction of the connection. l3 is IP
 // or IP6.
-func CTSaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "saddr", 8) }
+func CTSaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "saddr", false) }
 
 // CTDaddr is the destination address of a direction.
-func CTDaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "daddr", 9) }
+func CTDaddr(reply bool, l3 Family) Field { return ctAddr(reply, l3, "daddr", true) }
 
 // CTSport is the source port of a direction.
 func CTSport(reply bool) Field {
-	return ctDirField("ct "+direction(reply)+" proto-src", inetService, 13, reply)
+	return ctDirField("ct "+direction(reply)+" proto-src", inetService, unix.NFT_CT_PROTO_SRC, reply)
 }
 
 // CTDport is the destination port of a direction.
 func CTDport(reply bool) Field {
-	return ctDirField("ct "+direction(reply)+" proto-dst", inetService, 14, reply)
+	return ctDirField("ct "+direction(reply)+" proto-dst", inetService, unix.NFT_CT_PROTO_DST, reply)
 }
 
 // A CTCounterDir selects whose traffic a connection counter counts.
@@ -104,13 +106,13 @@ const (
 )
 
 // CTPackets, CTBytes and CTAvgPkt are the connection's counters.
-func CTPackets(d CTCounterDir) Field { return ctCounter("packets", 17, d) }
+func CTPackets(d CTCounterDir) Field { return ctCounter("packets", unix.NFT_CT_PKTS, d) }
 
 // CTBytes counts bytes.
-func CTBytes(d CTCounterDir) Field { return ctCounter("bytes", 16, d) }
+func CTBytes(d CTCounterDir) Field { return ctCounter("bytes", unix.NFT_CT_BYTES, d) }
 
 // CTAvgPkt is bytes per packet.
-func CTAvgPkt(d CTCounterDir) Field { return ctCounter("avgpkt", 18, d) }
+func CTAvgPkt(d CTCounterDir) Field { return ctCounter("avgpkt", unix.NFT_CT_AVGPKT, d) }
 
 // FibType is the route type of the packet's source or destination address:
 // "fib daddr type". iface is "", "iif" or "oif".

@@ -5,30 +5,84 @@ package nftgen
 // Source: nftables include/datatype.h, enum datatypes (values are part of the
 // userdata format that "nft list" reads back).
 var (
-	integer8    = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian}
-	integer16   = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian}
-	integer32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: HostEndian}
-	integer64   = &Datatype{Name: "integer", Number: 4, Bytes: 8, Order: HostEndian}
-	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian}
-	ipv4Addr    = &Datatype{Name: "ipv4_addr", Number: 7, Bytes: 4, Order: BigEndian}
-	ipv6Addr    = &Datatype{Name: "ipv6_addr", Number: 8, Bytes: 16, Order: BigEndian}
-	etherAddr   = &Datatype{Name: "ether_addr", Number: 9, Bytes: 6, Order: BigEndian}
-	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian}
-	inetService = &Datatype{Name: "inet_service", Number: 13, Bytes: 2, Order: BigEndian}
-	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian}
-	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian}
-	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian}
-	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian}
-	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian}
-	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian}
-	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian}
-	icmpCode    = &Datatype{Name: "icmp_code", Number: 32, Bytes: 1, Order: BigEndian}
-	icmpv6Code  = &Datatype{Name: "icmpv6_code", Number: 33, Bytes: 1, Order: BigEndian}
-	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian}
-	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian}
-	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian}
-	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian}
-	timeType    = &Datatype{Name: "time", Number: 30, Bytes: 4, Order: HostEndian}
-	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 39, Bytes: 4, Order: HostEndian}
-	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian}
+	integer8    = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: decimal}
+	integer16   = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: decimal}
+	integer32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: HostEndian, Format: decimal}
+	integer64   = &Datatype{Name: "integer", Number: 4, Bytes: 8, Order: HostEndian, Format: decimal}
+	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian, Format: named(nfProtoNames, decimal)}
+	ipv4Addr    = &Datatype{Name: "ipv4_addr", Number: 7, Bytes: 4, Order: BigEndian, Format: address, prefixes: true}
+	ipv6Addr    = &Datatype{Name: "ipv6_addr", Number: 8, Bytes: 16, Order: BigEndian, Format: address, prefixes: true}
+	etherAddr   = &Datatype{Name: "ether_addr", Number: 9, Bytes: 6, Order: BigEndian, Format: hardware}
+	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian, Format: named(protocolNames, decimal)}
+	inetService = &Datatype{Name: "inet_service", Number: 13, Bytes: 2, Order: BigEndian, Format: decimal}
+	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, Format: named(icmpTypeNames, decimal)}
+	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, Format: flags(tcpFlagNames), bits: tcpFlagNames}
+	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, Format: hex}
+	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, Format: flags(ctStateNames), bits: ctStateNames}
+	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, Format: named(ctDirNames, decimal)}
+	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, Format: flags(ctStatusNames), bits: ctStatusNames}
+	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian, Format: named(icmpv6TypeNames, decimal)}
+	icmpCode    = &Datatype{Name: "icmp_code", Number: 32, Bytes: 1, Order: BigEndian, Format: decimal}
+	icmpv6Code  = &Datatype{Name: "icmpv6_code", Number: 33, Bytes: 1, Order: BigEndian, Format: decimal}
+	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian, Format: named(pktTypeNames, decimal)}
+	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian, Format: decimal}
+	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian, Format: decimal}
+	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
+	timeType    = &Datatype{Name: "time", Number: 30, Bytes: 4, Order: HostEndian, Format: milliseconds}
+	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 39, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal)}
+	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
+
+	// randomNumber is "meta random", which nft reads as if it stood in network
+	// byte order.
+	randomNumber = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
+)
+
+// A symbol is a number that nft knows by name.
+type symbol struct {
+	name  string
+	value uint64
+}
+
+// The names below are those that nft 1.0.6 knows without asking the files of
+// the host, such as /etc/protocols.
+var (
+	nfProtoNames = []symbol{{"ipv4", 2}, {"ipv6", 10}}
+
+	protocolNames = []symbol{
+		{"icmp", 1}, {"igmp", 2}, {"tcp", 6}, {"udp", 17}, {"dccp", 33}, {"esp", 50}, {"ah", 51}, {"icmpv6", 58},
+		{"comp", 108}, {"sctp", 132}, {"udplite", 136},
+	}
+
+	icmpTypeNames = []symbol{
+		{"echo-reply", 0}, {"destination-unreachable", 3}, {"source-quench", 4}, {"redirect", 5}, {"echo-request", 8},
+		{"router-advertisement", 9}, {"router-solicitation", 10}, {"time-exceeded", 11}, {"parameter-problem", 12},
+		{"timestamp-request", 13}, {"timestamp-reply", 14}, {"info-request", 15}, {"info-reply", 16},
+		{"address-mask-request", 17}, {"address-mask-reply", 18},
+	}
+
+	icmpv6TypeNames = []symbol{
+		{"destination-unreachable", 1}, {"packet-too-big", 2}, {"time-exceeded", 3}, {"parameter-problem", 4},
+		{"echo-request", 128}, {"echo-reply", 129}, {"mld-listener-query", 130}, {"mld-listener-report", 131},
+		{"mld-listener-done", 132}, {"nd-router-solicit", 133}, {"nd-router-advert", 134}, {"nd-neighbor-solicit", 135},
+		{"nd-neighbor-advert", 136}, {"nd-redirect", 137},
+	}
+
+	tcpFlagNames = []symbol{
+		{"fin", 0x01}, {"syn", 0x02}, {"rst", 0x04}, {"psh", 0x08}, {"ack", 0x10}, {"urg", 0x20}, {"ecn", 0x40}, {"cwr", 0x80},
+	}
+
+	ctStateNames = []symbol{{"invalid", 1}, {"established", 2}, {"related", 4}, {"new", 8}, {"untracked", 64}}
+
+	ctStatusNames = []symbol{
+		{"expected", 1}, {"seen-reply", 2}, {"assured", 4}, {"confirmed", 8}, {"snat", 16}, {"dnat", 32}, {"dying", 512},
+	}
+
+	ctDirNames = []symbol{{"original", 0}, {"reply", 1}}
+
+	pktTypeNames = []symbol{{"host", 0}, {"broadcast", 1}, {"multicast", 2}, {"other", 3}}
+
+	routeTypeNames = []symbol{
+		{"unspec", 0}, {"unicast", 1}, {"local", 2}, {"broadcast", 3}, {"anycast", 4}, {"multicast", 5}, {"blackhole", 6},
+		{"unreachable", 7}, {"prohibit", 8},
+	}
 )

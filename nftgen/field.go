@@ -18,6 +18,10 @@ type Datatype struct {
 	Order  ByteOrder
 	// Format writes a value as nft reads it.
 	Format func(Value) string
+
+	text     bool     // bytes up to a NUL, padded with NULs
+	prefixes bool     // intervals can be written as address/bits
+	bits     []symbol // flags: "field a,b" tests for any of them
 }
 
 // A Field is something a rule can load into a register. Fields are values of
@@ -27,6 +31,9 @@ type Field struct {
 	Type  *Datatype
 	load  loader
 	needs []need // dependencies that nft adds by itself
+
+	// family is the family of the values, where it does not follow from needs.
+	family Family
 }
 
 // A need is a test that nft adds before a field of a protocol: "meta nfproto
@@ -34,5 +41,6 @@ type Field struct {
 type need struct {
 	l3    Family // IP or IP6, 0 for none
 	l4    uint8  // protocol number, 0 for none
+	of    Family // the family that l4 belongs to, tested first where l4 is
 	ether bool   // the link header has to be Ethernet
 }

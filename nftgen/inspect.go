@@ -5,6 +5,8 @@ func Fields(s Stmt) []Field {
 	switch s := s.(type) {
 	case Compare:
 		return []Field{s.Field}
+	case IfName:
+		return []Field{s.Field}
 	case InPrefix:
 		return []Field{s.Field}
 	case InSpan:
@@ -37,7 +39,7 @@ func (f Field) Family() Family {
 			return n.l3
 		}
 	}
-	return 0
+	return f.family
 }
 
 // Protocol returns the transport protocol that nft tests before it loads the
@@ -55,7 +57,7 @@ func (f Field) Protocol() uint8 {
 // it twice, or not at all, makes no difference.
 func Pure(s Stmt) bool {
 	switch s := s.(type) {
-	case Compare, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
+	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
 		for _, f := range Fields(s) {
 			if f.load.kind == loadNumgen || f.load.kind == loadMeta && f.load.key == MetaRandom.load.key {
 				return false

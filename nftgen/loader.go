@@ -1,6 +1,10 @@
 package nftgen
 
-import "fmt"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // A loaderKind is the expression that reads a field.
 type loaderKind uint8
@@ -47,22 +51,26 @@ func ctField(text string, t *Datatype, key uint32) Field {
 	return Field{Text: text, Type: t, load: loader{kind: loadCT, key: key, length: uint32(t.Bytes)}}
 }
 
-func ctDirField(text string, t *Datatype, key uint32, reply bool, needs ...need) Field {
+func ctDirField(text string, t *Datatype, key uint32, reply bool) Field {
 	f := ctField(text, t, key)
 	f.load.direction = 1
 	if reply {
 		f.load.direction = 2
 	}
-	f.needs = needs
 	return f
 }
 
-func ctAddr(reply bool, l3 Family, name string, key uint32) Field {
-	t, word := ipv4Addr, "ip"
+func ctAddr(reply bool, l3 Family, name string, destination bool) Field {
+	t, word, key := ipv4Addr, "ip", uint32(unix.NFT_CT_SRC_IP)
 	if l3 == IP6 {
-		t, word = ipv6Addr, "ip6"
+		t, word, key = ipv6Addr, "ip6", unix.NFT_CT_SRC_IP6
 	}
-	return ctDirField(fmt.Sprintf("ct %s %s %s", direction(reply), word, name), t, key, reply, need{l3: l3})
+	if destination {
+		key++
+	}
+	f := ctDirField(fmt.Sprintf("ct %s %s %s", direction(reply), word, name), t, key, reply)
+	f.family = l3
+	return f
 }
 
 func direction(reply bool) string {
@@ -82,8 +90,7 @@ func ctCounter(name string, key uint32, d CTCounterDir) Field {
 func tcpOptionField(kind uint8) Field {
 	return Field{
 		Text: fmt.Sprintf("tcp option %d", kind), Type: boolean,
-		load:  loader{kind: loadExthdrTCP, key: uint32(kind), length: 1},
-		needs: []need{{l4: 6}},
+		load: loader{kind: loadExthdrTCP, key: uint32(kind), length: 1},
 	}
 }
 

@@ -216,18 +216,24 @@ type (
 		Low, High       Value
 		Prefix          int // with prefix mapping: length; Low is the network
 		LowPort, HiPort uint16
-		Flags           NATFlags
+		// Protocol is the transport protocol whose ports they are, 0 without
+		// ports. nft reads a port only behind a test of one, so printer and
+		// encoder add "meta l4proto" where the rule has none.
+		Protocol uint8
+		Flags    NATFlags
 	}
 
 	// Masquerade is "masquerade [to :p-q] [flags]".
 	Masquerade struct {
 		LowPort, HiPort uint16
+		Protocol        uint8 // as in NAT
 		Flags           NATFlags
 	}
 
 	// Redirect is "redirect [to :p-q] [flags]".
 	Redirect struct {
 		LowPort, HiPort uint16
+		Protocol        uint8 // as in NAT
 		Flags           NATFlags
 	}
 
@@ -308,3 +314,14 @@ type Set struct {
 	// Note is printed as a comment line in the set.
 	Note string
 }
+
+// IfName is a test of a device name: "iifname "eth0"", or with Wildcard of the
+// beginning of a name: "iifname "eth*"". Op is Eq or Ne.
+type IfName struct {
+	Field    Field
+	Name     string
+	Wildcard bool
+	Op       Op
+}
+
+func (IfName) stmt() {}

@@ -1,0 +1,186 @@
+package nftgen
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Check reports why a rule cannot be written so that nft reads it as it is
+// meant. A rule with no family of its own passes when some table can hold it.
+func (r *Rule) Check() error {
+	var first error
+	for _, table := range []Family{Inet, IP, IP6} {
+		if r.Family != 0 && table != Inet && table != r.Family {
+			continue
+		}
+		err := r.checkIn(table)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// checkIn is Check for a rule of a table of the family.
+func (r *Rule) checkIn(table Family) error {
+	_, err := r.compile(newCompiler(table))
+	return err
+}
+
+// checkComment refuses comments that nft does not read as they are meant.
+func checkComment(s string) error {
+	if len(s) > maxComment {
+		return fmt.Errorf("write the comment %q: it is longer than %d bytes", s, maxComment)
+	}
+	return checkQuoted("comment", s)
+}
+
+// check refuses a statement that is not well-formed, or that nft 1.0.6 has no
+// text for.
+func check(s Stmt) error {
+	for _, f := range Fields(s) {
+		if f.Type == nil || f.loadInto(1, 1) == nil {
+			return fmt.Errorf("write a %T: it has no field", s)
+		}
+	}
+	if err := checkMatch(s); err != nil {
+		return err
+	}
+	return checkAction(s)
+}
+
+func checkMatch(s Stmt) error {
+	switch s := s.(type) {
+	case Compare:
+		return s.check()
+	case InPrefix:
+		return s.check()
+	case InSpan:
+		if s.Field.Type.bits != nil {
+			return fmt.Errorf("write a span of %s: flags have no order", s.Field.Text)
+		}
+		return s.Field.Type.checkInterval(Interval{s.Low, s.High})
+	case AnyBit:
+		if s.Field.Type.text {
+			return fmt.Errorf("write a mask of %s: it is a name", s.Field.Text)
+		}
+		if err := s.Field.Type.check(s.Bits); err != nil {
+			return err
+		}
+		if filled(s.Bits, 0) {
+			return fmt.Errorf("write a test of bits of %s: there is none to test", s.Field.Text)
+		}
+	case OneOf:
+		tuples := make([][]Interval, len(s.Intervals))
+		for i := range s.Intervals {
+			tuples[i] = s.Intervals[i : i+1]
+		}
+		return checkElements([]*Datatype{s.Field.Type}, tuples, true)
+	case OneOfTuple:
+		types := make([]*Datatype, len(s.Fields))
+		for i, f := range s.Fields {
+			types[i] = f.Type
+		}
+		return checkElements(types, s.Tuples, true)
+	case InSet:
+		return checkKey(s.Fields, s.Masks, s.Set)
+	case Exists:
+		if s.Field.load.kind != loadExthdrTCP {
+			return fmt.Errorf("write a test for %s: it always exists", s.Field.Text)
+		}
+	}
+	return nil
+}
+
+func (s Compare) check() error {
+	t := s.Field.Type
+	if err := t.check(s.Value); err != nil {
+		return err
+	}
+	if s.Op > Ge {
+		return fmt.Errorf("write a comparison of %s: there is no operator %d", s.Field.Text, s.Op)
+	}
+	if t.text && (s.Op > Ne || s.Mask != nil) {
+		return fmt.Errorf("write a comparison of %s: names can only be equal or not", s.Field.Text)
+	}
+	if s.Mask == nil {
+		return nil
+	}
+	return t.check(s.Mask)
+}
+
+func (s InPrefix) check() error {
+	t := s.Field.Type
+	switch {
+	case t.text && (s.Bits != 8*len(s.Addr) || s.Bits == 0 || len(s.Addr) > maxInterface):
+		return fmt.Errorf("write a wildcard of %s: %d bits of a name of %d bytes", s.Field.Text, s.Bits, len(s.Addr))
+	case t.text && s.Addr[len(s.Addr)-1] == '\\':
+		return fmt.Errorf("write the wildcard %q of %s: nft reads a backslash before the star as an escape", s.Addr, s.Field.Text)
+	case t.text:
+		return checkQuoted("interface name", string(s.Addr))
+	case !t.prefixes:
+		return fmt.Errorf("write a prefix of %s: it has none", s.Field.Text)
+	case s.Bits < 0 || s.Bits > 8*t.Bytes:
+		return fmt.Errorf("write a prefix of %s: %d bits", s.Field.Text, s.Bits)
+	}
+	return t.check(s.Addr)
+}
+
+// checkElements refuses elements that are not of the types, and none at all
+// where some are needed.
+func checkElements(types []*Datatype, elements [][]Interval, needed bool) error {
+	if len(types) == 0 {
+		return fmt.Errorf("write a set: its key has no field")
+	}
+	if needed && len(elements) == 0 {
+		return fmt.Errorf("write a set of type %s: it is empty", types[0].Name)
+	}
+	for n, element := range elements {
+		if len(element) != len(types) {
+			return fmt.Errorf("write an element of a set: %d values for %d fields", len(element), len(types))
+		}
+		for i, t := range types {
+			if err := t.checkInterval(element[i]); err != nil {
+				return err
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		if last := elements[n-1]; len(types) == 1 && slices.Compare(last[0].High, element[0].Low) >= 0 {
+			return fmt.Errorf("write a set of type %s: elements %d and %d overlap or are not sorted", types[0].Name, n-1, n)
+		}
+	}
+	return nil
+}
+
+// checkKey refuses fields that do not make a key of the set.
+func checkKey(fields []Field, masks []Value, set *Set) error {
+	if set == nil {
+		return fmt.Errorf("write a lookup: there is no set")
+	}
+	if len(fields) == 0 || !sameTypes(fields, set.Key) {
+		return fmt.Errorf("write a lookup in %s: the fields are not of the types of its key", set.Name)
+	}
+	if masks == nil {
+		return nil
+	}
+	if len(masks) != len(fields) {
+		return fmt.Errorf("write a lookup in %s: %d masks for %d fields", set.Name, len(masks), len(fields))
+	}
+	for i, m := range masks {
+		if m == nil {
+			continue
+		}
+		if fields[i].Type.text {
+			return fmt.Errorf("write a mask of %s: it is a name", fields[i].Text)
+		}
+		if err := fields[i].Type.check(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package nftgen
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+func checkAction(s Stmt) error {
+	switch s := s.(type) {
+	case VerdictStmt:
+		return s.check()
+	case Limit:
+		return s.check()
+	case Log:
+		return s.check()
+	case Reject:
+		if !s.Reset && s.Code > 15 {
+			return fmt.Errorf("write reject: there is no code %d", s.Code)
+		}
+	case Assign:
+		return s.check()
+	case NAT:
+		return s.check()
+	case Masquerade:
+		return checkPorts(s.LowPort, s.HiPort)
+	case Redirect:
+		return checkPorts(s.LowPort, s.HiPort)
+	case Update:
+		return s.check()
+	}
+	return nil
+}
+
+func (s VerdictStmt) check() error {
+	if _, ok := verdicts[s.Kind]; !ok {
+		return fmt.Errorf("write a verdict: there is no kind %d", s.Kind)
+	}
+	switch jumps := s.Kind == Jump || s.Kind == Goto; {
+	case jumps && !ValidName(s.Chain):
+		return fmt.Errorf("write %s %q: it is no name of a chain", verdicts[s.Kind].word, s.Chain)
+	case !jumps && s.Chain != "":
+		return fmt.Errorf("write %s: it goes to no chain", verdicts[s.Kind].word)
+	}
+	return nil
+}
+
+func (s Limit) check() error {
+	switch {
+	case limitUnits[s.Unit].word == "":
+		return fmt.Errorf("write a limit: there is no unit of %s", s.Unit)
+	case s.Rate == 0 || s.Rate > math.MaxUint32:
+		return fmt.Errorf("write a limit: the rate %d is not between 1 and %d", s.Rate, uint32(math.MaxUint32))
+	case s.Burst == 0:
+		return fmt.Errorf("write a limit: the burst is 0")
+	}
+	return nil
+}
+
+// logFlags are the flags of log messages, in the order in which nft writes
+// them.
+//
+// Kernel: include/uapi/linux/netfilter/nf_log.h.
+var logFlags = []struct {
+	bit  uint8
+	text string
+}{
+	{0x03, "flags tcp sequence,options"},
+	{0x01, "flags tcp sequence"},
+	{0x02, "flags tcp options"},
+	{0x04, "flags ip options"},
+	{0x08, "flags skuid"},
+	{0x20, "flags ether"},
+}
+
+var logLevels = []string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"}
+
+func (s Log) check() error {
+	known := uint8(0)
+	for _, f := range logFlags {
+		known |= f.bit
+	}
+	switch {
+	case int(s.Level) >= len(logLevels):
+		return fmt.Errorf("write log: there is no level %d", s.Level)
+	case s.Flags&^known != 0:
+		return fmt.Errorf("write log: there is no flag %#x", s.Flags&^known)
+	case len(s.Prefix) > maxLogPrefix:
+		return fmt.Errorf("write the log prefix %q: it is longer than %d bytes", s.Prefix, maxLogPrefix)
+	case strings.ContainsRune(s.Prefix, '$'):
+		return fmt.Errorf("write the log prefix %q: nft reads a dollar sign as the start of a variable", s.Prefix)
+	}
+	return checkQuoted("log prefix", s.Prefix)
+}
+
+func (s Assign) check() error {
+	if s.Field.Text != MetaMark.Text && s.Field.Text != CTMark.Text {
+		return fmt.Errorf("write an assignment: %s cannot be set", s.Field.Text)
+	}
+	t := s.Field.Type
+	for _, v := range []Value{s.Keep, s.Take, s.Xor} {
+		if v == nil {
+			continue
+		}
+		if err := t.check(v); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.From == nil && (s.Take != nil || s.Shift != 0):
+		return fmt.Errorf("write an assignment of %s: a part of nothing is taken", s.Field.Text)
+	case s.From != nil && s.From.Type != t:
+		return fmt.Errorf("write an assignment of %s: %s is of another type", s.Field.Text, s.From.Text)
+	case s.From != nil && !s.keepsNothing():
+		return fmt.Errorf("write an assignment of %s from %s: keeping a part takes two registers, which old kernels lack", s.Field.Text, s.From.Text)
+	case s.Shift <= -8*t.Bytes || s.Shift >= 8*t.Bytes:
+		return fmt.Errorf("write an assignment of %s: a shift by %d bits leaves nothing", s.Field.Text, s.Shift)
+	}
+	return nil
+}
+
+func checkPorts(low, high uint16) error {
+	if low == 0 && high != 0 || high != 0 && high < low {
+		return fmt.Errorf("write a span of ports: %d-%d", low, high)
+	}
+	return nil
+}
+
+func (s NAT) check() error {
+	if err := checkPorts(s.LowPort, s.HiPort); err != nil {
+		return err
+	}
+	if s.Low == nil {
+		switch {
+		case s.High != nil || s.Prefix != 0:
+			return fmt.Errorf("write nat: a span without its start")
+		case s.LowPort == 0:
+			return fmt.Errorf("write nat: neither addresses nor ports")
+		}
+		return nil
+	}
+	if s.family() == 0 || s.High != nil && len(s.High) != len(s.Low) {
+		return fmt.Errorf("write nat: %d and %d bytes are no addresses", len(s.Low), len(s.High))
+	}
+	switch {
+	case s.High != nil && bytes.Compare(s.Low, s.High) > 0:
+		return fmt.Errorf("write nat: the span of addresses is empty")
+	case s.Prefix < 0 || s.Prefix > 8*len(s.Low):
+		return fmt.Errorf("write nat: a prefix of %d bits", s.Prefix)
+	case s.Prefix != 0 && (s.High != nil || s.LowPort != 0):
+		return fmt.Errorf("write nat: a prefix has neither an end nor ports")
+	}
+	return nil
+}
+
+func (s Update) check() error {
+	if err := checkKey(s.Fields, s.Masks, s.Set); err != nil {
+		return err
+	}
+	switch {
+	case s.Op > OpDelete:
+		return fmt.Errorf("write an update of %s: there is no operation %d", s.Set.Name, s.Op)
+	case !s.Set.Dynamic:
+		return fmt.Errorf("write an update of %s: the set is not dynamic", s.Set.Name)
+	case s.Timeout != 0 && !s.Set.expires():
+		return fmt.Errorf("write an update of %s: its elements do not expire", s.Set.Name)
+	case s.Timeout%time.Millisecond != 0 || s.Timeout < 0:
+		return fmt.Errorf("write an update of %s: the timeout %s is not whole milliseconds", s.Set.Name, s.Timeout)
+	}
+	for _, inner := range s.Stmts {
+		if stateful(inner) == nil {
+			return fmt.Errorf("write an update of %s: elements cannot hold a %T", s.Set.Name, inner)
+		}
+		if err := checkAction(inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}

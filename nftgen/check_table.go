@@ -1,0 +1,98 @@
+package nftgen
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// hookNames are the words for the hooks, by their NF_INET_* numbers.
+var hookNames = []string{
+	unix.NF_INET_PRE_ROUTING: "prerouting", unix.NF_INET_LOCAL_IN: "input", unix.NF_INET_FORWARD: "forward",
+	unix.NF_INET_LOCAL_OUT: "output", unix.NF_INET_POST_ROUTING: "postrouting",
+}
+
+// checkTable refuses a table with names, chains or sets that cannot be
+// written, or that statements name and it does not hold. Rules are checked one
+// by one later.
+func checkTable(rs *Ruleset) (*Table, error) {
+	if rs == nil || rs.Table == nil {
+		return nil, fmt.Errorf("there is no table")
+	}
+	t := rs.Table
+	if t.Family != Inet && t.Family != IP && t.Family != IP6 {
+		return nil, fmt.Errorf("the table has the family %d", t.Family)
+	}
+	if !ValidName(t.Name) {
+		return nil, fmt.Errorf("%q is no name of a table", t.Name)
+	}
+	chains, sets := map[string]bool{}, map[string]bool{}
+	held := map[*Set]bool{}
+	for _, s := range t.Sets {
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if sets[s.Name] {
+			return nil, fmt.Errorf("the set %s is there twice", s.Name)
+		}
+		sets[s.Name], held[s] = true, true
+	}
+	for _, c := range t.Chains {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+		if chains[c.Name] {
+			return nil, fmt.Errorf("the chain %s is there twice", c.Name)
+		}
+		chains[c.Name] = true
+	}
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Stmts {
+				if err := checkReferences(s, chains, held); err != nil {
+					return nil, fmt.Errorf("chain %s: %w", c.Name, err)
+				}
+			}
+		}
+	}
+	return t, nil
+}
+
+func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool) error {
+	var set *Set
+	switch s := s.(type) {
+	case VerdictStmt:
+		if s.Chain != "" && !chains[s.Chain] {
+			return fmt.Errorf("there is no chain %q to go to", s.Chain)
+		}
+		return nil
+	case InSet:
+		set = s.Set
+	case Update:
+		set = s.Set
+	default:
+		return nil
+	}
+	if !sets[set] {
+		return fmt.Errorf("a %T uses a set that is not in the table", s)
+	}
+	return nil
+}
+
+func (c *Chain) check() error {
+	if !ValidName(c.Name) {
+		return fmt.Errorf("%q is no name of a chain", c.Name)
+	}
+	b := c.Base
+	if b == nil {
+		return nil
+	}
+	if int(b.Hook) >= len(hookNames) {
+		return fmt.Errorf("chain %s: there is no hook %d", c.Name, b.Hook)
+	}
+	if !strings.Contains(" filter nat route ", " "+b.Type+" ") {
+		return fmt.Errorf("chain %s: there is no type %q", c.Name, b.Type)
+	}
+	return nil
+}

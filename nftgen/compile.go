@@ -1,0 +1,387 @@
+package nftgen
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// A compiler turns the statements of one rule into expressions, in the way of
+// nft 1.0.6: with the tests that it adds before fields of a protocol, and with
+// neighbouring header fields compared at once.
+type compiler struct {
+	table Family
+	ids   map[*Set]uint32 // of named sets
+	// nextSet gives the number of an anonymous set.
+	nextSet func() uint32
+
+	steps []step
+	sets  []lookupSet
+
+	// What the statements so far say about the packet.
+	l3    Family
+	l4    int  // protocol number, or unknown
+	ports bool // a test of the protocol was made, of one or of several
+	ether bool
+}
+
+const (
+	unknown = -1
+	several = -2
+)
+
+// A step is what nft calls a statement: a test that it added itself, or one
+// of the rule.
+type step struct {
+	exprs []expression
+	// header is set for tests of a whole header field, which nft joins with
+	// those of neighbouring fields.
+	header *headerTest
+}
+
+// A headerTest compares bytes of a header for being equal, or not.
+type headerTest struct {
+	base, offset uint32
+	op           Op
+	data         []byte
+}
+
+// maxJoined is how many bytes nft compares at once.
+const maxJoined = 8
+
+// joins reports whether nft 1.0.6 makes one test of t and of a next one that
+// begins where t ends. Four bytes are compared fast already, and stay alone.
+func (t *headerTest) joins(next *headerTest) bool {
+	return t.base == next.base && t.op == next.op && t.offset+uint32(len(t.data)) == next.offset &&
+		len(t.data)+len(next.data) <= maxJoined && len(next.data) != 4 && len(t.data) != 4
+}
+
+func newCompiler(table Family) *compiler {
+	c := &compiler{table: table, l4: unknown}
+	if table != Inet {
+		c.l3 = table
+	}
+	return c
+}
+
+func (c *compiler) add(exprs ...expression) { c.steps = append(c.steps, step{exprs: exprs}) }
+
+func (c *compiler) addHeader(t headerTest) { c.steps = append(c.steps, step{header: &t}) }
+
+// expressions joins what nft joins and returns the result.
+func (c *compiler) expressions() []expression {
+	var tests []int
+	for i, s := range c.steps {
+		if s.header != nil {
+			tests = append(tests, i)
+		}
+	}
+	for _, group := range joined(tests, func(i int) *headerTest { return c.steps[i].header }) {
+		first := *c.steps[group[0]].header
+		for _, i := range group[1:] {
+			first.data = append(slices.Clip(first.data), c.steps[i].header.data...)
+			c.steps[i].header = nil
+		}
+		c.steps[group[0]].header = &first
+	}
+	var out []expression
+	for _, s := range c.steps {
+		if t := s.header; t != nil {
+			out = append(out, payload(1, t.base, t.offset, uint32(len(t.data))), compare(t.op, 1, t.data))
+		}
+		out = append(out, s.exprs...)
+	}
+	return out
+}
+
+// joined returns the groups of tests that nft makes one, each in the order of
+// the header; the first of a group gives the place in the rule. Tests that
+// stay alone are groups of one.
+func joined(tests []int, test func(int) *headerTest) [][]int {
+	order := slices.Clone(tests)
+	sort.SliceStable(order, func(a, b int) bool {
+		x, y := test(order[a]), test(order[b])
+		if x.base != y.base {
+			return x.base < y.base
+		}
+		return x.offset < y.offset
+	})
+	var groups [][]int
+	for k := 0; k < len(order); {
+		whole := *test(order[k])
+		end := k + 1
+		for end < len(order) && whole.joins(test(order[end])) {
+			whole.data = append(slices.Clip(whole.data), test(order[end]).data...)
+			end++
+		}
+		groups = append(groups, order[k:end])
+		k = end
+	}
+	return groups
+}
+
+// require adds the tests that nft adds before it reads a field.
+func (c *compiler) require(fields ...Field) error {
+	for _, f := range fields {
+		for _, n := range f.needs {
+			if err := c.need(f, n); err != nil {
+				return err
+			}
+		}
+		if isConnectionPort(f) && !c.ports {
+			return fmt.Errorf("write %s: nft 1.0.6 takes it only behind a test of the protocol", f.Text)
+		}
+	}
+	return nil
+}
+
+func isConnectionPort(f Field) bool {
+	return f.load.kind == loadCT && (f.load.key == unix.NFT_CT_PROTO_SRC || f.load.key == unix.NFT_CT_PROTO_DST)
+}
+
+func (c *compiler) need(f Field, n need) error {
+	if n.ether && !c.ether {
+		c.ether = true
+		c.add(meta(1, unix.NFT_META_IIFTYPE), compare(Eq, 1, ifType(unix.ARPHRD_ETHER)))
+	}
+	if n.l3 != 0 {
+		if err := c.needFamily(n.l3); err != nil {
+			return fmt.Errorf("write %s: %w", f.Text, err)
+		}
+	}
+	switch {
+	case n.l4 == 0 || c.l4 == int(n.l4):
+	case c.l4 == unknown:
+		if n.of != 0 && c.l3 == 0 {
+			if err := c.needFamily(n.of); err != nil {
+				return err
+			}
+		}
+		c.protocol(n.l4)
+	default:
+		return fmt.Errorf("write %s: the rule tests for another protocol before", f.Text)
+	}
+	return nil
+}
+
+// needFamily adds the test for a family unless the rule is known to be in it.
+func (c *compiler) needFamily(family Family) error {
+	switch c.l3 {
+	case family:
+	case 0:
+		c.l3 = family
+		if c.ether {
+			c.addHeader(headerTest{base: linkHeader, offset: 12, data: etherType(family)})
+		} else {
+			c.add(meta(1, unix.NFT_META_NFPROTO), compare(Eq, 1, []byte{byte(family)}))
+		}
+	default:
+		return fmt.Errorf("the rule is for family %s", c.l3)
+	}
+	return nil
+}
+
+func (c *compiler) protocol(proto uint8) {
+	c.l4, c.ports = int(proto), true
+	c.add(meta(1, unix.NFT_META_L4PROTO), compare(Eq, 1, []byte{proto}))
+}
+
+// ifType is a device type as it stands in a register.
+func ifType(t uint16) []byte {
+	if hostIsBig {
+		return []byte{byte(t >> 8), byte(t)}
+	}
+	return []byte{byte(t), byte(t >> 8)}
+}
+
+func etherType(f Family) []byte {
+	if f == IP6 {
+		return []byte{0x86, 0xdd}
+	}
+	return []byte{0x08, 0x00}
+}
+
+// learn notes what the equality of a field with a value says about the packet.
+func (c *compiler) learn(f Field, v Value) {
+	switch f.Text {
+	case MetaNFProto.Text:
+		c.l3 = Family(v[0])
+	case MetaL4Proto.Text, IPProtocol.Text:
+		c.l4, c.ports = int(v[0]), true
+	}
+}
+
+// statement adds one statement.
+func (c *compiler) statement(s Stmt) error {
+	if err := check(s); err != nil {
+		return err
+	}
+	if err := c.require(Fields(s)...); err != nil {
+		return err
+	}
+	switch s := s.(type) {
+	case Compare:
+		c.compare(s)
+	case InPrefix:
+		c.inPrefix(s)
+	case InSpan:
+		c.inSpan(s)
+	case AnyBit:
+		op := Ne
+		if s.Not {
+			op = Eq
+		}
+		t := s.Field.Type
+		c.add(s.Field.loadInto(1, s.Field.load.length), bitwise(1, t.inRegister(s.Bits), make([]byte, t.Bytes)),
+			compare(op, 1, make([]byte, t.Bytes)))
+	case OneOf:
+		c.oneOf(s)
+	case OneOfTuple:
+		c.oneOfTuple(s)
+	case InSet:
+		c.inSet(s)
+	case Exists:
+		want := byte(1)
+		if s.Missing {
+			want = 0
+		}
+		c.add(s.Field.loadInto(1, 1), compare(Eq, 1, []byte{want}))
+	default:
+		return c.action(s)
+	}
+	return nil
+}
+
+func (c *compiler) compare(s Compare) {
+	t, l := s.Field.Type, s.Field.load
+	if s.Mask == nil && l.kind == loadPayload && s.Op <= Ne {
+		c.addHeader(headerTest{l.key, l.offset, s.Op, s.Value})
+	} else {
+		exprs := []expression{s.Field.loadInto(1, l.length)}
+		if s.Mask != nil {
+			exprs = append(exprs, bitwise(1, t.inRegister(s.Mask), make([]byte, t.Bytes)))
+		}
+		data := t.inRegister(s.Value)
+		if s.Op > Ne && t.swapped() {
+			exprs = append(exprs, toNetworkOrder(1, t.Bytes))
+			data = s.Value
+		}
+		c.add(append(exprs, compare(s.Op, 1, data))...)
+	}
+	if s.Mask == nil && s.Op == Eq {
+		c.learn(s.Field, s.Value)
+	}
+}
+
+func (c *compiler) inPrefix(s InPrefix) {
+	t, l := s.Field.Type, s.Field.load
+	op := Eq
+	if s.Not {
+		op = Ne
+	}
+	length := s.Bits / 8
+	switch {
+	case t.text:
+		c.add(s.Field.loadInto(1, l.length), compare(op, 1, s.Addr))
+	case s.Bits%8 != 0 || s.Bits == 0:
+		mask := prefixMask(t.Bytes, s.Bits)
+		c.add(s.Field.loadInto(1, l.length), bitwise(1, mask, make([]byte, t.Bytes)), compare(op, 1, and(s.Addr, mask)))
+	case l.kind == loadPayload:
+		c.add(s.Field.loadInto(1, uint32(length)), compare(op, 1, s.Addr[:length]))
+	default:
+		c.add(s.Field.loadInto(1, l.length), compare(op, 1, s.Addr[:length]))
+	}
+}
+
+func (c *compiler) inSpan(s InSpan) {
+	exprs := []expression{s.Field.loadInto(1, s.Field.load.length)}
+	if t := s.Field.Type; t.swapped() {
+		exprs = append(exprs, toNetworkOrder(1, t.Bytes))
+	}
+	if s.Not {
+		exprs = append(exprs, fromLibrary{&expr.Range{Op: expr.CmpOpNeq, Register: 1, FromData: s.Low, ToData: s.High}})
+	} else {
+		exprs = append(exprs, compare(Ge, 1, s.Low), compare(Le, 1, s.High))
+	}
+	c.add(exprs...)
+}
+
+// register returns the number of the register at a position counted in words.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, enum nft_registers.
+func register(word int) uint32 {
+	if word%4 == 0 {
+		return uint32(1 + word/4)
+	}
+	return uint32(unix.NFT_REG32_00 + word)
+}
+
+func words(t *Datatype) int { return (t.Bytes + 3) / 4 }
+
+// loadAll loads fields side by side; for a set of intervals, in network order.
+func loadAll(fields []Field, masks []Value, interval bool) []expression {
+	var exprs []expression
+	word := 0
+	for i, f := range fields {
+		r := register(word)
+		exprs = append(exprs, f.loadInto(r, f.load.length))
+		if masks != nil && masks[i] != nil {
+			exprs = append(exprs, bitwise(r, f.Type.inRegister(masks[i]), make([]byte, f.Type.Bytes)))
+		}
+		if interval && f.Type.swapped() {
+			exprs = append(exprs, toNetworkOrder(r, f.Type.Bytes))
+		}
+		word += words(f.Type)
+	}
+	return exprs
+}
+
+func lookup(name string, id uint32, invert bool) expression {
+	return fromLibrary{&expr.Lookup{SourceRegister: 1, SetName: name, SetID: id, Invert: invert}}
+}
+
+func (c *compiler) oneOf(s OneOf) {
+	set := lookupSet{types: []*Datatype{s.Field.Type}, anonymous: true}
+	for _, i := range s.Intervals {
+		set.interval = set.interval || !i.single()
+		set.elements = append(set.elements, []Interval{i})
+	}
+	c.add(append(loadAll([]Field{s.Field}, nil, set.interval), c.anonymous(set, s.Not))...)
+	if text := s.Field.Text; text == MetaL4Proto.Text || text == IPProtocol.Text {
+		c.l4, c.ports = several, true
+	}
+}
+
+func (c *compiler) oneOfTuple(s OneOfTuple) {
+	set := lookupSet{anonymous: true, elements: s.Tuples}
+	for _, f := range s.Fields {
+		set.types = append(set.types, f.Type)
+	}
+	set.interval = slices.ContainsFunc(s.Tuples, func(tuple []Interval) bool {
+		return slices.ContainsFunc(tuple, func(i Interval) bool { return !i.single() })
+	})
+	c.add(append(loadAll(s.Fields, nil, set.interval), c.anonymous(set, s.Not))...)
+}
+
+func (c *compiler) anonymous(set lookupSet, invert bool) expression {
+	if c.nextSet != nil {
+		set.id = c.nextSet()
+	}
+	c.sets = append(c.sets, set)
+	return lookup(anonymousName, set.id, invert)
+}
+
+func (c *compiler) inSet(s InSet) {
+	c.add(append(loadAll(s.Fields, s.Masks, s.Set.Interval), lookup(s.Set.Name, c.ids[s.Set], s.Not))...)
+}
+
+// sameTypes reports whether fields are of the types of a set's key.
+func sameTypes(fields []Field, types []*Datatype) bool {
+	return slices.EqualFunc(fields, types, func(f Field, t *Datatype) bool { return f.Type.Number == t.Number && f.Type.Bytes == t.Bytes })
+}
+
+func equal(a, b Value) bool { return bytes.Equal(a, b) }

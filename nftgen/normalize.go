@@ -1,0 +1,173 @@
+package nftgen
+
+import "fmt"
+
+// normalize returns the statements of a rule as they are printed and encoded:
+// single values instead of sets of one, the test for the family of the rule
+// where a table holds both, and forms that nft 1.0.6 does not join where
+// joining would change the meaning.
+func (r *Rule) normalize(table Family) ([]Stmt, error) {
+	stmts := make([]Stmt, 0, len(r.Stmts)+1)
+	for i, s := range r.Stmts {
+		if err := check(s); err != nil {
+			return nil, err
+		}
+		if i+1 < len(r.Stmts) && final(s) {
+			return nil, fmt.Errorf("write a rule: statements behind a verdict have no effect")
+		}
+		stmts = append(stmts, simplify(s))
+	}
+	if table == Inet {
+		if family := guard(r.Family, stmts); family != 0 {
+			stmts = append([]Stmt{Compare{Field: MetaNFProto, Value: Value{byte(family)}}}, stmts...)
+		}
+	} else if r.Family != 0 && r.Family != table {
+		return nil, fmt.Errorf("write a rule of family %s: the table is of family %s", r.Family, table)
+	}
+	return keepApart(stmts), nil
+}
+
+// final reports whether nft takes no statement behind s.
+func final(s Stmt) bool {
+	v, ok := s.(VerdictStmt)
+	return ok && v.Kind != Continue || Terminal(s)
+}
+
+// simplify replaces sets and spans of one value, which nft replaces too.
+func simplify(s Stmt) Stmt {
+	switch s := s.(type) {
+	case InPrefix:
+		if !s.Field.Type.text && s.Bits == 8*s.Field.Type.Bytes {
+			return Compare{Field: s.Field, Op: equality(s.Not), Value: s.Addr}
+		}
+	case InSpan:
+		if equal(s.Low, s.High) {
+			return Compare{Field: s.Field, Op: equality(s.Not), Value: s.Low}
+		}
+	case OneOf:
+		for _, i := range s.Intervals {
+			if !i.single() {
+				s.Intervals = coalesce(s.Intervals)
+				break
+			}
+		}
+		if len(s.Intervals) == 1 {
+			return simplify(InSpan{Field: s.Field, Low: s.Intervals[0].Low, High: s.Intervals[0].High, Not: s.Not})
+		}
+		return s
+	}
+	return s
+}
+
+func equality(invert bool) Op {
+	if invert {
+		return Ne
+	}
+	return Eq
+}
+
+// guard returns the family for which a rule in a table of both has to test
+// first, or 0 when the tests that nft adds do. They do not where a statement
+// with an effect comes before them; and behind a field of the link header nft
+// tests the type in that header, which is not there for every packet.
+func guard(family Family, stmts []Stmt) Family {
+	link, effects := false, false
+	for _, s := range stmts {
+		if c, ok := s.(Compare); ok && c.Field.Text == MetaNFProto.Text && c.Op == Eq {
+			return 0
+		}
+		for _, f := range Fields(s) {
+			for _, n := range f.needs {
+				link = link || n.ether
+				l3 := n.l3
+				if l3 == 0 && n.of != 0 && !knows(stmts, n.l4) {
+					l3 = n.of
+				}
+				if l3 == 0 {
+					continue
+				}
+				if link {
+					return l3
+				}
+				if family == 0 || !effects && l3 == family {
+					return 0
+				}
+				return family
+			}
+		}
+		effects = effects || !Pure(s)
+	}
+	return family
+}
+
+// knows reports whether some statement tests for the protocol by itself.
+func knows(stmts []Stmt, proto uint8) bool {
+	for _, s := range stmts {
+		c, ok := s.(Compare)
+		if ok && c.Op == Eq && c.Mask == nil && c.Value[0] == proto &&
+			(c.Field.Text == MetaL4Proto.Text || c.Field.Text == IPProtocol.Text) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepApart gives a mask of all ones to tests that nft 1.0.6 would join with
+// others wrongly: it makes one inequality of two, and moves a test over a
+// statement that has an effect.
+func keepApart(stmts []Stmt) []Stmt {
+	var tests []int
+	for i, s := range stmts {
+		if c, ok := s.(Compare); ok && c.Mask == nil && c.Op <= Ne && c.Field.load.kind == loadPayload {
+			tests = append(tests, i)
+		}
+	}
+	groups := joined(tests, func(i int) *headerTest {
+		c := stmts[i].(Compare)
+		return &headerTest{c.Field.load.key, c.Field.load.offset, c.Op, c.Value}
+	})
+	for _, group := range groups {
+		if len(group) == 1 || stmts[group[0]].(Compare).Op == Eq && !crossesEffect(stmts, group) {
+			continue
+		}
+		for _, i := range group[1:] {
+			c := stmts[i].(Compare)
+			c.Mask = prefixMask(c.Field.Type.Bytes, 8*c.Field.Type.Bytes)
+			stmts[i] = c
+		}
+	}
+	return stmts
+}
+
+// crossesEffect reports whether a statement with an effect stands between the
+// members of a group.
+func crossesEffect(stmts []Stmt, group []int) bool {
+	low, high := group[0], group[0]
+	for _, i := range group {
+		low, high = min(low, i), max(high, i)
+	}
+	for _, s := range stmts[low:high] {
+		if !Pure(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// compile normalizes the rule and feeds it to the compiler; the normalized
+// statements are returned.
+func (r *Rule) compile(c *compiler) ([]Stmt, error) {
+	if err := checkComment(r.Comment); err != nil {
+		return nil, err
+	}
+	stmts, err := r.normalize(c.table)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range stmts {
+		if err := c.statement(s); err != nil {
+			return nil, err
+		}
+	}
+	return stmts, nil
+}

@@ -1,0 +1,239 @@
+package nftgen
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"nftmigrate/diag"
+)
+
+// Widths of the text, in columns.
+const (
+	maxLine   = 100 // where lists of elements are wrapped
+	maxAlign  = 96  // rules longer than this do not move the origins of others
+	nearAlign = 2   // columns between the longest rule and its origin
+)
+
+// Print writes the ruleset as text for nft -f. Loading it replaces our table
+// and no other; loading it twice is the same as once. An error names what the
+// language of nft 1.0.6 cannot express; then nothing is written.
+func Print(w io.Writer, rs *Ruleset) error {
+	t, err := checkTable(rs)
+	if err != nil {
+		return fmt.Errorf("print the ruleset: %w", err)
+	}
+	p := &printer{family: t.Family}
+	for _, line := range rs.Head {
+		p.comment("", line)
+	}
+	if len(rs.Head) > 0 {
+		p.WriteByte('\n')
+	}
+	fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
+	fmt.Fprintf(p, "table %s %s {", t.Family, t.Name)
+	separator := "\n"
+	for _, s := range t.Sets {
+		p.WriteString(separator)
+		p.set(s)
+		separator = "\n"
+	}
+	if len(t.Sets) > 0 {
+		separator = "\n"
+	}
+	for _, c := range t.Chains {
+		p.WriteString(separator)
+		if err := p.chain(c); err != nil {
+			return fmt.Errorf("print chain %s: %w", c.Name, err)
+		}
+		separator = "\n"
+	}
+	if len(t.Sets)+len(t.Chains) == 0 {
+		p.WriteByte('\n')
+	}
+	p.WriteString("}\n")
+	_, err = w.Write(p.Bytes())
+	return err
+}
+
+type printer struct {
+	bytes.Buffer
+	family Family
+}
+
+// comment writes text as comment lines.
+func (p *printer) comment(indent, text string) {
+	for _, line := range strings.Split(text, "\n") {
+		p.WriteString(strings.TrimRight(indent+"# "+printable(line), " ") + "\n")
+	}
+}
+
+// printable replaces control bytes, which would end a comment or confuse a
+// terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func (p *printer) set(s *Set) {
+	fmt.Fprintf(p, "\tset %s {\n", s.Name)
+	if s.Note != "" {
+		p.comment("\t\t", s.Note)
+	}
+	names := make([]string, len(s.Key))
+	for i, t := range s.Key {
+		names[i] = t.Name
+	}
+	fmt.Fprintf(p, "\t\ttype %s\n", strings.Join(names, " . "))
+	if s.Size != 0 {
+		fmt.Fprintf(p, "\t\tsize %d\n", s.Size)
+	}
+	var flags []string
+	for _, f := range []struct {
+		on   bool
+		word string
+	}{{s.Dynamic, "dynamic"}, {s.Interval, "interval"}, {s.expires(), "timeout"}} {
+		if f.on {
+			flags = append(flags, f.word)
+		}
+	}
+	if len(flags) > 0 {
+		fmt.Fprintf(p, "\t\tflags %s\n", strings.Join(flags, ","))
+	}
+	if s.Timeout != 0 {
+		fmt.Fprintf(p, "\t\ttimeout %s\n", durationText(s.Timeout))
+	}
+	if len(s.Elements) > 0 {
+		p.elements(s)
+	}
+	p.WriteString("\t}\n")
+}
+
+// elements writes the elements of a set, wrapped.
+func (p *printer) elements(s *Set) {
+	const head, tab = "\t\telements = { ", 8
+	column := 2*tab + len(head) - 2
+	p.WriteString(head)
+	for i, e := range s.Elements {
+		word := tupleText(s.Key, e)
+		if i > 0 {
+			p.WriteByte(',')
+			column++
+			if column+1+len(word) > maxLine {
+				p.WriteString("\n\t\t\t     ")
+				column = 3*tab + 5
+			} else {
+				p.WriteByte(' ')
+				column++
+			}
+		}
+		p.WriteString(word)
+		column += len(word)
+	}
+	p.WriteString(" }\n")
+}
+
+// A line is a rule with the place it came from.
+type line struct{ text, origin string }
+
+func (p *printer) chain(c *Chain) error {
+	fmt.Fprintf(p, "\tchain %s {", c.Name)
+	if name := originText(c.Origin); name != "" {
+		p.WriteString(" # " + name)
+	}
+	p.WriteByte('\n')
+	if c.Note != "" {
+		p.comment("\t\t", c.Note)
+	}
+	if b := c.Base; b != nil {
+		policy := "accept"
+		if b.Drop {
+			policy = "drop"
+		}
+		fmt.Fprintf(p, "\t\ttype %s hook %s priority %s; policy %s;\n", b.Type, hookNames[b.Hook], priorityText(b), policy)
+		if len(c.Rules) > 0 {
+			p.WriteByte('\n')
+		}
+	}
+	lines, width := make([]line, len(c.Rules)), 0
+	for i, r := range c.Rules {
+		text, err := r.text(p.family)
+		if err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		lines[i] = line{text, originText(r.Origin)}
+		if len(text) <= maxAlign {
+			width = max(width, len(text))
+		}
+	}
+	for _, l := range lines {
+		p.WriteString("\t\t" + l.text)
+		if l.origin != "" {
+			p.WriteString(strings.Repeat(" ", max(0, width-len(l.text))+nearAlign) + "# " + l.origin)
+		}
+		p.WriteByte('\n')
+	}
+	p.WriteString("\t}\n")
+	return nil
+}
+
+// text returns the rule as nft reads it in a table of the family.
+func (r *Rule) text(table Family) (string, error) {
+	c := newCompiler(table)
+	stmts, err := r.compile(c)
+	if err != nil {
+		return "", err
+	}
+	words := make([]string, 0, len(stmts)+1)
+	for _, s := range stmts {
+		if reject, ok := s.(Reject); ok {
+			words = append(words, reject.text(c.l3))
+			continue
+		}
+		words = append(words, text(s, table))
+	}
+	if r.Comment != "" {
+		words = append(words, `comment "`+r.Comment+`"`)
+	}
+	return strings.Join(words, " "), nil
+}
+
+// originText names the line that something came from.
+func originText(r diag.Range) string {
+	if r.IsZero() {
+		return ""
+	}
+	return printable(fmt.Sprintf("%s:%d", filepath.Base(r.Source.Name), r.Line()))
+}
+
+// priorities are the words for priorities, with the hooks where nft takes
+// them; nil is all.
+//
+// Source: nftables src/rule.c, the table of standard priorities.
+var priorities = []struct {
+	word  string
+	value int32
+	hooks []string
+}{
+	{"raw", -300, nil},
+	{"mangle", -150, nil},
+	{"dstnat", -100, []string{"prerouting"}},
+	{"filter", 0, nil},
+	{"security", 50, nil},
+	{"srcnat", 100, []string{"postrouting"}},
+}
+
+func priorityText(b *Base) string {
+	for _, p := range priorities {
+		if p.value == b.Priority && (p.hooks == nil || strings.Join(p.hooks, " ") == hookNames[b.Hook]) {
+			return p.word
+		}
+	}
+	return fmt.Sprint(b.Priority)
+}
