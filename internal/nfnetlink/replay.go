@@ -35,6 +35,9 @@ func Replay(dump []netlink.Message) []netlink.Message {
 			if k, ok := Kind(m); !ok || k != kind || len(m.Data) < headerLen {
 				continue
 			}
+			if kind == unix.NFT_MSG_NEWSETELEM && len(Find(Attributes(m), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) == 0 {
+				continue // how the kernel ends the dump of a set
+			}
 			if kind != unix.NFT_MSG_NEWRULE {
 				batch = append(batch, r.message(m, kind))
 				continue
