@@ -15,7 +15,7 @@ type Device struct {
 	Name     string
 	Index    uint32 // as the kernel will number it; lo is 1
 	MAC      [6]byte
-	Ethernet bool
+	Ethernet bool // of type Ethernet; lo is not
 	Loopback bool
 	MTU      int
 	Addrs    []netip.Prefix // the host's addresses with their on-link prefix

@@ -20,7 +20,7 @@ var documentation = []string{"192.0.2.", "198.51.100.", "203.0.113."}
 func DefaultHost(devices []string) *Host {
 	h := &Host{Forwarding: true}
 	h.Devices = append(h.Devices, Device{
-		Name: "lo", Index: 1, Loopback: true, Ethernet: true, MTU: 65536,
+		Name: "lo", Index: 1, Loopback: true, MTU: 65536,
 		Addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")},
 	})
 	add := func(name string) {

@@ -1,0 +1,108 @@
+package iptsim
+
+import (
+	"encoding/binary"
+
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/packet"
+)
+
+// apply carries out the effects of a target. outcome is not zero when an effect
+// decided by itself; unknown names an effect that is not modelled.
+func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unknown string) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case predicate.Assign:
+			unknown = assign(v, e)
+		case predicate.Log:
+			v.f.Emit(packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1})
+		case predicate.Reject:
+			unknown = reject(v, e.With)
+		case predicate.NAT:
+			outcome, unknown = translate(v, e)
+		case predicate.Notrack:
+			notrack(v.f)
+		case predicate.SetMSS:
+			outcome = setMSS(v, e.MSS)
+		case predicate.UnmodelledEffect:
+			unknown = e.What
+		default:
+			unknown = "effect"
+		}
+		if outcome != 0 || unknown != "" {
+			return outcome, unknown
+		}
+	}
+	return 0, ""
+}
+
+// notrack exempts a packet that nothing has been said of yet.
+//
+// Kernel: net/netfilter/xt_CT.c.
+func notrack(f *packet.Flight) {
+	if f.Notrack || f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked {
+		return
+	}
+	f.Notrack = true
+	f.Emit(packet.NotrackEvent{})
+}
+
+// A setter writes a field that the packet has.
+type setter func(v *view, value predicate.Bits)
+
+// setters are the fields that a target can set. The names of a connection's
+// fields are set only where there is an entry.
+var setters = map[predicate.FieldID]setter{
+	predicate.Mark:     func(v *view, value predicate.Bits) { v.f.Mark = uint32(value.Lo) },
+	predicate.Priority: func(v *view, value predicate.Bits) { v.f.Priority = uint32(value.Lo) },
+	predicate.CTMark:   func(v *view, value predicate.Bits) { v.f.Tracking.Entry.Mark = uint32(value.Lo) },
+	predicate.TTL:      setTTL,
+}
+
+// assign computes and sets a field. A field, or one to take from, that the
+// packet does not have makes it do nothing.
+func assign(v *view, e predicate.Assign) (unknown string) {
+	set := setters[e.Field.ID]
+	if set == nil {
+		return "setting " + e.Field.String()
+	}
+	old, present := v.Field(e.Field)
+	if present != predicate.Yes {
+		return ""
+	}
+	value := old.And(e.Keep)
+	if e.From.ID != 0 {
+		from, present := v.Field(e.From)
+		switch present {
+		case predicate.No:
+			return ""
+		case predicate.Unknown:
+			return "reading " + e.From.String()
+		}
+		value = value.Xor(from.And(e.Take).Shift(e.Shift))
+	}
+	set(v, value.Xor(e.Xor))
+	return ""
+}
+
+// setTTL sets the TTL, with the header checksum, or the hop limit.
+//
+// Kernel: net/netfilter/xt_HL.c.
+func setTTL(v *view, value predicate.Bits) {
+	data, at := v.f.Data, v.ttlAt()
+	fresh := byte(value.Lo)
+	if v.version == 4 {
+		replaceSum(data[10:12], uint16(data[at])<<8, uint16(fresh)<<8)
+	}
+	data[at] = fresh
+}
+
+// replaceSum adapts an Internet checksum to a 16-bit word that changes.
+//
+// RFC 1624; Kernel: include/net/checksum.h, csum_replace2.
+func replaceSum(sum []byte, old, fresh uint16) {
+	n := uint32(^binary.BigEndian.Uint16(sum)) + uint32(^old) + uint32(fresh)
+	n = n&0xffff + n>>16
+	n = n&0xffff + n>>16
+	binary.BigEndian.PutUint16(sum, ^uint16(n))
+}

@@ -1,0 +1,134 @@
+package iptsim
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/iptables"
+	"nftmigrate/packet"
+)
+
+// A property is how a packet to be built is given a field's value.
+type property struct {
+	bits int // width of the field; 128 for names
+	set  func(s *packet.Spec, f predicate.Field, v predicate.Bits, family iptables.Family)
+}
+
+type setter = func(s *packet.Spec, f predicate.Field, v predicate.Bits, family iptables.Family)
+
+// plain makes a setter of a function of the value alone.
+func plain(set func(s *packet.Spec, n uint64)) setter {
+	return func(s *packet.Spec, _ predicate.Field, v predicate.Bits, _ iptables.Family) { set(s, v.Lo) }
+}
+
+// properties are the fields that a packet can be built to have.
+var properties = map[predicate.FieldID]property{
+	predicate.Protocol: {8, plain(func(s *packet.Spec, n uint64) { s.Proto = uint8(n) })},
+	predicate.SrcAddr: {128, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, f iptables.Family) {
+		s.Src, s.Version = toAddr(v, f), int(f)
+	}},
+	predicate.DstAddr: {128, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, f iptables.Family) {
+		s.Dst, s.Version = toAddr(v, f), int(f)
+	}},
+	predicate.InInterface: {128, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, _ iptables.Family) { s.In = toName(v) }},
+	predicate.OutInterface: {128, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, _ iptables.Family) {
+		s.Out = toName(v)
+	}},
+	predicate.FragmentOffset: {13, plain(func(s *packet.Spec, n uint64) {
+		s.FragmentOffset, s.Fragmented = uint16(n), n != 0
+		if n != 0 && len(s.Payload) < 32 {
+			s.Payload = make([]byte, 32)
+		}
+	})},
+	predicate.TotalLength: {16, plain(func(s *packet.Spec, n uint64) { s.Length = int(n) })},
+	predicate.TTL: {8, plain(func(s *packet.Spec, n uint64) {
+		if s.TTL = int(n); n == 0 {
+			s.TTL = -1
+		}
+	})},
+	predicate.TOS:      {8, plain(func(s *packet.Spec, n uint64) { s.TOS = uint8(n) })},
+	predicate.SrcPort:  {16, plain(func(s *packet.Spec, n uint64) { s.SrcPort = uint16(n) })},
+	predicate.DstPort:  {16, plain(func(s *packet.Spec, n uint64) { s.DstPort = uint16(n) })},
+	predicate.TCPFlags: {8, plain(func(s *packet.Spec, n uint64) { s.TCPFlags = uint8(n) })},
+	predicate.TCPMSS:   {16, plain(func(s *packet.Spec, n uint64) { s.MSS = uint16(n) })},
+	predicate.ICMPType: {8, plain(func(s *packet.Spec, n uint64) { s.Type = uint8(n) })},
+	predicate.ICMPCode: {8, plain(func(s *packet.Spec, n uint64) { s.Code = uint8(n) })},
+	predicate.TCPOption: {1, func(s *packet.Spec, f predicate.Field, v predicate.Bits, _ iptables.Family) {
+		s.TCPOptions = nil
+		if v.Lo == 1 {
+			s.TCPOptions = []byte{byte(f.Arg), 2}
+		}
+	}},
+	predicate.Mark:    {32, plain(func(s *packet.Spec, n uint64) { s.Mark = uint32(n) })},
+	predicate.CTMark:  {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
+	predicate.PktType: {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},
+	predicate.SrcMAC: {48, plain(func(s *packet.Spec, n uint64) {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], n)
+		s.Link = &packet.Link{Src: [6]byte(b[2:]), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
+	})},
+	predicate.CTState: {7, plain(func(s *packet.Spec, n uint64) {
+		for bit, state := range stateBits {
+			if n&bit != 0 {
+				s.State = state
+			}
+		}
+	})},
+	predicate.CTStatus:    {15, plain(func(s *packet.Spec, n uint64) { s.Status = uint32(n) })},
+	predicate.CTDirection: {1, plain(func(s *packet.Spec, n uint64) { s.State, s.Reply = packet.Established, n == 1 })},
+	predicate.SocketUID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).UID = uint32(n) })},
+	predicate.SocketGID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).GID = uint32(n) })},
+	predicate.DstType: {4, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, f iptables.Family) {
+		if a, ok := typicalAddr(packet.RouteType(v.Lo), f); ok {
+			s.Dst, s.Version = a, int(f)
+		}
+	}},
+	predicate.Random: {32, plain(func(s *packet.Spec, n uint64) { s.Random = []uint32{uint32(n)} })},
+}
+
+var stateBits = map[uint64]packet.State{
+	predicate.StateInvalid: packet.Invalid, predicate.StateEstablished: packet.Established,
+	predicate.StateRelated: packet.Related, predicate.StateNew: packet.New, predicate.StateUntracked: packet.Untracked,
+}
+
+func owner(s *packet.Spec) *packet.Socket {
+	s.In = ""
+	own := packet.Socket{}
+	if s.Socket != nil {
+		own = *s.Socket
+	}
+	s.Socket = &own
+	return s.Socket
+}
+
+func toAddr(v predicate.Bits, f iptables.Family) netip.Addr {
+	b := v.Bytes()
+	if f == iptables.IPv4 {
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return netip.AddrFrom16(b)
+}
+
+func toName(v predicate.Bits) string {
+	b := v.Bytes()
+	n := 0
+	for n < len(b) && b[n] != 0 {
+		n++
+	}
+	return string(b[:n])
+}
+
+// typicalAddr is an address that has a route type on most hosts.
+func typicalAddr(t packet.RouteType, f iptables.Family) (netip.Addr, bool) {
+	four := f == iptables.IPv4
+	switch {
+	case t == packet.Broadcast && four:
+		return netip.AddrFrom4([4]byte{255, 255, 255, 255}), true
+	case t == packet.Multicast && four:
+		return netip.AddrFrom4([4]byte{224, 0, 0, 1}), true
+	case t == packet.Multicast:
+		return netip.MustParseAddr("ff02::1"), true
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,175 @@
+package iptsim
+
+import (
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/packet"
+)
+
+// A frame is where a jump returns to.
+type frame struct {
+	chain *chain
+	next  int
+}
+
+// A ruleResult is how a rule went for a packet.
+type ruleResult uint8
+
+const (
+	passed    ruleResult = iota // some test did not hold
+	matched                     // all tests held
+	hotdrop                     // the packet is dropped inside a test
+	undecided                   // something is not modelled
+)
+
+// run sends a packet through a built-in chain.
+//
+// Kernel: net/ipv4/netfilter/ip_tables.c, ipt_do_table;
+// net/ipv6/netfilter/ip6_tables.c, ip6t_do_table.
+func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
+	v := &m.view
+	v.reset(f, &m.states)
+	if v.version != int(m.family) {
+		return packet.Accept
+	}
+	m.stack = m.stack[:0]
+	c, i := start, 0
+	for {
+		if i >= len(c.rules) {
+			if len(m.stack) == 0 {
+				return m.policy(start, f)
+			}
+			c, i = m.pop()
+			continue
+		}
+		r := &c.rules[i]
+		i++
+		result, where := r.test(v)
+		switch result {
+		case passed:
+			trace(f, r, where, "no match at")
+			continue
+		case hotdrop:
+			f.Hotdrop = true
+			trace(f, r, where, "dropped inside")
+			return packet.Drop
+		case undecided:
+			f.Unknown = append(f.Unknown, r.describe(where))
+			trace(f, r, where, "undecided at")
+			return packet.Undecided
+		}
+		if r.unknown != "" {
+			f.Unknown = append(f.Unknown, r.describe(r.unknown))
+			trace(f, r, r.unknown, "match, undecided at")
+			return packet.Undecided
+		}
+		if r.target != nil {
+			trace(f, r, r.target.source.Name, r.verb())
+			if r.jump {
+				m.stack = append(m.stack, frame{c, i})
+			}
+			c, i = r.target, 0
+			continue
+		}
+		outcome, unknown := apply(r.effects, v)
+		if unknown != "" {
+			f.Unknown = append(f.Unknown, r.describe(unknown))
+			trace(f, r, unknown, "match, undecided at")
+			return packet.Undecided
+		}
+		if outcome == 0 {
+			outcome = r.then
+		}
+		trace(f, r, outcomeWords[outcome], "match,")
+		switch outcome {
+		case predicate.Accept:
+			return packet.Accept
+		case predicate.Drop:
+			return packet.Drop
+		case predicate.Return:
+			if len(m.stack) == 0 {
+				return m.policy(start, f)
+			}
+			c, i = m.pop()
+		}
+	}
+}
+
+func (m *Machine) pop() (c *chain, next int) {
+	top := m.stack[len(m.stack)-1]
+	m.stack = m.stack[:len(m.stack)-1]
+	return top.chain, top.next
+}
+
+func (m *Machine) policy(c *chain, f *packet.Flight) packet.Verdict {
+	verdict := packet.Accept
+	if c.source.Policy == "DROP" {
+		verdict = packet.Drop
+	}
+	if f.Traced {
+		f.Step(packet.Step{
+			Stage: c.table + " " + c.source.Name, Place: c.source.Range.FileLine(),
+			Text: "policy " + c.source.Policy, Result: verdict.String(),
+		})
+	}
+	return verdict
+}
+
+// test compares a rule with a packet; where names the test that decided.
+func (r *rule) test(v *view) (result ruleResult, where string) {
+	if result, where = r.base.test(v); result != matched {
+		return result, where
+	}
+	for i := range r.matches {
+		m := &r.matches[i]
+		if m.unknown != "" {
+			return undecided, m.unknown
+		}
+		if m.meaning.Hotdrop != nil {
+			switch predicate.Eval(m.meaning.Hotdrop, v, m.scope) {
+			case predicate.Yes:
+				return hotdrop, m.use.Match.Name()
+			case predicate.Unknown:
+				return undecided, m.use.Match.Name()
+			}
+		}
+		if m.meaning.Match == nil {
+			continue
+		}
+		switch predicate.Eval(m.meaning.Match, v, m.scope) {
+		case predicate.No:
+			return passed, m.use.Match.Name()
+		case predicate.Unknown:
+			return undecided, m.use.Match.Name()
+		}
+	}
+	return matched, ""
+}
+
+// test compares in the kernel's order: addresses, devices, protocol, fragment.
+//
+// Kernel: ip_packet_match and ip6_packet_match.
+func (b *base) test(v *view) (result ruleResult, where string) {
+	switch {
+	case !b.src.holds(v.src):
+		return passed, "-s"
+	case !b.dst.holds(v.dst):
+		return passed, "-d"
+	case !b.in.holds(v.in):
+		return passed, "-i"
+	case !b.out.holds(v.out):
+		return passed, "-o"
+	}
+	if b.proto != 0 {
+		if !v.transport {
+			// Only IPv6: the search for the protocol ran off the packet.
+			return hotdrop, "-p"
+		}
+		if (v.proto == b.proto) == b.notProto {
+			return passed, "-p"
+		}
+	}
+	if b.fragment && (v.offset != 0) == b.notFrag {
+		return passed, "-f"
+	}
+	return matched, ""
+}

@@ -1,0 +1,38 @@
+package iptsim
+
+import (
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/packet"
+)
+
+var outcomeWords = map[predicate.Outcome]string{
+	predicate.Continue: "continue", predicate.Accept: "accept", predicate.Drop: "drop", predicate.Return: "return",
+}
+
+// trace records how a rule went.
+func trace(f *packet.Flight, r *rule, where, what string) {
+	if !f.Traced {
+		return
+	}
+	f.Step(packet.Step{
+		Stage:  r.chain.table + " " + r.chain.source.Name,
+		Place:  r.source.Range.FileLine(),
+		Text:   r.source.Range.Text(),
+		Result: what + " " + where,
+	})
+}
+
+func (r *rule) verb() string {
+	if r.jump {
+		return "match, jump"
+	}
+	return "match, goto"
+}
+
+// describe names something of a rule that is not modelled, with its place.
+func (r *rule) describe(what string) string {
+	if place := r.source.Range.FileLine(); place != "" {
+		return place + ": " + what
+	}
+	return r.chain.table + " " + r.chain.source.Name + ": " + what
+}
