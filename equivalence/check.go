@@ -21,7 +21,8 @@ type Options struct {
 	Strict bool
 	// Deviations are the deviations that the translation declared, by code.
 	Deviations []string
-	// MaxDifferences ends the search; 0 means 20 groups.
+	// MaxDifferences bounds how many differences are shrunk and reported; 0
+	// means 20.
 	MaxDifferences int
 	// Progress, when not nil, is told how many of how many packets have run.
 	Progress func(done, total int)
@@ -134,11 +135,13 @@ func (c *check) conntrack() {
 	}
 }
 
-// run compares the candidates in order, on machines that keep their state.
+// run compares the candidates in order, on machines that keep their state, and
+// afterwards shrinks one packet of each kind of difference.
 func (c *check) run(candidates []candidate) {
 	c.a.Reset()
 	c.b.Reset()
-	groups := make(map[string]int)
+	var kinds []kind
+	known := make(map[string]int)
 	for i, cand := range candidates {
 		if c.o.Progress != nil && i%1024 == 0 {
 			c.o.Progress(i, len(candidates))
@@ -156,11 +159,44 @@ func (c *check) run(candidates []candidate) {
 		if len(aspects) == 0 || c.explained(fateA, fateB, aspects) {
 			continue
 		}
-		c.found(groups, candidates[:i+1])
-		if len(c.report.Differences) >= c.o.MaxDifferences {
-			return
+		key := kindKey(fateA, fateB, aspects)
+		if at, ok := known[key]; ok {
+			kinds[at].count++
+		} else if len(kinds) < maxKinds {
+			known[key] = len(kinds)
+			kinds = append(kinds, kind{last: i, count: 1})
 		}
 	}
+	groups := make(map[string]int)
+	for _, k := range kinds {
+		if len(c.report.Differences) == c.o.MaxDifferences {
+			break
+		}
+		d := c.shrink(candidates[:k.last+1])
+		d.Count = k.count
+		key := lastPlace(d.A) + "|" + lastPlace(d.B) + "|" + fmt.Sprint(d.Aspects)
+		if at, ok := groups[key]; ok {
+			c.report.Differences[at].Count += k.count
+			continue
+		}
+		groups[key] = len(c.report.Differences)
+		c.report.Differences = append(c.report.Differences, d)
+	}
+}
+
+// A kind is a set of differences with the same fates, by the first packet that
+// showed it.
+type kind struct {
+	last  int // index of the candidate
+	count int
+}
+
+const maxKinds = 100
+
+// kindKey is equal for packets that met the same fates but for values that the
+// packet itself brings.
+func kindKey(a, b packet.Fate, aspects []Aspect) string {
+	return fmt.Sprint(a.Verdict, a.Last, a.Events, "|", b.Verdict, b.Last, b.Events, "|", aspects)
 }
 
 // undecided counts a packet that a machine could not decide.
@@ -172,25 +208,7 @@ func (c *check) undecided(a, b packet.Fate) bool {
 	return a.Verdict == packet.Undecided || b.Verdict == packet.Undecided
 }
 
-// found shrinks the last packet of a run and files it under the pair of rules
-// that disagree. The state of the machines is brought back afterwards.
-func (c *check) found(groups map[string]int, run []candidate) {
-	d := c.shrink(run)
-	key := groupKey(d)
-	if at, ok := groups[key]; ok {
-		c.report.Differences[at].Count++
-	} else {
-		groups[key] = len(c.report.Differences)
-		c.report.Differences = append(c.report.Differences, d)
-	}
-	c.replay(run)
-}
-
-// groupKey names the pair of rules that decided on each side.
-func groupKey(d Difference) string {
-	return lastPlace(d.A) + "|" + lastPlace(d.B) + "|" + fmt.Sprint(d.Aspects)
-}
-
+// lastPlace names the rule that decided.
 func lastPlace(f packet.Fate) string {
 	if len(f.Trace) == 0 {
 		return ""

@@ -96,7 +96,7 @@ type Spec struct {
 	BadChecksum bool
 
 	// In is the device it arrives on; "" is a packet of a local socket.
-	In       string
+	In string
 	// Out is the device by which it should leave. The bytes do not depend on
 	// it: whoever chooses packets picks a destination that is routed there.
 	Out      string

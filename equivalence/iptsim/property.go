@@ -69,9 +69,9 @@ var properties = map[predicate.FieldID]property{
 		s.Link = &packet.Link{Src: [6]byte(b[2:]), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
 	})},
 	predicate.CTState: {7, plain(func(s *packet.Spec, n uint64) {
-		for bit, state := range stateBits {
-			if n&bit != 0 {
-				s.State = state
+		for _, b := range stateBits {
+			if n&b.bit != 0 {
+				s.State = b.state
 			}
 		}
 	})},
@@ -87,9 +87,15 @@ var properties = map[predicate.FieldID]property{
 	predicate.Random: {32, plain(func(s *packet.Spec, n uint64) { s.Random = []uint32{uint32(n)} })},
 }
 
-var stateBits = map[uint64]packet.State{
-	predicate.StateInvalid: packet.Invalid, predicate.StateEstablished: packet.Established,
-	predicate.StateRelated: packet.Related, predicate.StateNew: packet.New, predicate.StateUntracked: packet.Untracked,
+var stateBits = []struct {
+	bit   uint64
+	state packet.State
+}{
+	{predicate.StateInvalid, packet.Invalid},
+	{predicate.StateEstablished, packet.Established},
+	{predicate.StateRelated, packet.Related},
+	{predicate.StateNew, packet.New},
+	{predicate.StateUntracked, packet.Untracked},
 }
 
 func owner(s *packet.Spec) *packet.Socket {

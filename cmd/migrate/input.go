@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"nftmigrate/diag"
+	"nftmigrate/extension"
+	"nftmigrate/iptables"
+)
+
+// maxInput bounds what is read of one file.
+const maxInput = 512 << 20
+
+// inputFlags are the flags by which every command takes its input.
+type inputFlags struct {
+	v4, v6, nft string
+	withNft     bool
+}
+
+func (f *inputFlags) register(c *cobra.Command, withNft bool) {
+	f.withNft = withNft
+	c.Flags().StringVar(&f.v4, "v4", "", "iptables-save `FILE`; - is standard input")
+	c.Flags().StringVar(&f.v6, "v6", "", "ip6tables-save `FILE`")
+	if withNft {
+		c.Flags().StringVar(&f.nft, "nft", "", ".nft `FILE` to compare with, instead of our translation")
+	}
+}
+
+// An input is what a command was given.
+type input struct {
+	v4, v6 *iptables.Ruleset
+	nft    *diag.Source
+	diags  diag.List
+}
+
+// read reads the flagged files and the bare ones, which are told apart by their
+// content.
+func (f *inputFlags) read(s *streams, args []string) (*input, error) {
+	in := &input{}
+	for _, file := range []struct {
+		path   string
+		family iptables.Family
+	}{{f.v4, iptables.IPv4}, {f.v6, iptables.IPv6}} {
+		if file.path == "" {
+			continue
+		}
+		src, err := readSource(s, file.path)
+		if err != nil {
+			return nil, err
+		}
+		if err := in.add(src, file.family); err != nil {
+			return nil, err
+		}
+	}
+	if f.nft != "" {
+		src, err := readSource(s, f.nft)
+		if err != nil {
+			return nil, err
+		}
+		in.nft = src
+	}
+	for _, path := range args {
+		src, err := readSource(s, path)
+		if err != nil {
+			return nil, err
+		}
+		if looksLikeNft(src.Text) {
+			if !f.withNft || in.nft != nil {
+				return nil, usage("%s is an .nft file, which this command takes %s", path, map[bool]string{true: "once", false: "not"}[f.withNft])
+			}
+			in.nft = src
+			continue
+		}
+		if err := in.add(src, 0); err != nil {
+			return nil, err
+		}
+	}
+	if in.v4 == nil && in.v6 == nil {
+		return nil, usage("no iptables rules were given: name a file that iptables-save wrote (iptables-save > rules.v4), or - for standard input")
+	}
+	return in, nil
+}
+
+// add parses a save file. family 0 is recognised by content.
+func (in *input) add(src *diag.Source, family iptables.Family) error {
+	rs, list := iptables.Parse(src, family, extension.Registry)
+	in.diags = append(in.diags, list...)
+	slot, other := &in.v4, "--v4"
+	if rs.Family == iptables.IPv6 {
+		slot, other = &in.v6, "--v6"
+	}
+	if *slot != nil {
+		return usage("%s and %s are both %s rules; name the families by --v4 and --v6, and %s once", (*slot).Source.Name, src.Name, rs.Family, other)
+	}
+	*slot = rs
+	return nil
+}
+
+// sources names the files, for reports.
+func (in *input) sources() string {
+	switch {
+	case in.v6 == nil:
+		return in.v4.Source.Name
+	case in.v4 == nil:
+		return in.v6.Source.Name
+	}
+	return in.v4.Source.Name + " with " + in.v6.Source.Name
+}
+
+// versions lists the IP versions of the input.
+func (in *input) versions() []int {
+	var v []int
+	if in.v4 != nil {
+		v = append(v, 4)
+	}
+	if in.v6 != nil {
+		v = append(v, 6)
+	}
+	return v
+}
+
+func usage(format string, args ...any) error {
+	return &exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func readSource(s *streams, path string) (*diag.Source, error) {
+	name, reader := path, s.in
+	if path == "-" {
+		name = "<stdin>"
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, usage("read the input: %v", err)
+		}
+		defer f.Close()
+		reader = f
+	}
+	text, err := io.ReadAll(io.LimitReader(reader, maxInput+1))
+	if err != nil {
+		return nil, usage("read %s: %v", name, err)
+	}
+	if len(text) > maxInput {
+		return nil, usage("read %s: it is larger than %d bytes", name, maxInput)
+	}
+	return diag.NewSource(name, text), nil
+}
+
+// nftWords begin the statements of an .nft file.
+var nftWords = [][]byte{
+	[]byte("table"), []byte("add"), []byte("delete"), []byte("destroy"), []byte("flush"), []byte("define"), []byte("include"), []byte("create"),
+}
+
+// looksLikeNft reports whether a text is in the language of nft: its first
+// statement begins with one of nft's words, where iptables-save has "*table".
+func looksLikeNft(text []byte) bool {
+	if first, _, _ := bytes.Cut(text, []byte{'\n'}); bytes.HasPrefix(first, []byte("#!")) && bytes.Contains(first, []byte("nft")) {
+		return true
+	}
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		for _, w := range nftWords {
+			if rest, ok := bytes.CutPrefix(line, w); ok && (len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t') {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+// writeFile writes a result so that the file is whole or absent: a temporary
+// file of mode 0600 beside it, synced, then renamed. "" and "-" are standard
+// output.
+func writeFile(s *streams, path string, data []byte) (err error) {
+	if path == "" || path == "-" {
+		_, err := s.out.Write(data)
+		return err
+	}
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return usage("write the result: %v", err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return usage("write the result: %v", err)
+	}
+	return nil
+}

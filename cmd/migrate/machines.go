@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mdlayher/netlink"
+
+	"nftmigrate/diag"
+	"nftmigrate/equivalence"
+	"nftmigrate/equivalence/iptsim"
+	"nftmigrate/equivalence/nftsim"
+	"nftmigrate/internal/scratch"
+)
+
+// A pair is both sides of a check: the machines, what they are called, and the
+// batch that the second one was decoded from.
+type pair struct {
+	source, target equivalence.Machine
+	names          [2]string
+	batch          []netlink.Message
+	deviations     []string
+	text           []byte // of our translation, when it was made
+}
+
+// machines makes the pair for an input: its rules against the .nft file that
+// was given, or against our translation. The list has errors when there is no
+// pair.
+func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, diag.List, error) {
+	if in.diags.HasErrors() {
+		return nil, in.diags, nil
+	}
+	p := &pair{names: [2]string{in.sources(), "its translation"}}
+	var list diag.List
+	t, list, err := flags.translate(in)
+	switch {
+	case err != nil:
+		return nil, list, err
+	case in.nft != nil:
+		// What our translation cannot express may still be checked: the file
+		// is compared with the source, not with the translation.
+		list = in.diags
+		if t != nil {
+			p.text = t.text
+		}
+		batch, more, err := scratch.Compile(ctx, in.nft)
+		list = append(list, more...)
+		var missing *scratch.MissingError
+		if errors.As(err, &missing) {
+			return nil, list, &exit{exitMissing, err}
+		}
+		if err != nil || list.HasErrors() {
+			return nil, list, err
+		}
+		p.batch, p.names[1] = batch, in.nft.Name
+	case t == nil:
+		return nil, list, nil
+	default:
+		p.batch, p.text = t.batch.Messages, t.text
+		for _, d := range t.Deviations {
+			p.deviations = append(p.deviations, d.Code)
+		}
+	}
+	target, err := nftsim.Decode(p.batch)
+	if err != nil {
+		return nil, list, err
+	}
+	p.target = target
+	var sources []equivalence.Machine
+	if in.v4 != nil {
+		sources = append(sources, iptsim.New(in.v4))
+	}
+	if in.v6 != nil {
+		sources = append(sources, iptsim.New(in.v6))
+	}
+	p.source = equivalence.Join(sources...)
+	return p, list, nil
+}

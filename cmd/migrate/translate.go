@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"nftmigrate/diag"
+	"nftmigrate/nftgen"
+	"nftmigrate/report"
+	"nftmigrate/translate"
+)
+
+const translateSchema = "nftmigrate/translate/1"
+
+// translateFlags are the flags that steer a translation, wherever one is made.
+type translateFlags struct {
+	table  string
+	strict bool
+}
+
+func (f *translateFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.table, "table", "firewall", "`NAME` of the table to generate")
+	c.Flags().BoolVar(&f.strict, "strict", false, "refuse declared deviations, and count them as differences")
+}
+
+// A translated is a translation in all its forms.
+type translated struct {
+	*translate.Result
+	text  []byte
+	batch *nftgen.Batch
+}
+
+// translate translates an input. The diagnostics of the input are in the list.
+func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
+	list := in.diags
+	if !nftgen.ValidName(f.table) {
+		return nil, list, usage("%q cannot be the name of an nftables table", f.table)
+	}
+	if foreignTables[f.table] {
+		return nil, list, usage("the table name %q belongs to iptables-nft; choose another", f.table)
+	}
+	if list.HasErrors() {
+		return nil, list, nil
+	}
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Strict: f.strict})
+	list = append(list, more...)
+	if result == nil {
+		return nil, list, nil
+	}
+	t := &translated{Result: result}
+	var text bytes.Buffer
+	if err := nftgen.Print(&text, result.Ruleset); err != nil {
+		return nil, list, fmt.Errorf("print the translation: %w", err)
+	}
+	t.text = text.Bytes()
+	batch, err := nftgen.Encode(result.Ruleset)
+	if err != nil {
+		return nil, list, fmt.Errorf("encode the translation: %w", err)
+	}
+	t.batch = batch
+	return t, list, nil
+}
+
+// foreignTables are the names that iptables-nft claims for itself.
+var foreignTables = map[string]bool{"filter": true, "nat": true, "mangle": true, "raw": true, "security": true}
+
+func translateCommand(s *streams) *cobra.Command {
+	var (
+		files  inputFlags
+		flags  translateFlags
+		output string
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "translate [FILE]...",
+		Short: "Translate iptables-save files into an .nft file",
+		Long: `Translate reads what iptables-save and ip6tables-save wrote and prints the same
+rules for nft -f. With files of both families the result is one inet table.
+Nothing is left out in silence: what has no counterpart is named with its line,
+and then nothing is printed (exit code 3).`,
+		Example: "  iptables-save | migrate translate -\n  migrate translate --v4 rules.v4 --v6 rules.v6 -o firewall.nft",
+		RunE: func(_ *cobra.Command, args []string) error {
+			in, err := files.read(s, args)
+			if err != nil {
+				return err
+			}
+			t, list, err := flags.translate(in)
+			if err != nil {
+				return err
+			}
+			if t == nil {
+				return fail(s, asJSON, translateSchema, list)
+			}
+			if err := tell(s, asJSON, list); err != nil {
+				return err
+			}
+			if !asJSON {
+				return writeFile(s, output, t.text)
+			}
+			doc := report.Document{Schema: translateSchema, Diagnostics: report.Diagnostics(list), Ruleset: string(t.text)}
+			for _, d := range t.Deviations {
+				doc.Deviations = append(doc.Deviations, d.Code)
+			}
+			for _, r := range t.Renamed {
+				doc.Renamed = append(doc.Renamed, report.RenameJSON(r))
+			}
+			var b bytes.Buffer
+			if err := doc.Write(&b); err != nil {
+				return err
+			}
+			return writeFile(s, output, b.Bytes())
+		},
+	}
+	files.register(c, false)
+	flags.register(c)
+	c.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` (mode 0600) instead of standard output")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
+	return c
+}

@@ -1,0 +1,45 @@
+package equivalence
+
+import "nftmigrate/packet"
+
+// Join makes one machine of several that run side by side in one host: iptables
+// and ip6tables, of which each sees the packets of its family.
+func Join(machines ...Machine) Machine {
+	if len(machines) == 1 {
+		return machines[0]
+	}
+	return joined(machines)
+}
+
+type joined []Machine
+
+func (j joined) Stages() []packet.Stage {
+	var all []packet.Stage
+	for _, m := range j {
+		all = append(all, m.Stages()...)
+	}
+	return all
+}
+
+func (j joined) NeedsConntrack(version int) bool {
+	for _, m := range j {
+		if m.NeedsConntrack(version) {
+			return true
+		}
+	}
+	return false
+}
+
+func (j joined) Suggestions() []packet.Suggestion {
+	var all []packet.Suggestion
+	for _, m := range j {
+		all = append(all, m.Suggestions()...)
+	}
+	return all
+}
+
+func (j joined) Reset() {
+	for _, m := range j {
+		m.Reset()
+	}
+}

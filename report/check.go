@@ -1,0 +1,94 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"nftmigrate/equivalence"
+	"nftmigrate/packet"
+)
+
+// Names are what the two sides of a check are called.
+type Names struct{ A, B string }
+
+// Check writes the result of a check for people: the word, what it rests on,
+// and each difference with both traces.
+func Check(w io.Writer, r *equivalence.Report, n Names) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s and %s, %s (seed %d)\n", r.Word, n.A, n.B, count(r.Packets, "packet"), r.Seed)
+	for _, code := range r.ExplainedBy() {
+		fmt.Fprintf(&b, "  declared deviation %s: %s\n", code, count(r.Explained[code], "packet"))
+	}
+	if r.Reassembled > 0 {
+		fmt.Fprintf(&b, "  left out: %s, which connection tracking reassembles before the first rule\n", count(r.Reassembled, "fragment"))
+	}
+	for _, why := range r.Reasons() {
+		fmt.Fprintf(&b, "  not decided: %s (%s)\n", why, count(r.Unknown[why], "packet"))
+	}
+	for _, a := range r.Assumptions {
+		fmt.Fprintf(&b, "  assumed: %s\n", a)
+	}
+	for i, d := range r.Differences {
+		b.WriteString("\n")
+		difference(&b, i+1, d, n)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func difference(b *strings.Builder, number int, d equivalence.Difference, n Names) {
+	words := make([]string, len(d.Aspects))
+	for i, a := range d.Aspects {
+		words[i] = string(a)
+	}
+	fmt.Fprintf(b, "difference %d: %s (%s)\n", number, strings.Join(words, ", "), count(d.Count, "packet"))
+	if len(d.Before) > 0 {
+		fmt.Fprintf(b, "  after %s:\n", count(len(d.Before), "packet"))
+		const shown = 5
+		for i, p := range d.Before {
+			if i == shown {
+				fmt.Fprintf(b, "    … and %d more\n", len(d.Before)-shown)
+				break
+			}
+			fmt.Fprintf(b, "    %s\n", p)
+		}
+	}
+	fmt.Fprintf(b, "  packet: %s\n", d.Packet)
+	side(b, n.A, d.A)
+	side(b, n.B, d.B)
+}
+
+func side(b *strings.Builder, name string, f packet.Fate) {
+	fmt.Fprintf(b, "  %s: %s\n", name, equivalence.Describe(f))
+	for _, s := range f.Trace {
+		fmt.Fprintf(b, "    %s\n", Step(s))
+	}
+}
+
+// Trace writes the way of one packet through one machine.
+func Trace(w io.Writer, name string, f packet.Fate) error {
+	var b strings.Builder
+	side(&b, name, f)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Step writes one step of a trace on one line.
+func Step(s packet.Step) string {
+	parts := []string{s.Stage}
+	if s.Place != "" {
+		parts = append(parts, s.Place)
+	}
+	if s.Text != "" {
+		parts = append(parts, s.Text)
+	}
+	return strings.Join(parts, "  ") + "  → " + s.Result
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

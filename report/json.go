@@ -1,0 +1,153 @@
+package report
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+
+	"nftmigrate/diag"
+	"nftmigrate/equivalence"
+	"nftmigrate/packet"
+)
+
+// A Document is the JSON of one command. Schema names its form and version;
+// fields are only ever added within a version.
+type Document struct {
+	Schema      string       `json:"schema"` // "nftmigrate/verify/1"
+	Diagnostics []Diagnostic `json:"diagnostics"`
+	// Ruleset is the .nft text, for translate.
+	Ruleset    string       `json:"ruleset,omitempty"`
+	Deviations []string     `json:"deviations,omitempty"`
+	Check      *CheckJSON   `json:"check,omitempty"`
+	Kernel     *CheckJSON   `json:"kernel,omitempty"`
+	Traces     []TraceJSON  `json:"traces,omitempty"`
+	Commit     *CommitJSON  `json:"commit,omitempty"`
+	Renamed    []RenameJSON `json:"renamed,omitempty"`
+}
+
+// A Diagnostic is a diag.Diagnostic.
+type Diagnostic struct {
+	Severity string `json:"severity"`
+	Code     string `json:"code"`
+	Summary  string `json:"summary"`
+	Detail   string `json:"detail,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+}
+
+// CheckJSON is an equivalence.Report.
+type CheckJSON struct {
+	Result      string           `json:"result"`
+	Packets     int              `json:"packets"`
+	Seed        uint64           `json:"seed"`
+	Reassembled int              `json:"reassembled"`
+	Explained   map[string]int   `json:"explained"`
+	Undecided   map[string]int   `json:"undecided"`
+	Assumptions []string         `json:"assumptions"`
+	Differences []DifferenceJSON `json:"differences"`
+}
+
+// DifferenceJSON is an equivalence.Difference.
+type DifferenceJSON struct {
+	Aspects []string `json:"aspects"`
+	Count   int      `json:"count"`
+	Packet  string   `json:"packet"`
+	Data    string   `json:"data"` // base64, from the IP header
+	Before  []string `json:"before,omitempty"`
+	A       FateJSON `json:"a"`
+	B       FateJSON `json:"b"`
+}
+
+// FateJSON is a packet.Fate.
+type FateJSON struct {
+	Verdict string     `json:"verdict"`
+	Text    string     `json:"text"`
+	Trace   []StepJSON `json:"trace,omitempty"`
+}
+
+// StepJSON is a packet.Step.
+type StepJSON struct {
+	Stage  string `json:"stage"`
+	Place  string `json:"place,omitempty"`
+	Text   string `json:"text,omitempty"`
+	Result string `json:"result"`
+}
+
+// TraceJSON is the way of one packet through one machine.
+type TraceJSON struct {
+	Side string   `json:"side"`
+	Fate FateJSON `json:"fate"`
+}
+
+// CommitJSON is what a commit did.
+type CommitJSON struct {
+	Messages   int    `json:"messages"`
+	Generation uint32 `json:"generation"`
+	Namespace  string `json:"namespace,omitempty"`
+}
+
+// RenameJSON is a chain that has another name in nftables.
+type RenameJSON struct {
+	Table string `json:"table"`
+	Chain string `json:"chain"`
+	Name  string `json:"name"`
+}
+
+// Write writes the document, indented.
+func (d Document) Write(w io.Writer) error {
+	if d.Diagnostics == nil {
+		d.Diagnostics = []Diagnostic{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(true)
+	return e.Encode(d)
+}
+
+// Diagnostics converts a list.
+func Diagnostics(list diag.List) []Diagnostic {
+	out := make([]Diagnostic, 0, len(list))
+	for _, d := range list {
+		j := Diagnostic{Severity: d.Severity.String(), Code: d.Code, Summary: d.Summary, Detail: d.Detail}
+		if s := d.Subject.Source; s != nil {
+			j.File = s.Name
+			j.Line, j.Column = s.Position(int(d.Subject.Start))
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// CheckDocument converts a report.
+func CheckDocument(r *equivalence.Report) *CheckJSON {
+	j := &CheckJSON{
+		Result: string(r.Word), Packets: r.Packets, Seed: r.Seed, Reassembled: r.Reassembled,
+		Explained: r.Explained, Undecided: r.Unknown, Assumptions: r.Assumptions,
+		Differences: []DifferenceJSON{},
+	}
+	for _, d := range r.Differences {
+		dj := DifferenceJSON{
+			Count: d.Count, Packet: d.Packet.String(),
+			Data: base64.StdEncoding.EncodeToString(d.Packet.Data),
+			A:    FateDocument(d.A), B: FateDocument(d.B),
+		}
+		for _, a := range d.Aspects {
+			dj.Aspects = append(dj.Aspects, string(a))
+		}
+		for _, p := range d.Before {
+			dj.Before = append(dj.Before, p.String())
+		}
+		j.Differences = append(j.Differences, dj)
+	}
+	return j
+}
+
+// FateDocument converts a fate.
+func FateDocument(f packet.Fate) FateJSON {
+	j := FateJSON{Verdict: f.Verdict.String(), Text: equivalence.Describe(f)}
+	for _, s := range f.Trace {
+		j.Trace = append(j.Trace, StepJSON(s))
+	}
+	return j
+}
