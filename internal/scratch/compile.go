@@ -38,22 +38,6 @@ func (e *MissingError) Error() string {
 // Unwrap returns why it is known to be missing.
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// A TextError says that nft or the kernel refused the text, with the places
-// that nft named.
-type TextError struct{ Diagnostics diag.List }
-
-// Error counts the diagnostics and shows the first.
-func (e *TextError) Error() string {
-	if len(e.Diagnostics) == 0 {
-		return "nft refused the text"
-	}
-	text := e.Diagnostics[0].String()
-	if more := len(e.Diagnostics) - 1; more > 0 {
-		text += fmt.Sprintf(" (and %d more)", more)
-	}
-	return text
-}
-
 // A Ruleset is what the kernel held after a text was loaded.
 type Ruleset struct {
 	// Batch makes the ruleset in a namespace without tables of these names.
@@ -65,26 +49,25 @@ type Ruleset struct {
 }
 
 // Compile loads a text into an empty scratch namespace and returns the batch
-// that makes the same ruleset. The name is what diagnostics call the text. The
-// error is a [*TextError] when the text is at fault, a [*MissingError] when
+// that makes the same ruleset. What nft says about the text is in the list; a
+// list with errors comes without a batch. The error is a [*MissingError] when
 // the machine lacks nft or the right to make namespaces.
-func Compile(ctx context.Context, text []byte, name string) ([]netlink.Message, error) {
-	r, err := Load(ctx, text, name)
-	if err != nil {
-		return nil, err
+func Compile(ctx context.Context, src *diag.Source) ([]netlink.Message, diag.List, error) {
+	r, list, err := Load(ctx, src)
+	if r == nil {
+		return nil, list, err
 	}
-	return r.Batch, nil
+	return r.Batch, list, err
 }
 
 // Load is [Compile], and also returns the dump and the listing.
-func Load(ctx context.Context, text []byte, name string) (*Ruleset, error) {
-	src := diag.NewSource(name, text)
+func Load(ctx context.Context, src *diag.Source) (*Ruleset, diag.List, error) {
 	if list := unfit(src); list != nil {
-		return nil, &TextError{list}
+		return nil, list, nil
 	}
 	path, err := exec.LookPath("nft")
 	if err != nil {
-		return nil, &MissingError{What: "the program nft", Err: err}
+		return nil, nil, &MissingError{What: "the program nft", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
@@ -92,13 +75,13 @@ func Load(ctx context.Context, text []byte, name string) (*Ruleset, error) {
 	var out outcome
 	switch {
 	case err == nil:
-		out = load(ctx, n, path, text)
+		out = load(ctx, n, path, src.Text)
 		n.Close()
 	case errors.Is(err, unix.EPERM):
-		out, err = loadAsUser(ctx, path, text)
+		out, err = loadAsUser(ctx, path, src.Text)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return out.ruleset(ctx, src)
 }
@@ -107,31 +90,34 @@ func Load(ctx context.Context, text []byte, name string) (*Ruleset, error) {
 // another.
 type outcome struct {
 	Failed  string // a failure that is not nft's
-	Refused string // nft's messages, when it refused the text
+	Refused bool   // nft or the kernel refused the text
+	Said    string // nft's messages
 	Dump    []byte
 	Listing string
 }
 
-func (o outcome) ruleset(ctx context.Context, src *diag.Source) (*Ruleset, error) {
+func (o outcome) ruleset(ctx context.Context, src *diag.Source) (*Ruleset, diag.List, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("compile nft text %s: %w", src.Name, err)
+		return nil, nil, fmt.Errorf("compile nft text %s: %w", src.Name, err)
 	}
 	switch {
 	case o.Failed != "":
-		return nil, fmt.Errorf("compile nft text %s: %s", src.Name, o.Failed)
-	case tooLong(o.Refused):
-		return nil, &MissingError{
+		return nil, nil, fmt.Errorf("compile nft text %s: %s", src.Name, o.Failed)
+	case o.Refused && tooLong(o.Said):
+		return nil, nil, &MissingError{
 			What: fmt.Sprintf("CAP_NET_ADMIN outside of a user namespace: a text of %d bytes is more than nft can send with the default socket buffer", len(src.Text)),
 			Err:  unix.EMSGSIZE,
 		}
-	case o.Refused != "":
-		return nil, &TextError{parseMessages(src, o.Refused)}
+	}
+	list := parseMessages(src, o.Said, o.Refused)
+	if o.Refused {
+		return nil, list, nil
 	}
 	dump, err := nfnetlink.Unmarshal(o.Dump)
 	if err != nil {
-		return nil, fmt.Errorf("compile nft text %s: %w", src.Name, err)
+		return nil, list, fmt.Errorf("compile nft text %s: %w", src.Name, err)
 	}
-	return &Ruleset{Batch: nfnetlink.Replay(dump), Dump: dump, Listing: o.Listing}, nil
+	return &Ruleset{Batch: nfnetlink.Replay(dump), Dump: dump, Listing: o.Listing}, list, nil
 }
 
 // load loads a text inside a namespace and reads it back.
@@ -151,13 +137,13 @@ func load(ctx context.Context, n *netns.NS, nft string, text []byte) outcome {
 		})
 		return out.String(), messages.String(), err
 	}
-	_, messages, err := run(text, "-f", "-")
+	_, said, err := run(text, "-f", "-")
 	var exit *exec.ExitError
 	switch {
-	case errors.As(err, &exit) && exit.Exited() && messages != "":
-		return outcome{Refused: messages}
+	case errors.As(err, &exit) && exit.Exited() && said != "":
+		return outcome{Refused: true, Said: said}
 	case err != nil:
-		return outcome{Failed: fmt.Sprintf("run nft: %v: %s", err, messages)}
+		return outcome{Failed: fmt.Sprintf("run nft: %v: %s", err, said)}
 	}
 	var dump *nfnetlink.Dump
 	err = n.Do(func() error {
@@ -176,5 +162,5 @@ func load(ctx context.Context, n *netns.NS, nft string, text []byte) outcome {
 	if err != nil {
 		return outcome{Failed: fmt.Sprintf("list the loaded ruleset: %v: %s", err, messages)}
 	}
-	return outcome{Dump: nfnetlink.Marshal(dump.Messages), Listing: listing}
+	return outcome{Said: said, Dump: nfnetlink.Marshal(dump.Messages), Listing: listing}
 }

@@ -15,9 +15,9 @@ import (
 // Source: the output of nft 1.0.6.
 var place = regexp.MustCompile(`^\S+?:(\d+):(\d+)-(\d+): (Error|Warning): (.*)$`)
 
-// parseMessages turns what nft prints into diagnostics about the source. Text
-// without a place becomes one diagnostic without a place.
-func parseMessages(src *diag.Source, messages string) diag.List {
+// parseMessages turns what nft prints into diagnostics about the source. A
+// refusal that names no place becomes one diagnostic without a place.
+func parseMessages(src *diag.Source, messages string, refused bool) diag.List {
 	var list diag.List
 	var rest []string
 	for line := range strings.Lines(messages) {
@@ -37,7 +37,7 @@ func parseMessages(src *diag.Source, messages string) diag.List {
 		d.Context = d.Subject
 		list.Add(d)
 	}
-	if !list.HasErrors() {
+	if refused && !list.HasErrors() {
 		list.Add(diag.Diagnostic{
 			Severity: diag.Error, Class: diag.Invalid, Code: "nft-refused",
 			Summary: "nft refuses the text", Detail: strings.TrimSpace(strings.Join(rest, "\n")),

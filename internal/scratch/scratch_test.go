@@ -36,11 +36,13 @@ const small = `table inet t {
 }
 `
 
+func source(name, text string) *diag.Source { return diag.NewSource(name, []byte(text)) }
+
 func checkSmall(t *testing.T) {
 	t.Helper()
-	r, err := scratch.Load(context.Background(), []byte(small), "small.nft")
-	if err != nil {
-		t.Fatal(err)
+	r, list, err := scratch.Load(context.Background(), source("small.nft", small))
+	if err != nil || list != nil {
+		t.Fatal(err, list)
 	}
 	kinds := map[int]int{}
 	for _, m := range r.Batch {
@@ -63,8 +65,8 @@ func TestCompile(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkSmall(t)
-	batch, err := scratch.Compile(context.Background(), nil, "empty.nft")
-	if err != nil || len(batch) != 0 {
+	batch, list, err := scratch.Compile(context.Background(), source("empty.nft", ""))
+	if err != nil || list != nil || len(batch) != 0 {
 		t.Errorf("empty text: %d messages, error %v, want none", len(batch), err)
 	}
 	if after, err := netns.Inode(); err != nil || after != outside {
@@ -91,10 +93,9 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Fatal("still root")
 	}
 	checkSmall(t)
-	_, err := scratch.Compile(context.Background(), []byte("table ip t {\n\tchain c { nonsense }\n}\n"), "bad.nft")
-	var refused *scratch.TextError
-	if !errors.As(err, &refused) || refused.Diagnostics[0].Subject.Line() != 2 {
-		t.Errorf("bad text: %v, want a TextError on line 2", err)
+	_, list, err := scratch.Compile(context.Background(), source("bad.nft", "table ip t {\n\tchain c { nonsense }\n}\n"))
+	if err != nil || !list.HasErrors() || list[0].Subject.Line() != 2 {
+		t.Errorf("bad text: %v, error %v, want a diagnostic on line 2", list, err)
 	}
 	var big strings.Builder
 	big.WriteString("table ip t {\n\tchain c {\n")
@@ -102,7 +103,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 		fmt.Fprintf(&big, "\t\tip saddr 10.0.%d.%d tcp dport 22 counter accept comment \"number %d\"\n", i/256, i%256, i)
 	}
 	big.WriteString("\t}\n}\n")
-	batch, err := scratch.Compile(context.Background(), []byte(big.String()), "big.nft")
+	batch, _, err := scratch.Compile(context.Background(), source("big.nft", big.String()))
 	var missing *scratch.MissingError
 	switch {
 	case err == nil && len(batch) == 5002: // this nft sizes its buffer without force
@@ -127,23 +128,22 @@ func TestTextErrors(t *testing.T) {
 		{"not text", "\xff\xfe{{{", "x.nft:1:1 nft-refused", "\xff"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := scratch.Compile(context.Background(), []byte(c.text), "x.nft")
-			var refused *scratch.TextError
-			if !errors.As(err, &refused) {
-				t.Fatalf("Compile = %v, want a TextError", err)
+			batch, list, err := scratch.Compile(context.Background(), source("x.nft", c.text))
+			if err != nil || batch != nil || !list.HasErrors() {
+				t.Fatalf("Compile = %v, %v, %v, want errors in the list alone", batch, list, err)
 			}
 			var got []string
-			for _, d := range refused.Diagnostics {
+			for _, d := range list {
 				got = append(got, d.Subject.String()+" "+d.Code)
 			}
 			if got[0] != c.want { // nft stumbles on after the first
 				t.Errorf("diagnostics %q, want %q first", got, c.want)
 			}
-			if text := refused.Diagnostics[0].Subject.Text(); text != c.subject {
+			if text := list[0].Subject.Text(); text != c.subject {
 				t.Errorf("subject %q, want %q", text, c.subject)
 			}
 			var out strings.Builder
-			if err := diag.Write(&out, refused.Diagnostics); err != nil || out.Len() == 0 {
+			if err := diag.Write(&out, list); err != nil || out.Len() == 0 {
 				t.Errorf("diagnostics do not print: %v", err)
 			}
 		})
@@ -152,7 +152,7 @@ func TestTextErrors(t *testing.T) {
 
 func TestMissingNft(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := scratch.Compile(context.Background(), []byte(small), "small.nft")
+	_, _, err := scratch.Compile(context.Background(), source("small.nft", small))
 	var missing *scratch.MissingError
 	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "nft") {
 		t.Errorf("Compile without nft = %v, want a MissingError that names it", err)
@@ -163,7 +163,7 @@ func TestCancelled(t *testing.T) {
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
 	ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
 	defer cancel()
-	if _, err := scratch.Compile(ctx, []byte(small), "small.nft"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := scratch.Compile(ctx, source("small.nft", small)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Compile after the deadline = %v, want DeadlineExceeded", err)
 	}
 }
