@@ -1,0 +1,65 @@
+package kernel
+
+import (
+	"encoding/binary"
+
+	"nftmigrate/internal/nfnetlink"
+)
+
+// attr returns the wire form of an attribute whose payload is the parts joined.
+func attr(kind uint16, parts ...[]byte) []byte {
+	var payload []byte
+	for _, p := range parts {
+		payload = append(payload, p...)
+	}
+	return nfnetlink.AppendAttr(nil, kind, payload)
+}
+
+// join returns the attributes one after the other.
+func join(parts ...[]byte) []byte {
+	var b []byte
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b
+}
+
+func be16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+func be32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+func ne32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
+func text(s string) []byte { return append([]byte(s), 0) }
+
+// uint32BE returns a big-endian number, 0 when the payload is not one.
+func uint32BE(b []byte) uint32 {
+	if len(b) != 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+// uint16BE returns a big-endian number, 0 when the payload is not one.
+func uint16BE(b []byte) uint16 {
+	if len(b) != 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(b)
+}
+
+// An attribute set is the attributes of one nest by type, the last of each.
+type attributeSet map[uint16][]byte
+
+func attributesOf(payload []byte) attributeSet {
+	set := attributeSet{}
+	for _, a := range nfnetlink.Nested(payload) {
+		set[a.Type] = a.Data
+	}
+	return set
+}
+
+// uint64BE returns a big-endian number, 0 when the payload is not one.
+func uint64BE(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}

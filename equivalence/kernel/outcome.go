@@ -1,0 +1,168 @@
+package kernel
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"nftmigrate/packet"
+)
+
+// A reading turns the reports about one packet into its fate.
+type reading struct {
+	host *packet.Host
+	p    *packet.Packet
+	fate packet.Fate
+	// routed says that the packet left the prerouting hook; what the host
+	// answers before the next hook is by the stack, not by a rule.
+	routed bool
+	ended  bool
+	// made is the entry that the packet made, nil when it made none.
+	made *packet.Entry
+	// zero says that the end was reported as one of a connection without mark.
+	state        uint32
+	reply        bool
+	status, mark uint32
+}
+
+// readReports reads the reports about a packet in their order.
+func readReports(host *packet.Host, p *packet.Packet, reports []report) *reading {
+	r := &reading{host: host, p: p, fate: packet.Fate{Verdict: packet.Drop, Last: packet.Prerouting}}
+	if p.Path == packet.Leaving {
+		r.fate.Last = packet.Output
+	}
+	for i := range reports {
+		m := &reports[i]
+		switch {
+		case m.connection != nil:
+			if r.made == nil {
+				r.made = parseEntry(m.connection)
+			}
+		case m.group == groupSeen:
+			r.seen(m)
+		case m.group == groupStep:
+			r.step(m)
+		case m.group == groupEnd:
+			r.end(m)
+		case m.group == groupAnswer:
+			r.answer(m)
+		default:
+			r.fate.Events = append(r.fate.Events, logEvent(m.group, m.prefix))
+		}
+	}
+	return r
+}
+
+func (r *reading) seen(m *report) {
+	switch m.prefix {
+	case seenStatus:
+		r.status = m.mark
+	case seenMark:
+		r.mark = m.mark
+	default:
+		r.state, r.reply = m.mark, m.prefix == seenReply
+	}
+}
+
+func (r *reading) step(m *report) {
+	switch {
+	case m.prefix == endPriority:
+		r.fate.Priority = m.mark
+	case m.prefix == endConnMark:
+		r.fate.ConnMark, r.fate.Tracked = m.mark, true
+	case m.hook == packet.Prerouting:
+		r.routed = true
+	default:
+		r.routed = false
+		r.fate.Last = m.hook
+	}
+}
+
+// end reads the report of a packet that reached its end. Only the first counts:
+// a second one would be a copy that the stack made.
+func (r *reading) end(m *report) {
+	if r.ended {
+		return
+	}
+	r.ended = true
+	r.fate.Verdict, r.fate.Last = packet.Accept, m.hook
+	r.fate.Data, r.fate.Mark = m.data, m.mark
+	r.fate.Tracked = m.prefix == endPlain
+	if m.hook == packet.Postrouting {
+		for i := range r.host.Devices {
+			if r.host.Devices[i].Index == m.out {
+				r.fate.Out = r.host.Devices[i].Name
+			}
+		}
+	}
+	if r.p.Path == packet.Leaving {
+		restoreID(r.p.Data, r.fate.Data)
+	}
+}
+
+// restoreID takes back the identification that a raw socket put into an IPv4
+// header that had none.
+//
+// Kernel: net/ipv4/raw.c, raw_send_hdrinc.
+func restoreID(sent, data []byte) {
+	if len(sent) < 20 || len(data) < 20 || sent[0]>>4 != 4 || data[4] == 0 && data[5] == 0 || sent[4] != 0 || sent[5] != 0 {
+		return
+	}
+	size := int(data[0]&15) * 4
+	if size < 20 || len(data) < size {
+		return
+	}
+	data[4], data[5], data[10], data[11] = 0, 0, 0, 0
+	binary.BigEndian.PutUint16(data[10:], headerSum(data))
+}
+
+// answer reads a packet that the host made by itself. A TCP reset or an ICMP
+// error is the answer of a rule, unless the stack gave it between two hooks.
+func (r *reading) answer(m *report) {
+	h, ok := headerOf(m.data)
+	switch {
+	case !ok:
+	case h.proto == unix.IPPROTO_TCP:
+		r.fate.Events = append(r.fate.Events, packet.RejectEvent{Reset: true})
+		return
+	case h.quoted != nil:
+		if !r.routed {
+			r.fate.Events = append(r.fate.Events, packet.RejectEvent{Type: uint8(h.tuple.DstPort >> 8), Code: uint8(h.tuple.DstPort)})
+		}
+		return
+	}
+	r.fate.Events = append(r.fate.Events, packet.StateEvent{What: "the host made another packet"})
+}
+
+// states are the kernel's bits of a state.
+var states = map[uint32]packet.State{
+	stateInvalid: packet.Invalid, stateEstablished: packet.Established, stateRelated: packet.Related,
+	stateNew: packet.New, stateUntracked: packet.Untracked,
+}
+
+// tracking returns what connection tracking found. known is the entry that was
+// there before the packet, if any.
+func (r *reading) tracking(known *packet.Entry) packet.Tracking {
+	t := packet.Tracking{State: states[r.state], Reply: r.reply}
+	switch t.State {
+	case packet.New, packet.Established, packet.Related:
+	default:
+		return t
+	}
+	e := packet.Entry{}
+	h, _ := headerOf(r.p.Data)
+	switch {
+	case known != nil && t.State != packet.New:
+		e = *known
+	case r.made != nil:
+		// The reply tuple was not translated yet when tracking looked.
+		e = *r.made
+		e.Reply = invert(e.Protocol, e.Original)
+	default:
+		e.Protocol, e.Original = h.proto, h.tuple
+		e.Reply = invert(h.proto, h.tuple)
+	}
+	e.Status, e.Mark = r.status, r.mark
+	t.Entry = &e
+	return t
+}

@@ -1,0 +1,117 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"nftmigrate/internal/netns"
+	"nftmigrate/packet"
+)
+
+// legacyTools are the programs that load and print the tables of one family.
+type legacyTools struct{ restore, save string }
+
+var (
+	legacyIPv4 = legacyTools{"iptables-legacy-restore", "iptables-legacy-save"}
+	legacyIPv6 = legacyTools{"ip6tables-legacy-restore", "ip6tables-legacy-save"}
+)
+
+// NewXtables returns a machine whose legacy xtables tables hold the given
+// output of iptables-save and ip6tables-save. Either may be nil. A ruleset that
+// the tools refuse is a [*RulesetError], and what the host lacks a
+// [*MissingError].
+func NewXtables(host *packet.Host, v4Save, v6Save []byte, options Options) (*Machine, error) {
+	return open(host, options, func(m *Machine) ([]uint16, error) {
+		var groups []uint16
+		for _, f := range []struct {
+			tools legacyTools
+			save  []byte
+		}{{legacyIPv4, v4Save}, {legacyIPv6, v6Save}} {
+			if f.save == nil {
+				continue
+			}
+			own, err := loadLegacy(m.ns, f.tools, f.save)
+			if err != nil {
+				return nil, err
+			}
+			groups = append(groups, own...)
+		}
+		return groups, nil
+	})
+}
+
+// A RulesetError is the refusal of a ruleset by the tool or the kernel that
+// loads it.
+type RulesetError struct {
+	Loader string // the tool, or "nf_tables"
+	Err    error
+}
+
+// Error says who refused, and why.
+func (e *RulesetError) Error() string {
+	return fmt.Sprintf("load the ruleset by %s: %v", e.Loader, e.Err)
+}
+
+// Unwrap returns the refusal.
+func (e *RulesetError) Unwrap() error { return e.Err }
+
+// loadLegacy loads the tables of one family and returns the log groups that
+// their rules log to. A ruleset that logs is loaded as it is first, so that the
+// tool judges it and prints it in its own spelling, and then again with its
+// logs diverted.
+func loadLegacy(ns *netns.NS, tools legacyTools, save []byte) ([]uint16, error) {
+	dir, err := os.MkdirTemp("", "xtables")
+	if err != nil {
+		return nil, fmt.Errorf("make a place for the lock of xtables: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	lock := "XTABLES_LOCKFILE=" + filepath.Join(dir, "lock")
+
+	if _, err := runTool(ns, lock, tools.restore, save); err != nil {
+		return nil, err
+	}
+	if !bytes.Contains(save, []byte("LOG")) {
+		return nil, nil
+	}
+	printed, err := runTool(ns, lock, tools.save, nil)
+	if err != nil {
+		return nil, err
+	}
+	diverted, groups, err := divertSave(string(printed))
+	if err != nil {
+		return nil, &RulesetError{tools.restore, err}
+	}
+	if groups == nil {
+		return nil, nil
+	}
+	if _, err := runTool(ns, lock, tools.restore, []byte(diverted)); err != nil {
+		return nil, err
+	}
+	return groups, nil
+}
+
+func runTool(ns *netns.NS, environment, name string, input []byte) ([]byte, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, &MissingError{"tool", name, err}
+	}
+	cmd := ns.Command(path)
+	cmd.Env = append(os.Environ(), environment)
+	cmd.Stdin = bytes.NewReader(input)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return nil, &RulesetError{name, fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))}
+	case err != nil:
+		return nil, fmt.Errorf("run %s: %w", name, err)
+	}
+	return out.Bytes(), nil
+}
