@@ -3,6 +3,7 @@ package extension
 import (
 	"fmt"
 
+	"nftmigrate/diag"
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
@@ -60,11 +61,7 @@ func (m *conntrackMatch) Options() iptables.Options {
 
 func (m *conntrackMatch) Validate(c iptables.Context) []iptables.Problem {
 	var problems []iptables.Problem
-	given := false
-	for _, p := range m.Options().Print() {
-		given = given || p.Name != ""
-	}
-	if !given {
+	if len(m.Options().Print()) == 0 {
 		problems = append(problems, iptables.Problem{
 			Code:    "missing-option",
 			Summary: `match "conntrack" needs an option`,
@@ -73,15 +70,20 @@ func (m *conntrackMatch) Validate(c iptables.Context) []iptables.Problem {
 	}
 	for _, a := range []iptables.Opt[ctAddress]{m.OrigSrc, m.OrigDst, m.ReplSrc, m.ReplDst} {
 		if a.Present && a.Value.Addr.Is4() != (c.Family == iptables.IPv4) {
-			problems = append(problems, iptables.Problem{
-				Code:    "wrong-family",
-				Summary: "the address is of the other family",
-				Detail:  fmt.Sprintf("%s takes only its own addresses.", c.Family),
-				Range:   a.Range,
-			})
+			problems = append(problems, wrongFamily(c, a.Range))
 		}
 	}
 	return problems
+}
+
+// wrongFamily is the problem of an address that the tool would not read.
+func wrongFamily(c iptables.Context, where diag.Range) iptables.Problem {
+	return iptables.Problem{
+		Code:    "wrong-family",
+		Summary: "the address is of the other family",
+		Detail:  fmt.Sprintf("%s takes only its own addresses.", c.Family),
+		Range:   where,
+	}
 }
 
 // ctStateMeaning gives each state its predicate.
