@@ -173,7 +173,7 @@ func (n *NS) Do(f func() error) error {
 	}
 	defer unix.Close(handle)
 	return onThread(func() error {
-		if err := unix.Setns(handle, unix.CLONE_NEWNET); err != nil {
+		if err := move(handle); err != nil {
 			return fmt.Errorf("enter network namespace: %w", err)
 		}
 		if err := n.check(); err != nil {
@@ -253,7 +253,7 @@ func comeBack(home int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+	if err := move(home); err != nil {
 		return fmt.Errorf("leave network namespace: %w", err)
 	}
 	inode, err := Inode()
@@ -264,6 +264,19 @@ func comeBack(home int) error {
 		return fmt.Errorf("thread came back to network namespace %d, want %d", inode, want)
 	}
 	return nil
+}
+
+// move brings the thread into a namespace. A thread that is there already
+// needs no right for it.
+func move(handle int) error {
+	want, err := inodeOf(handle)
+	if err != nil {
+		return err
+	}
+	if inode, err := Inode(); err == nil && inode == want {
+		return nil
+	}
+	return unix.Setns(handle, unix.CLONE_NEWNET)
 }
 
 // loopbackUp sets the loopback device of the calling thread's namespace up.
