@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
 
 	"nftmigrate/diag"
@@ -77,8 +78,10 @@ type Option struct {
 
 	count   int
 	alias   string
-	value   func() Value
-	state   func() (present, negated *bool, where *diag.Range)
+	value   Value
+	present *bool
+	negated *bool
+	where   *diag.Range
 	rewrite func(args []string, negated bool) ([]Replacement, error)
 }
 
@@ -95,15 +98,15 @@ func Bind[T any, P interface {
 	Value
 }](name string, field *Opt[T], flags Flags) Option {
 	o := Option{
-		Name:  name,
-		Flags: flags,
-		count: 1,
-		value: func() Value { return P(&field.Value) },
-		state: func() (present, negated *bool, where *diag.Range) {
-			return &field.Present, &field.Negated, &field.Range
-		},
+		Name:    name,
+		Flags:   flags,
+		count:   1,
+		value:   P(&field.Value),
+		present: &field.Present,
+		negated: &field.Negated,
+		where:   &field.Range,
 	}
-	if m, ok := any(P(&field.Value)).(MultiValue); ok {
+	if m, ok := o.value.(MultiValue); ok {
 		o.count = m.Count()
 	}
 	return o
@@ -159,20 +162,38 @@ func (o Options) Set(name string, args []string, negated bool, where diag.Range)
 		}
 		return nil
 	}
-	present, not, rng := opt.state()
-	if *present && !rng.IsZero() && opt.Flags&Repeatable == 0 {
-		return fmt.Errorf("--%s is given twice", opt.Name)
+	return opt.set(args, negated, where)
+}
+
+// errRepeated is the cause when an option is given twice that may not be.
+var errRepeated = errors.New("it may be given only once")
+
+// set applies one use of a bound option.
+func (o Option) set(args []string, negated bool, where diag.Range) error {
+	if *o.present && !o.where.IsZero() && o.Flags&Repeatable == 0 {
+		return fmt.Errorf("--%s is there already, and %w", o.Name, errRepeated)
 	}
-	value := opt.value()
-	if m, ok := value.(MultiValue); ok {
+	if m, ok := o.value.(MultiValue); ok {
 		if err := m.SetArgs(args); err != nil {
 			return err
 		}
-	} else if err := value.Set(args[0]); err != nil {
+	} else if err := o.value.Set(args[0]); err != nil {
 		return err
 	}
-	*present, *not, *rng = true, negated, where
+	*o.present, *o.negated, *o.where = true, negated, where
 	return nil
+}
+
+// printed reports whether iptables-save prints the option.
+func (o Option) printed() bool {
+	if o.Flags&InputOnly != 0 || o.present == nil || !*o.present {
+		return false
+	}
+	if d, ok := o.value.(Defaulter); ok && d.IsDefault() {
+		return false
+	}
+	d, ok := o.value.(UnnegatedDefaulter)
+	return !ok || *o.negated || !d.IsUnnegatedDefault()
 }
 
 // A Printed is one option as iptables-save prints it.
@@ -186,25 +207,14 @@ type Printed struct {
 func (o Options) Print() []Printed {
 	var out []Printed
 	for _, opt := range o {
-		if opt.Flags&InputOnly != 0 {
+		if !opt.printed() {
 			continue
 		}
-		present, negated, _ := opt.state()
-		if !*present {
-			continue
-		}
-		value := opt.value()
-		if d, ok := value.(Defaulter); ok && d.IsDefault() {
-			continue
-		}
-		if d, ok := value.(UnnegatedDefaulter); ok && !*negated && d.IsUnnegatedDefault() {
-			continue
-		}
-		p := Printed{Name: opt.Name, Negated: *negated}
-		if m, ok := value.(MultiValue); ok {
+		p := Printed{Name: opt.Name, Negated: *opt.negated}
+		if m, ok := opt.value.(MultiValue); ok {
 			p.Args = m.Args()
 		} else {
-			p.Args = []string{value.String()}
+			p.Args = []string{opt.value.String()}
 		}
 		out = append(out, p)
 	}
@@ -218,10 +228,10 @@ func (o Option) Arguments() int { return o.count }
 func (o Options) Missing() []string {
 	var names []string
 	for _, opt := range o {
-		if opt.Flags&Required == 0 || opt.state == nil {
+		if opt.Flags&Required == 0 || opt.present == nil {
 			continue
 		}
-		if present, _, _ := opt.state(); !*present {
+		if !*opt.present {
 			names = append(names, opt.Name)
 		}
 	}

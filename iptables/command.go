@@ -1,0 +1,257 @@
+package iptables
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// chunk is how many rules are allocated at a time.
+const chunk = 256
+
+// readCommand notes what the line does; it is done when the line was read.
+func (r *lineReader) readCommand(o *baseOption, option, argument token) {
+	if r.negated {
+		r.p.report(finding{Code: "misplaced-negation", Summary: fmt.Sprintf("-%c cannot be negated", o.letter),
+			Detail: "Remove the exclamation mark.", Subject: r.p.of(r.negation)})
+	}
+	if r.command != 0 {
+		r.p.report(finding{Code: "several-commands", Summary: fmt.Sprintf("-%c and -%c stand on one line", r.command, o.letter),
+			Detail: "A line does one thing. Make two lines.", Subject: r.p.at(option.start, max(option.end, argument.end))})
+		return
+	}
+	r.command, r.where, r.chain = o.letter, r.p.of(option), argument
+	if strings.IndexByte("IDRPE", o.letter) >= 0 && r.next < len(r.tokens) && !startsOption(r.tokens[r.next]) {
+		r.operand = r.tokens[r.next]
+		r.next++
+	}
+}
+
+// commands carry out a line, by letter of its command.
+var commands map[byte]func(r *lineReader)
+
+func init() {
+	commands = map[byte]func(r *lineReader){
+		'A': (*lineReader).appendRules,
+		'I': (*lineReader).insertRules,
+		'D': (*lineReader).deleteRules,
+		'R': (*lineReader).replaceRule,
+		'N': (*lineReader).newChain,
+		'X': (*lineReader).deleteChains,
+		'F': (*lineReader).flush,
+		'Z': (*lineReader).zero,
+		'P': (*lineReader).policy,
+		'E': (*lineReader).rename,
+	}
+}
+
+// finish checks the line as a whole and carries it out.
+func (r *lineReader) finish() {
+	if r.command == 0 {
+		if !r.unsupported {
+			r.p.report(finding{Code: "no-command", Summary: "the line has no command",
+				Detail: "A line of a table starts with -A and the name of a chain.", Subject: r.p.line})
+		}
+		return
+	}
+	takesRule := r.command == 'A' || r.command == 'I' || r.command == 'R' || r.command == 'D' && r.operand.end == 0
+	if takesRule {
+		r.checkRule()
+	} else if len(r.given) > 0 {
+		r.p.report(finding{Code: "several-commands", Summary: fmt.Sprintf("-%c takes no rule", r.command),
+			Detail: fmt.Sprintf("Remove -%c and its argument from the line.", r.given[0]), Subject: r.p.line})
+		return
+	}
+	commands[r.command](r)
+}
+
+// checkRule reports what iptables refuses in a rule when the line was read.
+func (r *lineReader) checkRule() {
+	chain := r.chain.text
+	if r.rule.In.Present && (chain == "OUTPUT" || chain == "POSTROUTING") {
+		r.wrongInterface("-i", r.rule.In, "leave the host, and so have no input interface there that -i could test")
+	}
+	if r.rule.Out.Present && (chain == "INPUT" || chain == "PREROUTING") {
+		r.wrongInterface("-o", r.rule.Out, "have no output interface yet")
+	}
+	for i := range r.providers {
+		r.missingOptions(&r.providers[i])
+	}
+}
+
+func (r *lineReader) wrongInterface(option string, o Opt[Interface], why string) {
+	r.p.report(finding{Code: "wrong-interface", Summary: fmt.Sprintf("%s cannot be used in chain %s", option, r.chain.text),
+		Detail: fmt.Sprintf("Packets in chain %s %s. Remove the option.", r.chain.text, why), Subject: o.Range})
+}
+
+// missingOptions reports the required options that an extension was not given.
+func (r *lineReader) missingOptions(v *provider) {
+	missing := v.options.Missing()
+	if len(missing) == 0 || r.unsupported {
+		return
+	}
+	r.p.report(finding{Code: "missing-option", Summary: fmt.Sprintf("%s lacks --%s", v.name, missing[0]),
+		Detail: fmt.Sprintf("%s needs --%s. Add it.", v.name, strings.Join(missing, " and --")), Subject: v.where})
+}
+
+func (r *lineReader) natDrop(name token) {
+	r.p.report(finding{Code: "drop-in-nat", Summary: "DROP cannot be used in table nat",
+		Detail: "iptables refuses it, because only the first packet of a connection comes to this table. Move the rule to table filter, or raw.", Subject: r.p.of(name)})
+}
+
+// newRules returns the rules of the line: one for each pair of a source and a
+// destination, destinations first.
+func (r *lineReader) newRules() []*Rule {
+	p := r.p
+	base := r.rule
+	base.Range, base.Counters = p.line, r.counters
+	base.Matches = p.keepUses(r.uses)
+	sources, destinations := r.sources, r.destinations
+	if len(sources) == 0 {
+		sources = make([]Opt[Address], 1)
+	}
+	if len(destinations) == 0 {
+		destinations = make([]Opt[Address], 1)
+	}
+	if n := len(sources) * len(destinations); n > 1 {
+		if p.expanded += n; p.expanded > expandMax {
+			p.report(finding{Code: "too-many-rules", Summary: "the lists of addresses make too many rules",
+				Detail:  fmt.Sprintf("A line makes a rule for each pair of source and destination; together they are more than %d. Use an ipset.", expandMax),
+				Subject: p.line})
+			return nil
+		}
+	}
+	rules := make([]*Rule, 0, len(sources)*len(destinations))
+	for _, s := range sources {
+		for _, d := range destinations {
+			rule := p.newRule()
+			*rule = base
+			rule.Source, rule.Destination = s, d
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}
+
+// newRule and keepUses allocate many at a time, as a ruleset consists of little
+// else.
+func (p *parser) newRule() *Rule {
+	if len(p.rules) == cap(p.rules) {
+		p.rules = make([]Rule, 0, chunk)
+	}
+	p.rules = append(p.rules, Rule{})
+	return &p.rules[len(p.rules)-1]
+}
+
+func (p *parser) keepUses(uses []MatchUse) []MatchUse {
+	n := len(uses)
+	if n == 0 {
+		return nil
+	}
+	if len(p.uses)+n > cap(p.uses) {
+		p.uses = make([]MatchUse, 0, max(n, chunk))
+	}
+	start := len(p.uses)
+	p.uses = append(p.uses, uses...)
+	return p.uses[start : start+n : start+n]
+}
+
+func (r *lineReader) appendRules() {
+	c := r.p.findChain(r.chain)
+	if c.Range.IsZero() {
+		c.Range = r.p.of(r.chain)
+	}
+	if len(r.sources) <= 1 && len(r.destinations) <= 1 {
+		rule := r.p.newRule()
+		*rule = r.rule
+		rule.Range, rule.Counters, rule.Matches = r.p.line, r.counters, r.p.keepUses(r.uses)
+		if len(r.sources) == 1 {
+			rule.Source = r.sources[0]
+		}
+		if len(r.destinations) == 1 {
+			rule.Destination = r.destinations[0]
+		}
+		c.Rules = append(c.Rules, rule)
+		return
+	}
+	c.Rules = append(c.Rules, r.newRules()...)
+}
+
+// position reads a rule number from 1 to limit as an index from 0.
+func (r *lineReader) position(c *Chain, limit int) (int, bool) {
+	n, err := ParseNumber(r.operand.text, math.MaxInt32)
+	if err != nil || n == 0 {
+		r.p.report(finding{Code: "invalid-rule-number", Summary: fmt.Sprintf("%q is not a rule number", clip(r.operand.text)),
+			Detail: "Rules of a chain are counted from 1.", Subject: r.p.of(r.operand)})
+		return 0, false
+	}
+	if int(n) > limit {
+		r.p.report(finding{Code: "invalid-rule-number", Summary: fmt.Sprintf("chain %s has no place %d", c.Name, n),
+			Detail: fmt.Sprintf("At this line it has %d rules.", len(c.Rules)), Subject: r.p.of(r.operand)})
+		return 0, false
+	}
+	return int(n) - 1, true
+}
+
+func (r *lineReader) insertRules() {
+	c := r.p.findChain(r.chain)
+	at := 0
+	if r.operand.end != 0 {
+		var ok bool
+		if at, ok = r.position(c, len(c.Rules)+1); !ok {
+			return
+		}
+	}
+	rules := r.newRules()
+	// Each is inserted at the same place, so that the last comes first.
+	for i, j := 0, len(rules)-1; i < j; i, j = i+1, j-1 {
+		rules[i], rules[j] = rules[j], rules[i]
+	}
+	c.Rules = append(c.Rules[:at:at], append(rules, c.Rules[at:]...)...)
+}
+
+func (r *lineReader) deleteRules() {
+	c := r.p.findChain(r.chain)
+	if r.operand.end != 0 {
+		if at, ok := r.position(c, len(c.Rules)); ok {
+			c.Rules = append(c.Rules[:at:at], c.Rules[at+1:]...)
+		}
+		return
+	}
+	for _, rule := range r.newRules() {
+		if !c.remove(rule) {
+			r.p.report(finding{Code: "no-such-rule", Summary: fmt.Sprintf("chain %s has no such rule", c.Name),
+				Detail: "-D deletes the first rule that is equal. Correct the line, or remove it.", Subject: r.p.line})
+		}
+	}
+}
+
+// remove deletes the first rule that prints like another.
+func (c *Chain) remove(rule *Rule) bool {
+	text := PrintRule(rule, c.Name)
+	for i, other := range c.Rules {
+		if PrintRule(other, c.Name) == text {
+			c.Rules = append(c.Rules[:i:i], c.Rules[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (r *lineReader) replaceRule() {
+	c := r.p.findChain(r.chain)
+	if len(r.sources) > 1 || len(r.destinations) > 1 {
+		r.p.report(finding{Code: "invalid-argument", Summary: "a rule is replaced by one rule",
+			Detail: "A list of addresses makes several. Give one address.", Subject: r.p.line})
+		return
+	}
+	if r.operand.end == 0 {
+		r.missingArgument(token{text: "-R", start: r.where.Start, end: r.where.End})
+		return
+	}
+	if at, ok := r.position(c, len(c.Rules)); ok {
+		if rules := r.newRules(); len(rules) == 1 {
+			c.Rules[at] = rules[0]
+		}
+	}
+}
