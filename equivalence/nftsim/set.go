@@ -213,6 +213,22 @@ func (s *Set) insert(e *Element, now int64) bool {
 	return true
 }
 
+// renew gives an element a new time to run out. The batch's elements stay as
+// they are: the copy stands before them until the next reset.
+func (s *Set) renew(e *Element, expires int64) *Element {
+	if s.live[string(e.Key)] == e {
+		e.Expires = expires
+		return e
+	}
+	renewed := *e
+	renewed.Expires = expires
+	s.live[string(e.Key)] = &renewed
+	if st := s.elemStates[e]; st != nil {
+		s.elemStates[&renewed] = st
+	}
+	return &renewed
+}
+
 // remove deletes an element for a packet.
 func (s *Set) remove(key []byte) {
 	s.live[string(key)] = &Element{deleted: true}

@@ -1,0 +1,27 @@
+package nftsim
+
+import "nftmigrate/packet"
+
+func init() { register("notrack", decodeNotrack) }
+
+// Notrack exempts the packet from connection tracking, unless it has been
+// tracked already.
+//
+// Kernel: net/netfilter/nft_ct.c, nft_notrack_eval.
+type Notrack struct{}
+
+func decodeNotrack(_ *scope, data []byte) (Instruction, error) {
+	return &Notrack{}, decodeNest("notrack", data)
+}
+
+func (*Notrack) String() string { return "[ notrack ]" }
+
+func (*Notrack) exec(x *execution) result {
+	f := x.flight
+	if f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked || f.Notrack {
+		return proceed
+	}
+	f.Notrack = true
+	f.Emit(packet.NotrackEvent{})
+	return proceed
+}

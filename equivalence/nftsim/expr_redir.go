@@ -1,0 +1,75 @@
+package nftsim
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"nftmigrate/packet"
+)
+
+func init() { register("redir", decodeRedir) }
+
+// Redir asks for a translation of the destination to this host, and accepts:
+// to the loopback address in the output hook, else to the first address of the
+// incoming device.
+//
+// Kernel: net/netfilter/nft_redir.c, net/netfilter/nf_nat_redirect.c.
+type Redir struct {
+	natPortRange
+	Flags uint32
+}
+
+func decodeRedir(_ *scope, data []byte) (Instruction, error) {
+	i := &Redir{}
+	err := decodeNest("redir", data, may(unix.NFTA_REDIR_FLAGS, decodeU32(&i.Flags)),
+		may(unix.NFTA_REDIR_REG_PROTO_MIN, decodeRegister(&i.MinPort)),
+		may(unix.NFTA_REDIR_REG_PROTO_MAX, decodeRegister(&i.MaxPort)))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNATFlags(i.Flags); err != nil {
+		return nil, err
+	}
+	return i, i.check()
+}
+
+func (i *Redir) String() string {
+	return "[ redir " + i.natPortRange.String() + natFlagText(i.Flags) + "]"
+}
+
+func (*Redir) tracks(int) bool { return true }
+
+func (i *Redir) exec(x *execution) result {
+	to := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if x.header.version == 6 {
+		to = netip.IPv6Loopback()
+	}
+	if x.flight.Hook != packet.Output {
+		d, r := x.device(x.flight.In)
+		if r != proceed {
+			return r
+		}
+		to = redirectAddress(d, x.destination())
+	}
+	if !to.IsValid() {
+		return x.decide(Verdict{Code: VerdictDrop})
+	}
+	e := packet.NATEvent{Destination: true, Min: to, Max: to}
+	i.load(x, &e)
+	return x.translate(e, i.Flags)
+}
+
+// redirectAddress is the first address of a device; of IPv6 ones, the first of
+// the scope of the packet's destination.
+func redirectAddress(d *packet.Device, old netip.Addr) netip.Addr {
+	if old.Is4() {
+		return firstAddress(d, true)
+	}
+	for _, p := range d.Addrs {
+		if a := p.Addr(); !a.Is4() && scope6(a) == scope6(old) {
+			return a
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,177 @@
+package nftsim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+
+	"nftmigrate/packet"
+)
+
+// NAT flags.
+//
+// Kernel: include/uapi/linux/netfilter/nf_nat.h, NF_NAT_RANGE_*.
+const (
+	natMapIPs      = 1 << 0
+	natPorts       = 1 << 1
+	natRandom      = 1 << 2
+	natPersistent  = 1 << 3
+	natFullyRandom = 1 << 4
+	natPortOffset  = 1 << 5
+	natPrefix      = 1 << 6
+	// natCompared are the flags that say how an address and a port are chosen;
+	// the others follow from what the range holds.
+	natCompared = natRandom | natPersistent | natFullyRandom
+	natModelled = natMapIPs | natPorts | natCompared | natPrefix
+)
+
+// natPortRange are the registers of a range of ports: the verdict register
+// stands for none.
+type natPortRange struct{ MinPort, MaxPort Register }
+
+// check completes the range as the kernel does: without a maximum, it is one
+// port.
+func (r *natPortRange) check() error {
+	if r.MinPort == 0 {
+		return nil
+	}
+	if r.MaxPort == 0 {
+		r.MaxPort = r.MinPort
+	}
+	for _, reg := range []Register{r.MinPort, r.MaxPort} {
+		if err := reg.span(2); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load fills in the ports of an event.
+func (r *natPortRange) load(x *execution, e *packet.NATEvent) {
+	if r.MinPort != 0 {
+		e.MinPort = binary.BigEndian.Uint16(x.regs.load(r.MinPort, 2))
+		e.MaxPort = binary.BigEndian.Uint16(x.regs.load(r.MaxPort, 2))
+	}
+}
+
+func (r *natPortRange) String() string {
+	s := ""
+	if r.MinPort != 0 {
+		s = fmt.Sprintf("proto_min reg %s ", r.MinPort)
+	}
+	if r.MaxPort != r.MinPort {
+		s += fmt.Sprintf("proto_max reg %s ", r.MaxPort)
+	}
+	return s
+}
+
+// natFlagText spells the flags of a nat statement.
+func natFlagText(flags uint32) string {
+	if flags == 0 {
+		return ""
+	}
+	return fmt.Sprintf("flags 0x%x ", flags)
+}
+
+// checkNATFlags refuses what is not modelled.
+func checkNATFlags(flags uint32) error {
+	if rest := flags &^ natModelled; rest != 0 {
+		return notModelled{fmt.Sprintf("nat flag %#x", rest)}
+	}
+	return nil
+}
+
+// translate sets up the translation and accepts the packet. A packet without
+// an entry leaves the machine undecided: the kernel sends none to nat chains.
+func (x *execution) translate(e packet.NATEvent, flags uint32) result {
+	if x.flight.Tracking.Entry == nil {
+		return x.unknown("a packet without connection in a nat chain is not modelled")
+	}
+	e.Flags = flags & natCompared
+	x.flight.NAT = &e
+	x.flight.Emit(e)
+	return x.decide(Verdict{Code: VerdictAccept})
+}
+
+// source and destination read the addresses of the packet. The header has been
+// found complete when a chain runs.
+func (x *execution) source() netip.Addr      { return x.address(12, 8) }
+func (x *execution) destination() netip.Addr { return x.address(16, 24) }
+
+func (x *execution) address(at4, at6 int) netip.Addr {
+	if x.header.version == 4 {
+		return netip.AddrFrom4([4]byte(x.flight.Data[at4:]))
+	}
+	return netip.AddrFrom16([16]byte(x.flight.Data[at6:]))
+}
+
+// outgoingAddress chooses the address of the outgoing device for packets to a
+// destination.
+//
+// Kernel: net/netfilter/nf_nat_masquerade.c: inet_select_addr with the next
+// hop, which prefers an address on the next hop's network and else takes the
+// first; ipv6_dev_get_saddr, which compares scopes and then common prefixes.
+func (x *execution) outgoingAddress(d *packet.Device) (netip.Addr, bool) {
+	to := x.destination()
+	var best netip.Addr
+	if to.Is4() {
+		next := to
+		if r, ok := lookupRoute(x.flight.Host, to); ok && r.via.IsValid() {
+			next = r.via
+		}
+		for _, p := range d.Addrs {
+			if p.Addr().Is4() && p.Contains(next) {
+				return p.Addr(), true
+			}
+		}
+		best = firstAddress(d, true)
+		return best, best.IsValid()
+	}
+	for _, p := range d.Addrs {
+		if a := p.Addr(); !a.Is4() && (!best.IsValid() || closer6(to, a, best)) {
+			best = a
+		}
+	}
+	return best, best.IsValid()
+}
+
+// closer6 says whether an IPv6 address is a better source for a destination
+// than another (RFC 6724, rules 1, 2 and 8).
+func closer6(to, a, b netip.Addr) bool {
+	if (a == to) != (b == to) {
+		return a == to
+	}
+	if (scope6(a) == scope6(to)) != (scope6(b) == scope6(to)) {
+		return scope6(a) == scope6(to)
+	}
+	return commonBits(to, a) > commonBits(to, b)
+}
+
+// scope6 orders scopes of IPv6 addresses as far as sources differ by them.
+func scope6(a netip.Addr) int {
+	switch {
+	case a.IsLoopback(), a.IsLinkLocalUnicast(), a.IsLinkLocalMulticast():
+		return 2
+	}
+	return 14
+}
+
+func commonBits(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	for k := range x {
+		if d := x[k] ^ y[k]; d != 0 {
+			return 8*k + bits.LeadingZeros8(d)
+		}
+	}
+	return 128
+}
+
+func firstAddress(d *packet.Device, v4 bool) netip.Addr {
+	for _, p := range d.Addrs {
+		if p.Addr().Is4() == v4 {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
+}
