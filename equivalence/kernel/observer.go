@@ -221,10 +221,10 @@ func store(key, register uint32) []byte {
 
 func value(data []byte) []byte { return attr(unix.NFTA_DATA_VALUE, data) }
 
-func compare(register uint32, data []byte) []byte { return cmp(register, unix.NFT_CMP_EQ, data) }
-func differ(register uint32, data []byte) []byte  { return cmp(register, unix.NFT_CMP_NEQ, data) }
+func compare(register uint32, data []byte) []byte { return comparison(register, unix.NFT_CMP_EQ, data) }
+func differ(register uint32, data []byte) []byte  { return comparison(register, unix.NFT_CMP_NEQ, data) }
 
-func cmp(register, op uint32, data []byte) []byte {
+func comparison(register, op uint32, data []byte) []byte {
 	return expression("cmp",
 		attr(unix.NFTA_CMP_SREG, be32(register)), attr(unix.NFTA_CMP_OP, be32(op)),
 		attr(unix.NFTA_CMP_DATA|netlink.Nested, value(data)))

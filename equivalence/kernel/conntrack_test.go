@@ -1,0 +1,188 @@
+package kernel
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"nftmigrate/packet"
+)
+
+const empty = "table inet f {\n chain i {\n type filter hook input priority 0\n }\n}"
+
+// TestStates brings packets into each state and looks what the kernel found.
+func TestStates(t *testing.T) {
+	needKernel(t)
+	m := nftables(t, `table inet f { chain r { type filter hook prerouting priority -300
+  udp dport 99 notrack
+ }
+}`, Options{})
+	ask := func(s packet.Spec, state packet.State, reply bool) packet.Spec {
+		s.State, s.Reply = state, reply
+		if s.Proto == packet.TCP && state != packet.New {
+			s.TCPFlags = packet.ACK
+		}
+		return s
+	}
+	udp := packet.Spec{Proto: packet.UDP, SrcPort: 5000, DstPort: 53, In: "eth0"}
+	udp6 := with(udp, func(s *packet.Spec) { s.Version = 6 })
+	echo := packet.Spec{Proto: packet.ICMP, Type: 8, SrcPort: 77, In: "eth0"}
+	echo6 := packet.Spec{Version: 6, Proto: packet.ICMPv6, Type: 128, SrcPort: 77, In: "eth0"}
+	out := packet.Spec{Proto: packet.UDP, Src: addr("192.0.2.1"), Dst: addr("192.0.2.77"), SrcPort: 1, DstPort: 2, ID: 1, Socket: root}
+	// The host sent what these errors quote.
+	sent := packet.Spec{Proto: packet.TCP, Src: addr("192.0.2.1"), Dst: addr("192.0.2.77"), SrcPort: 1, DstPort: 2, TCPFlags: packet.SYN}
+	sent6 := packet.Spec{Proto: packet.UDP, Src: addr("2001:db8::1"), Dst: addr("2001:db8::77"), SrcPort: 1, DstPort: 2}
+	for _, c := range []struct {
+		name  string
+		spec  packet.Spec
+		state packet.State
+		reply bool
+	}{
+		{"tcp new", syn(22), packet.New, false},
+		{"tcp picked up", with(syn(22), func(s *packet.Spec) { s.TCPFlags = packet.ACK }), packet.New, false},
+		{"tcp established", ask(syn(22), packet.Established, false), packet.Established, false},
+		{"tcp reply", ask(syn(22), packet.Established, true), packet.Established, true},
+		{"tcp rst of an established one", with(ask(syn(22), packet.Established, false), func(s *packet.Spec) { s.TCPFlags = packet.RST }), packet.Established, false},
+		{"tcp reset of none", with(syn(22), func(s *packet.Spec) { s.TCPFlags = packet.RST }), packet.Invalid, false},
+		{"tcp flags", with(syn(22), func(s *packet.Spec) { s.TCPFlags = packet.SYN | packet.FIN }), packet.Invalid, false},
+		{"tcp checksum", with(syn(22), func(s *packet.Spec) { s.BadChecksum = true }), packet.Invalid, false},
+		{"udp new", udp, packet.New, false},
+		{"udp established", ask(udp, packet.Established, false), packet.Established, false},
+		{"udp6 reply", ask(udp6, packet.Established, true), packet.Established, true},
+		{"udp out", out, packet.New, false},
+		{"udp out reply", ask(out, packet.Established, true), packet.Established, true},
+		{"echo", echo, packet.New, false},
+		{"echo established", ask(echo, packet.Established, false), packet.Established, false},
+		{"echo reply without request", with(echo, func(s *packet.Spec) { s.Type = 0 }), packet.Invalid, false},
+		{"echo reply", with(ask(echo, packet.Established, true), func(s *packet.Spec) { s.Type = 0 }), packet.Established, true},
+		{"echo6 reply", with(ask(echo6, packet.Established, true), func(s *packet.Spec) { s.Type = 129 }), packet.Established, true},
+		{"neighbour solicitation", with(echo6, func(s *packet.Spec) { s.Type = 135; s.TTL = 255; s.Payload = make([]byte, 16) }), packet.Untracked, false},
+		{"error about a request", ask(quoting(3, 3, sent, "eth0"), packet.Related, true), packet.Related, true},
+		{"error about a reply", ask(quoting(3, 3, sent, "eth0"), packet.Related, false), packet.Related, false},
+		{"error about nothing known", quoting(3, 3, sent, "eth0"), packet.Invalid, false},
+		{"error6", ask(quoting(1, 4, sent6, "eth0"), packet.Related, true), packet.Related, true},
+		{"sctp established", ask(packet.Spec{Proto: packet.SCTP, SrcPort: 1, DstPort: 2, In: "eth0", Payload: []byte{0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, packet.Established, false), packet.Established, false},
+		{"gre established", ask(packet.Spec{Proto: 47, In: "eth0", Payload: make([]byte, 8)}, packet.Established, false), packet.Established, false},
+		{"unknown protocol", ask(packet.Spec{Proto: 200, In: "eth0", Payload: make([]byte, 8)}, packet.Established, true), packet.Established, true},
+		{"notrack", with(udp, func(s *packet.Spec) { s.DstPort = 99 }), packet.Untracked, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for range 2 {
+				p := build(t, c.spec)
+				f, err := m.Run(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.Observed.State != c.state || f.Observed.Reply != c.reply {
+					t.Errorf("observed %v, reply %v; want %v, %v", f.Observed.State, f.Observed.Reply, c.state, c.reply)
+				}
+				tracked := c.state == packet.New || c.state == packet.Established || c.state == packet.Related
+				if (f.Observed.Entry != nil) != tracked || f.Verdict == packet.Accept && f.Tracked != tracked {
+					t.Errorf("entry %v, tracked %v", f.Observed.Entry, f.Tracked)
+				}
+				if p.Tracking.Entry != nil && tracked && c.state != packet.Related {
+					same := cmpopts.IgnoreFields(packet.Entry{}, "Status", "Expires")
+					address := cmp.Comparer(func(a, b packet.Tuple) bool { return a == b })
+					if d := cmp.Diff(p.Tracking.Entry, f.Observed.Entry, same, address); d != "" {
+						t.Errorf("entry wanted and observed (-want +got):\n%s", d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestFlow lets packets meet the connections that earlier ones made.
+func TestFlow(t *testing.T) {
+	needKernel(t)
+	reply := packet.Spec{Proto: packet.UDP, Src: addr("192.0.2.1"), Dst: addr("192.0.2.77"), SrcPort: 53, DstPort: 5000, ID: 1, Socket: root}
+	request := packet.Spec{Proto: packet.UDP, SrcPort: 5000, DstPort: 53, In: "eth0"}
+	m := nftables(t, empty, Options{Flow: true})
+	for i, c := range []struct {
+		spec  packet.Spec
+		state packet.State
+		reply bool
+	}{{request, packet.New, false}, {request, packet.New, false}, {reply, packet.Established, true}, {request, packet.Established, false}} {
+		f, err := m.Run(build(t, c.spec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Observed.State != c.state || f.Observed.Reply != c.reply || f.Observed.Entry == nil {
+			t.Errorf("packet %d: observed %+v, want %v, reply %v", i, f.Observed, c.state, c.reply)
+		}
+	}
+	if err := m.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := m.Run(build(t, reply)); err != nil || f.Observed.State != packet.New {
+		t.Errorf("after Forget: observed %v, %v, want new", f.Observed.State, err)
+	}
+	reply.State = packet.New
+	if err := m.Prepare(build(t, with(request, func(s *packet.Spec) { s.State = packet.Established; s.ConnMark = 9 }))); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := m.Run(build(t, request)); err != nil || f.Observed.State != packet.Established || f.ConnMark != 9 {
+		t.Errorf("after Prepare: observed %v, mark %d, %v, want established, 9", f.Observed.State, f.ConnMark, err)
+	}
+}
+
+// TestFragments shows that tracking collects fragments and its absence lets
+// them through one by one.
+func TestFragments(t *testing.T) {
+	needKernel(t)
+	whole := packet.Spec{Proto: packet.UDP, SrcPort: 1, DstPort: 2, Length: 56, ID: 5, In: "eth0", Dst: addr("198.51.100.9")}
+	data := build(t, whole).Data
+	parts := func(id byte) []*packet.Packet {
+		var out []*packet.Packet
+		for i, cut := range [][2]int{{20, 36}, {36, 56}} {
+			p := build(t, packet.Spec{Proto: packet.UDP, Length: 20 + cut[1] - cut[0], MoreFragments: i == 0,
+				FragmentOffset: uint16(cut[0]-20) / 8, ID: uint16(id), In: "eth0", Dst: addr("198.51.100.9")})
+			copy(p.Data[20:], data[cut[0]:cut[1]])
+			out = append(out, p)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		options Options
+		want    [2]string
+		length  int
+	}{
+		{Options{}, [2]string{"drop prerouting", "accept postrouting by eth1, 192.0.2.77:1 > 198.51.100.9:2"}, 56},
+		{Options{Untracked: true}, [2]string{"accept postrouting by eth1, 192.0.2.77:1 > 198.51.100.9:2, not tracked",
+			"accept postrouting by eth1, not tracked"}, 40},
+	} {
+		for name, m := range map[string]*Machine{"nf_tables": nftables(t, empty, c.options), "xtables": xtables(t, "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n", "*filter\nCOMMIT\n", c.options)} {
+			for i, p := range parts(9) {
+				f, err := m.Run(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := describe(f); got != c.want[i] {
+					t.Errorf("%s: %+v: fragment %d: got %s, want %s", name, c.options, i, got, c.want[i])
+				}
+				if i == 1 && len(f.Data) != c.length {
+					t.Errorf("%s: %+v: %d bytes came out, want %d", name, c.options, len(f.Data), c.length)
+				}
+			}
+		}
+	}
+}
+
+// TestHotdrop: the tcp match of xtables drops a segment without ports, nf_tables
+// passes over the rule.
+func TestHotdrop(t *testing.T) {
+	needKernel(t)
+	short := build(t, packet.Spec{Proto: packet.TCP, Truncate: true, Keep: 2, In: "eth0"})
+	x := xtables(t, "*filter\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n", "*filter\nCOMMIT\n", Options{})
+	n := nftables(t, "table ip f {\n chain i {\n type filter hook input priority 0\n tcp dport 22 accept\n }\n}", Options{})
+	for _, c := range []struct {
+		m    *Machine
+		want packet.Verdict
+	}{{x, packet.Drop}, {n, packet.Accept}} {
+		f, err := c.m.Run(short)
+		if err != nil || f.Verdict != c.want || f.Observed.State != packet.Invalid {
+			t.Errorf("got %v, %v, observed %v, want %v", f.Verdict, err, f.Observed.State, c.want)
+		}
+	}
+}
