@@ -242,13 +242,8 @@ func (c *check) conclude() {
 	}
 }
 
-// Reasons lists why packets were undecided, most frequent first.
-func (r *Report) Reasons() []string { return byCount(r.Unknown) }
-
-// ExplainedBy lists the deviations that explain differences.
-func (r *Report) ExplainedBy() []string { return byCount(r.Explained) }
-
-func byCount(m map[string]int) []string {
+// ByCount lists the keys of a count, the largest first.
+func ByCount(m map[string]int) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -132,6 +132,9 @@ type Fate struct {
 	// Hotdrop says that a match dropped the packet by itself, because a header
 	// is truncated or malformed.
 	Hotdrop bool
+	// Volatile says that a rule asked the clock, a random number or what
+	// earlier packets left behind, so that the fate can be another next time.
+	Volatile bool
 	// Unknown lists what was not modelled; not empty exactly when Verdict is
 	// Undecided.
 	Unknown []string
@@ -188,9 +191,11 @@ type Flight struct {
 	Notrack bool // a stage exempted the packet
 	Events  []Event
 	Hotdrop bool
-	Unknown []string
-	Traced  bool
-	Trace   []Step
+	// Volatile is set by who asks the clock, a random number or a state.
+	Volatile bool
+	Unknown  []string
+	Traced   bool
+	Trace    []Step
 	// NAT is the translation that the NAT stages of this hook asked for.
 	NAT   *NATEvent
 	draws int
@@ -198,6 +203,7 @@ type Flight struct {
 
 // Draw returns the next random number of the packet.
 func (f *Flight) Draw() uint32 {
+	f.Volatile = true
 	r := f.Packet.Random
 	if len(r) == 0 {
 		return 0

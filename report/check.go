@@ -17,13 +17,13 @@ type Names struct{ A, B string }
 func Check(w io.Writer, r *equivalence.Report, n Names) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s and %s, %s (seed %d)\n", r.Word, n.A, n.B, count(r.Packets, "packet"), r.Seed)
-	for _, code := range r.ExplainedBy() {
+	for _, code := range equivalence.ByCount(r.Explained) {
 		fmt.Fprintf(&b, "  declared deviation %s: %s\n", code, count(r.Explained[code], "packet"))
 	}
 	if r.Reassembled > 0 {
 		fmt.Fprintf(&b, "  left out: %s, which connection tracking reassembles before the first rule\n", count(r.Reassembled, "fragment"))
 	}
-	for _, why := range r.Reasons() {
+	for _, why := range equivalence.ByCount(r.Unknown) {
 		fmt.Fprintf(&b, "  not decided: %s (%s)\n", why, count(r.Unknown[why], "packet"))
 	}
 	for _, a := range r.Assumptions {
@@ -32,6 +32,36 @@ func Check(w io.Writer, r *equivalence.Report, n Names) error {
 	for i, d := range r.Differences {
 		b.WriteString("\n")
 		difference(&b, i+1, d, n)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Kernel writes the result of a run through the kernel.
+func Kernel(w io.Writer, r *equivalence.KernelReport, n Names) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "in this kernel: %s, %s through both engines and both models\n", r.Word, count(r.Packets, "packet"))
+	for _, code := range equivalence.ByCount(r.Explained) {
+		fmt.Fprintf(&b, "  declared deviation %s: %s\n", code, count(r.Explained[code], "packet"))
+	}
+	if r.Volatile > 0 {
+		fmt.Fprintf(&b, "  not compared: %s that met a rule with a clock, a random number or a memory\n", count(r.Volatile, "difference"))
+	}
+	for _, why := range equivalence.ByCount(r.Skipped) {
+		fmt.Fprintf(&b, "  not run: %s (%s)\n", why, count(r.Skipped[why], "packet"))
+	}
+	for _, part := range []struct {
+		list  []equivalence.Difference
+		names Names
+	}{
+		{r.Differences, Names{n.A + " in the kernel", n.B + " in the kernel"}},
+		{r.Source, Names{n.A + " in the kernel", n.A + " in our model"}},
+		{r.Target, Names{n.B + " in the kernel", n.B + " in our model"}},
+	} {
+		for i, d := range part.list {
+			b.WriteString("\n")
+			difference(&b, i+1, d, part.names)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

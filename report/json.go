@@ -19,7 +19,7 @@ type Document struct {
 	Ruleset    string       `json:"ruleset,omitempty"`
 	Deviations []string     `json:"deviations,omitempty"`
 	Check      *CheckJSON   `json:"check,omitempty"`
-	Kernel     *CheckJSON   `json:"kernel,omitempty"`
+	Kernel     *KernelJSON  `json:"kernel,omitempty"`
 	Traces     []TraceJSON  `json:"traces,omitempty"`
 	Commit     *CommitJSON  `json:"commit,omitempty"`
 	Renamed    []RenameJSON `json:"renamed,omitempty"`
@@ -46,6 +46,19 @@ type CheckJSON struct {
 	Undecided   map[string]int   `json:"undecided"`
 	Assumptions []string         `json:"assumptions"`
 	Differences []DifferenceJSON `json:"differences"`
+}
+
+// KernelJSON is an equivalence.KernelReport: Differences are between both
+// rulesets in the kernel, Source and Target between kernel and model.
+type KernelJSON struct {
+	Result      string           `json:"result"`
+	Packets     int              `json:"packets"`
+	Skipped     map[string]int   `json:"skipped"`
+	Volatile    int              `json:"volatile"`
+	Explained   map[string]int   `json:"explained"`
+	Differences []DifferenceJSON `json:"differences"`
+	Source      []DifferenceJSON `json:"source"`
+	Target      []DifferenceJSON `json:"target"`
 }
 
 // DifferenceJSON is an equivalence.Difference.
@@ -127,20 +140,41 @@ func CheckDocument(r *equivalence.Report) *CheckJSON {
 		Differences: []DifferenceJSON{},
 	}
 	for _, d := range r.Differences {
-		dj := DifferenceJSON{
-			Count: d.Count, Packet: d.Packet.String(),
-			Data: base64.StdEncoding.EncodeToString(d.Packet.Data),
-			A:    FateDocument(d.A), B: FateDocument(d.B),
-		}
-		for _, a := range d.Aspects {
-			dj.Aspects = append(dj.Aspects, string(a))
-		}
-		for _, p := range d.Before {
-			dj.Before = append(dj.Before, p.String())
-		}
-		j.Differences = append(j.Differences, dj)
+		j.Differences = append(j.Differences, differenceDocument(d))
 	}
 	return j
+}
+
+// KernelDocument converts a report of a run through the kernel.
+func KernelDocument(r *equivalence.KernelReport) *KernelJSON {
+	j := &KernelJSON{
+		Result: string(r.Word), Packets: r.Packets, Skipped: r.Skipped, Volatile: r.Volatile, Explained: r.Explained,
+	}
+	for _, part := range []struct {
+		to   *[]DifferenceJSON
+		from []equivalence.Difference
+	}{{&j.Differences, r.Differences}, {&j.Source, r.Source}, {&j.Target, r.Target}} {
+		*part.to = []DifferenceJSON{}
+		for _, d := range part.from {
+			*part.to = append(*part.to, differenceDocument(d))
+		}
+	}
+	return j
+}
+
+func differenceDocument(d equivalence.Difference) DifferenceJSON {
+	dj := DifferenceJSON{
+		Count: d.Count, Packet: d.Packet.String(),
+		Data: base64.StdEncoding.EncodeToString(d.Packet.Data),
+		A:    FateDocument(d.A), B: FateDocument(d.B),
+	}
+	for _, a := range d.Aspects {
+		dj.Aspects = append(dj.Aspects, string(a))
+	}
+	for _, p := range d.Before {
+		dj.Before = append(dj.Before, p.String())
+	}
+	return dj
 }
 
 // FateDocument converts a fate.

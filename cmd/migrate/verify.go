@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"nftmigrate/equivalence"
+	"nftmigrate/equivalence/kernel"
+	"nftmigrate/iptables"
 	"nftmigrate/packet"
 	"nftmigrate/report"
 )
@@ -101,11 +104,11 @@ func verdict(words ...equivalence.Word) error {
 
 func verifyCommand(s *streams) *cobra.Command {
 	var (
-		files  inputFlags
-		flags  translateFlags
-		checks checkFlags
-		kernel bool
-		asJSON bool
+		files    inputFlags
+		flags    translateFlags
+		checks   checkFlags
+		inKernel bool
+		asJSON   bool
 	)
 	c := &cobra.Command{
 		Use:   "verify [FILE]...",
@@ -140,8 +143,8 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 			words := []equivalence.Word{r.Word}
 			doc := report.Document{Schema: verifySchema, Diagnostics: report.Diagnostics(list), Deviations: p.deviations, Check: report.CheckDocument(r)}
 			var kr *equivalence.KernelReport
-			if kernel {
-				if kr, err = kernelCheck(c.Context(), in, p, &checks, flags.strict); err != nil {
+			if inKernel {
+				if kr, err = kernelCheck(c.Context(), s, in, p, &checks, flags.strict); err != nil {
 					return err
 				}
 				words = append(words, kr.Word)
@@ -161,7 +164,7 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 	files.register(c, true)
 	flags.register(c)
 	checks.register(c)
-	c.Flags().BoolVar(&kernel, "kernel", false, "also run the packets through this kernel, in private namespaces")
+	c.Flags().BoolVar(&inKernel, "kernel", false, "also run the packets through this kernel, in private namespaces")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	return c
 }
@@ -186,6 +189,39 @@ func showCheck(w io.Writer, in *input, p *pair, r *equivalence.Report, kr *equiv
 }
 
 // kernelCheck runs the packets of a check through this kernel.
-func kernelCheck(ctx context.Context, in *input, p *pair, f *checkFlags, strict bool) (*equivalence.KernelReport, error) {
-	return nil, nil
+func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, f *checkFlags, strict bool) (*equivalence.KernelReport, error) {
+	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
+		o := kernel.Options{Untracked: !tracked}
+		xt, err := kernel.NewXtables(host, textOf(in.v4), textOf(in.v6), o)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		nft, err := kernel.NewNftables(host, p.batch, o)
+		if err != nil {
+			return nil, nil, nil, errors.Join(err, xt.Close())
+		}
+		return xt, nft, func() error { return errors.Join(xt.Close(), nft.Close()) }, nil
+	}
+	r, err := equivalence.KernelCheck(ctx, p.source, p.target, equivalence.KernelPair{
+		Open:  open,
+		Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) },
+	}, equivalence.Options{
+		Packets: f.packets, Seed: f.seed, Versions: in.versions(),
+		Strict: strict, Deviations: p.deviations, Progress: progress(s.errs),
+	})
+	var missing *kernel.MissingError
+	if errors.As(err, &missing) {
+		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w", err)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run packets through this kernel: %w", err)
+	}
+	return r, nil
+}
+
+func textOf(rs *iptables.Ruleset) []byte {
+	if rs == nil {
+		return nil
+	}
+	return rs.Source.Text
 }

@@ -15,10 +15,10 @@ type property struct {
 	set  func(s *packet.Spec, f predicate.Field, v predicate.Bits, family iptables.Family)
 }
 
-type setter = func(s *packet.Spec, f predicate.Field, v predicate.Bits, family iptables.Family)
+type specSetter = func(s *packet.Spec, f predicate.Field, v predicate.Bits, family iptables.Family)
 
 // plain makes a setter of a function of the value alone.
-func plain(set func(s *packet.Spec, n uint64)) setter {
+func plain(set func(s *packet.Spec, n uint64)) specSetter {
 	return func(s *packet.Spec, _ predicate.Field, v predicate.Bits, _ iptables.Family) { set(s, v.Lo) }
 }
 
@@ -69,7 +69,7 @@ var properties = map[predicate.FieldID]property{
 		s.Link = &packet.Link{Src: [6]byte(b[2:]), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
 	})},
 	predicate.CTState: {7, plain(func(s *packet.Spec, n uint64) {
-		for _, b := range stateBits {
+		for _, b := range wishStates {
 			if n&b.bit != 0 {
 				s.State = b.state
 			}
@@ -87,7 +87,7 @@ var properties = map[predicate.FieldID]property{
 	predicate.Random: {32, plain(func(s *packet.Spec, n uint64) { s.Random = []uint32{uint32(n)} })},
 }
 
-var stateBits = []struct {
+var wishStates = []struct {
 	bit   uint64
 	state packet.State
 }{

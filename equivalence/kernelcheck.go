@@ -1,0 +1,213 @@
+package equivalence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"nftmigrate/packet"
+)
+
+// A Kernel runs packets through the real kernel.
+type Kernel interface {
+	// Run returns the fate of one packet. An error for which the pair's Skips
+	// returns true is about the packet alone.
+	Run(p *packet.Packet) (packet.Fate, error)
+}
+
+// A KernelPair opens the kernel's own machines for both sides.
+type KernelPair struct {
+	// Open makes both machines on a host. tracked says whether connections are
+	// tracked. done takes them down.
+	Open func(host *packet.Host, tracked bool) (source, target Kernel, done func() error, err error)
+	// Skips reports whether an error of Run is about the packet alone.
+	Skips func(error) bool
+}
+
+// A KernelReport is what a run through the kernel showed.
+type KernelReport struct {
+	Word Word
+	// Packets is how many ran through both kernels and both simulators.
+	Packets int
+	Skipped map[string]int // packets that cannot be run, by reason
+	// Volatile counts packets whose fates differ where a rule asks the clock,
+	// a random number or earlier packets: the kernel's cannot be set.
+	Volatile  int
+	Explained map[string]int
+	// Differences are between the two rulesets in the kernel, Source and
+	// Target between the kernel and the simulator of each side.
+	Differences    []Difference
+	Source, Target []Difference
+}
+
+// KernelCheck runs the packets of a check through the kernel: the source rules
+// by the engine they were written for, the target by nf_tables, and both
+// simulators in the circumstances that the kernel reports.
+func KernelCheck(ctx context.Context, a, b Machine, k KernelPair, o Options) (*KernelReport, error) {
+	if len(o.Versions) == 0 {
+		return nil, ErrNoVersions
+	}
+	if o.Packets == 0 {
+		o.Packets = DefaultPackets
+	}
+	suggestions := append(append([]packet.Suggestion(nil), a.Suggestions()...), b.Suggestions()...)
+	c := &check{a: a, b: b, o: o, host: Scene(suggestions), report: &Report{Explained: make(map[string]int), Unknown: make(map[string]int)}}
+	c.walkA, c.walkB = NewWalker(a, c.host), NewWalker(b, c.host)
+	tracked := false
+	for _, v := range o.Versions {
+		tracked = tracked || a.NeedsConntrack(v) || b.NeedsConntrack(v)
+	}
+	source, target, done, err := k.Open(c.host, tracked)
+	if err != nil {
+		return nil, err
+	}
+	r := &KernelReport{Skipped: make(map[string]int), Explained: c.report.Explained}
+	run := &kernelRun{check: c, pair: k, source: source, target: target, report: r, tracked: tracked}
+	err = run.all(ctx, newChooser(c.host, suggestions, o.Versions, o.Seed).all(o.Packets))
+	if closing := done(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Word = NoDifference
+	if len(r.Differences)+len(r.Source)+len(r.Target) > 0 {
+		r.Word = Different
+	}
+	return r, nil
+}
+
+// A kernelRun is one call of KernelCheck.
+type kernelRun struct {
+	*check
+	pair           KernelPair
+	source, target Kernel
+	report         *KernelReport
+	tracked        bool
+}
+
+func (r *kernelRun) all(ctx context.Context, candidates []candidate) error {
+	r.a.Reset()
+	r.b.Reset()
+	for i, cand := range candidates {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if r.o.Progress != nil && i%1024 == 0 {
+			r.o.Progress(i, len(candidates))
+		}
+		if err := r.one(cand.packet); err != nil {
+			return fmt.Errorf("packet %d (%v): %w", i, cand.packet, err)
+		}
+	}
+	return nil
+}
+
+// one runs one packet through all four machines.
+func (r *kernelRun) one(p *packet.Packet) error {
+	if r.tracked && packet.IsFragment(p.Data) {
+		r.report.Skipped["fragments, which connection tracking reassembles"]++
+		return nil
+	}
+	inSource, err := r.source.Run(p)
+	if err == nil {
+		var inTarget packet.Fate
+		inTarget, err = r.target.Run(p)
+		if err == nil {
+			r.compare(p, inSource, inTarget)
+			return nil
+		}
+	}
+	if r.pair.Skips(err) {
+		r.report.Skipped[err.Error()]++
+		return nil
+	}
+	return err
+}
+
+func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget packet.Fate) {
+	simSource := r.walkA.Run(observed(p, inSource))
+	simTarget := r.walkB.Run(observed(p, inTarget))
+	r.report.Packets++
+	volatile := simSource.Volatile || simTarget.Volatile
+	differ := func(list *[]Difference, a, b packet.Fate) {
+		aspects := visible(Differ(seen(a), seen(b)), simSource, simTarget)
+		switch {
+		case len(aspects) == 0:
+		case volatile:
+			r.report.Volatile++
+		default:
+			file(list, Difference{Packet: p, Aspects: aspects, A: a, B: b, Count: 1}, r.o.MaxDifferences)
+		}
+	}
+	if simSource.Verdict != packet.Undecided {
+		differ(&r.report.Source, inSource, simSource)
+	}
+	if simTarget.Verdict != packet.Undecided {
+		differ(&r.report.Target, inTarget, simTarget)
+	}
+	aspects := Differ(seen(inSource), seen(inTarget))
+	if len(aspects) > 0 && r.explained(simSource, simTarget, aspects) {
+		return
+	}
+	differ(&r.report.Differences, inSource, inTarget)
+}
+
+// observed is the packet with the tracking that the kernel found.
+func observed(p *packet.Packet, f packet.Fate) *packet.Packet {
+	if f.Observed.State == 0 {
+		return p
+	}
+	q := *p
+	q.Tracking = f.Observed
+	return &q
+}
+
+// seen keeps of a fate what the kernel shows: of the events the log messages
+// and the answers; a translation shows in the bytes.
+func seen(f packet.Fate) packet.Fate {
+	f.Events = slices.DeleteFunc(slices.Clone(f.Events), func(e packet.Event) bool {
+		switch e.(type) {
+		case packet.LogEvent, packet.RejectEvent:
+			return false
+		}
+		return true
+	})
+	if f.Verdict != packet.Accept {
+		f.Tracked = false // the connection of a dropped packet is never seen
+	}
+	return f
+}
+
+// visible leaves out what the kernel decides by chance: where in a range a
+// translation lands.
+func visible(aspects []Aspect, sims ...packet.Fate) []Aspect {
+	for _, f := range sims {
+		for _, e := range f.Events {
+			n, ok := e.(packet.NATEvent)
+			if ok && (n.Min != n.Max || n.MinPort != n.MaxPort || n.Flags != 0) {
+				aspects = slices.DeleteFunc(slices.Clone(aspects), func(a Aspect) bool { return a == AspectData })
+			}
+		}
+	}
+	return aspects
+}
+
+// file adds a difference to a list, or counts it under one with the same
+// fates.
+func file(list *[]Difference, d Difference, most int) {
+	key := kindKey(d.A, d.B, d.Aspects)
+	for i := range *list {
+		have := &(*list)[i]
+		if kindKey(have.A, have.B, have.Aspects) == key {
+			have.Count++
+			return
+		}
+	}
+	if most == 0 {
+		most = 20
+	}
+	if len(*list) < most {
+		*list = append(*list, d)
+	}
+}
