@@ -56,6 +56,11 @@ func checkMatch(s Stmt) error {
 	switch s := s.(type) {
 	case Compare:
 		return s.check()
+	case IfName:
+		if !s.Field.Type.text || s.Op > Ne {
+			return fmt.Errorf("write a test of the name %q: %s has none that can be compared so", s.Name, s.Field.Text)
+		}
+		return checkMatch(s.plain())
 	case InPrefix:
 		return s.check()
 	case InSpan:
@@ -115,7 +120,7 @@ func (s Compare) check() error {
 func (s InPrefix) check() error {
 	t := s.Field.Type
 	switch {
-	case t.text && (s.Bits != 8*len(s.Addr) || s.Bits == 0 || len(s.Addr) > maxInterface):
+	case t.text && (s.Bits != 8*len(s.Addr) || s.Bits == 0 || len(s.Addr) >= maxInterface):
 		return fmt.Errorf("write a wildcard of %s: %d bits of a name of %d bytes", s.Field.Text, s.Bits, len(s.Addr))
 	case t.text && s.Addr[len(s.Addr)-1] == '\\':
 		return fmt.Errorf("write the wildcard %q of %s: nft reads a backslash before the star as an escape", s.Addr, s.Field.Text)

@@ -132,6 +132,12 @@ func (c *compiler) require(fields ...Field) error {
 				return err
 			}
 		}
+		if f.family != 0 && c.l3 != 0 && c.l3 != f.family {
+			return fmt.Errorf("write %s: the rule is for family %s", f.Text, c.l3)
+		}
+		if f.Text == MetaNFProto.Text && c.table != Inet {
+			return fmt.Errorf("write %s: a table of one family has no test for it", f.Text)
+		}
 		if isConnectionPort(f) && !c.ports {
 			return fmt.Errorf("write %s: nft 1.0.6 takes it only behind a test of the protocol", f.Text)
 		}
@@ -351,7 +357,7 @@ func (c *compiler) oneOf(s OneOf) {
 		set.elements = append(set.elements, []Interval{i})
 	}
 	c.add(append(loadAll([]Field{s.Field}, nil, set.interval), c.anonymous(set, s.Not))...)
-	if text := s.Field.Text; text == MetaL4Proto.Text || text == IPProtocol.Text {
+	if text := s.Field.Text; !s.Not && (text == MetaL4Proto.Text || text == IPProtocol.Text) {
 		c.l4, c.ports = several, true
 	}
 }

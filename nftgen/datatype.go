@@ -9,27 +9,27 @@ var (
 	integer16   = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: decimal}
 	integer32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: HostEndian, Format: decimal}
 	integer64   = &Datatype{Name: "integer", Number: 4, Bytes: 8, Order: HostEndian, Format: decimal}
-	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian, Format: named(nfProtoNames, decimal)}
+	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian, Format: named(nfProtoNames, decimal), ends: decimal}
 	ipv4Addr    = &Datatype{Name: "ipv4_addr", Number: 7, Bytes: 4, Order: BigEndian, Format: address, prefixes: true}
 	ipv6Addr    = &Datatype{Name: "ipv6_addr", Number: 8, Bytes: 16, Order: BigEndian, Format: address, prefixes: true}
 	etherAddr   = &Datatype{Name: "ether_addr", Number: 9, Bytes: 6, Order: BigEndian, Format: hardware}
-	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian, Format: named(protocolNames, decimal)}
+	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian, Format: named(protocolNames, decimal), ends: decimal}
 	inetService = &Datatype{Name: "inet_service", Number: 13, Bytes: 2, Order: BigEndian, Format: decimal}
-	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, Format: named(icmpTypeNames, decimal)}
+	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, Format: named(icmpTypeNames, decimal), ends: decimal}
 	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, Format: flags(tcpFlagNames), bits: tcpFlagNames}
 	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, Format: hex}
 	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, Format: flags(ctStateNames), bits: ctStateNames}
-	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, Format: named(ctDirNames, decimal)}
+	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, Format: named(ctDirNames, decimal), ends: decimal}
 	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, Format: flags(ctStatusNames), bits: ctStatusNames}
-	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian, Format: named(icmpv6TypeNames, decimal)}
+	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian, Format: named(icmpv6TypeNames, decimal), ends: decimal}
 	icmpCode    = &Datatype{Name: "icmp_code", Number: 32, Bytes: 1, Order: BigEndian, Format: decimal}
 	icmpv6Code  = &Datatype{Name: "icmpv6_code", Number: 33, Bytes: 1, Order: BigEndian, Format: decimal}
-	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian, Format: named(pktTypeNames, decimal)}
+	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian, Format: named(pktTypeNames, decimal), ends: decimal}
 	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian, Format: decimal}
 	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian, Format: decimal}
 	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
 	timeType    = &Datatype{Name: "time", Number: 30, Bytes: 4, Order: HostEndian, Format: milliseconds}
-	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 39, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal)}
+	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
 	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
 
 	// randomNumber is "meta random", which nft reads as if it stood in network

@@ -19,9 +19,10 @@ type Datatype struct {
 	// Format writes a value as nft reads it.
 	Format func(Value) string
 
-	text     bool     // bytes up to a NUL, padded with NULs
-	prefixes bool     // intervals can be written as address/bits
-	bits     []symbol // flags: "field a,b" tests for any of them
+	ends     func(Value) string // ends of spans, when not as Format has them
+	text     bool               // bytes up to a NUL, padded with NULs
+	prefixes bool               // intervals can be written as address/bits
+	bits     []symbol           // flags: "field a,b" tests for any of them
 }
 
 // A Field is something a rule can load into a register. Fields are values of

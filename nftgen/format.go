@@ -107,5 +107,15 @@ func (t *Datatype) interval(i Interval) string {
 	if bits, ok := prefixLength(i); ok && t.prefixes {
 		return fmt.Sprintf("%s/%d", t.Format(i.Low), bits)
 	}
-	return t.Format(i.Low) + "-" + t.Format(i.High)
+	return t.span(i.Low, i.High)
+}
+
+// span writes all values from low to high. Ends that have names are written as
+// numbers; the names can hold hyphens.
+func (t *Datatype) span(low, high Value) string {
+	format := t.Format
+	if t.ends != nil {
+		format = t.ends
+	}
+	return format(low) + "-" + format(high)
 }

@@ -36,6 +36,8 @@ func final(s Stmt) bool {
 // simplify replaces sets and spans of one value, which nft replaces too.
 func simplify(s Stmt) Stmt {
 	switch s := s.(type) {
+	case IfName:
+		return s.plain()
 	case InPrefix:
 		if !s.Field.Type.text && s.Bits == 8*s.Field.Type.Bytes {
 			return Compare{Field: s.Field, Op: equality(s.Not), Value: s.Addr}
@@ -57,6 +59,14 @@ func simplify(s Stmt) Stmt {
 		return s
 	}
 	return s
+}
+
+// plain returns the comparison of the whole name, or of its beginning.
+func (s IfName) plain() Stmt {
+	if s.Wildcard {
+		return InPrefix{Field: s.Field, Addr: Value(s.Name), Bits: 8 * len(s.Name), Not: s.Op == Ne}
+	}
+	return Compare{Field: s.Field, Op: s.Op, Value: Value(s.Name)}
 }
 
 func equality(invert bool) Op {

@@ -13,8 +13,7 @@ func text(s Stmt, table Family) string {
 	case InPrefix:
 		return negatable(s.Field.Text, s.Not, s.value())
 	case InSpan:
-		f := s.Field.Type.Format
-		return negatable(s.Field.Text, s.Not, f(s.Low)+"-"+f(s.High))
+		return negatable(s.Field.Text, s.Not, s.Field.Type.span(s.Low, s.High))
 	case AnyBit:
 		return s.String()
 	case OneOf:

@@ -1,0 +1,112 @@
+package nftgen
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/netlink"
+
+	"nftmigrate/internal/netns"
+	"nftmigrate/internal/nfnetlink"
+	"nftmigrate/internal/testkit"
+)
+
+// newNamespace returns a private network namespace for the test.
+func newNamespace(t *testing.T) *netns.NS {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// nft runs nft in a namespace.
+func nft(t *testing.T, ns *netns.NS, input string, args ...string) string {
+	t.Helper()
+	cmd := ns.Command("nft", args...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out[:min(len(out), 4000)])
+	}
+	return string(out)
+}
+
+// inKernel sends a batch, if any, and returns the raw ruleset of a namespace.
+func inKernel(t *testing.T, ns *netns.NS, batch []netlink.Message) []netlink.Message {
+	t.Helper()
+	var messages []netlink.Message
+	err := ns.Do(func() error {
+		conn, err := nfnetlink.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := nfnetlink.Send(conn, batch, nfnetlink.Options{}); err != nil {
+			return err
+		}
+		dump, err := nfnetlink.DumpRuleset(conn)
+		if err != nil {
+			return err
+		}
+		messages = nfnetlink.Normalise(dump.Messages, nfnetlink.KeepVolatile)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return messages
+}
+
+// requireSame loads the text in one namespace, sends the batch in another, and
+// compares the raw dumps and the listings.
+func requireSame(t *testing.T, rs *Ruleset) {
+	t.Helper()
+	batch, err := Encode(rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := printed(t, rs)
+	byText, byBatch := newNamespace(t), newNamespace(t)
+	nft(t, byText, text, "-f", "-")
+	want, got := inKernel(t, byText, nil), inKernel(t, byBatch, batch.Messages)
+	if len(got) != len(want) {
+		t.Errorf("the batch makes %d objects, the text %d", len(got), len(want))
+	}
+	differences := 0
+	for i := range min(len(got), len(want)) {
+		if got[i].Header.Type == want[i].Header.Type && bytes.Equal(got[i].Data, want[i].Data) {
+			continue
+		}
+		if differences++; differences > 40 {
+			break
+		}
+		t.Errorf("object %d differs\nbatch:\n%s%x\ntext:\n%s%x", i,
+			notation(got[i:i+1]), got[i].Data, notation(want[i:i+1]), want[i].Data)
+	}
+	listing := nft(t, byText, "", "list", "ruleset")
+	if other := nft(t, byBatch, "", "list", "ruleset"); other != listing {
+		t.Errorf("listings differ (-text +batch):\n%s", cmp.Diff(strings.Split(listing, "\n"), strings.Split(other, "\n")))
+	}
+	// Loading the text again, over either, changes nothing.
+	for _, ns := range []*netns.NS{byText, byBatch} {
+		nft(t, ns, text, "-f", "-")
+		again := inKernel(t, ns, nil)
+		if len(again) != len(want) {
+			t.Errorf("after loading the text again there are %d objects, want %d", len(again), len(want))
+		}
+	}
+}
+
+// TestTextIsBatch shows that the text and the batch of all cases are the same
+// ruleset to the kernel.
+func TestTextIsBatch(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
+	for _, family := range []Family{Inet, IP, IP6} {
+		t.Run(family.String(), func(t *testing.T) { requireSame(t, caseRuleset(family, allCases())) })
+	}
+}
