@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"nftmigrate/equivalence/predicate"
+	"nftmigrate/iptables"
 	"nftmigrate/packet"
 )
 
@@ -17,7 +18,7 @@ func trace(f *packet.Flight, r *rule, where, what string) {
 	f.Step(packet.Step{
 		Stage:  r.chain.table + " " + r.chain.source.Name,
 		Place:  r.source.Range.FileLine(),
-		Text:   r.source.Range.Text(),
+		Text:   iptables.PrintRule(r.source, r.chain.source.Name),
 		Result: what + " " + where,
 	})
 }

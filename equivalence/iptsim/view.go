@@ -14,7 +14,6 @@ const (
 	protoHopByHop = 0
 	protoICMP     = 1
 	protoTCP      = 6
-	protoUDP      = 17
 	protoRouting  = 43
 	protoFragment = 44
 	protoAuth     = 51

@@ -1,0 +1,80 @@
+package packet
+
+import "encoding/binary"
+
+// Answers reports whether the kernel's stack sends the answer that a rule asks
+// for. data is the packet as the rule saw it and kind its packet type. Both
+// engines call the same functions of the stack, so that this is no part of a
+// comparison of rules, only of what can be observed.
+//
+// A later fragment, a packet whose checksum is wrong, and one to many hosts are
+// never answered, nor is a reset by a reset or an ICMP error by another. Limits
+// of rate (net.ipv4.icmp_ratelimit and its kin) are not modelled.
+//
+// Kernel: nf_reject_ipv4.c and nf_reject_ipv6.c; net/ipv4/icmp.c, __icmp_send;
+// net/ipv6/icmp.c, icmp6_send.
+func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
+	l, ok := locate(data)
+	if !ok || l.offset != 0 {
+		return false
+	}
+	src, dst, _ := addresses(data)
+	many := dst.IsMulticast()
+	if dst.Is4() {
+		r, _ := h.Lookup(dst)
+		many = many || r.Type == Broadcast
+	} else {
+		many = many || src.IsMulticast() || src.IsUnspecified() || dst.IsUnspecified()
+	}
+	segment := data[l.start:]
+	if e.Reset {
+		return !many && l.proto == TCP && len(segment) >= 20 && segment[13]&RST == 0 && checksumRight(data, l)
+	}
+	if many || kind != TypeHost || dst.Is6() && (len(segment) == 0 || l.proto == NoNext) {
+		return false
+	}
+	if verified(l.proto, segment) && !checksumRight(data, l) {
+		return false
+	}
+	switch {
+	case l.proto == ICMP && dst.Is4():
+		return len(segment) > 0 && segment[0] <= 18 && !icmpErrors[segment[0]]
+	case l.proto == ICMPv6 && dst.Is6():
+		return segment[0]&0x80 != 0
+	}
+	return true
+}
+
+// icmpErrors are the types of ICMP that report errors.
+//
+// Kernel: net/ipv4/icmp.c, icmp_pointers.
+var icmpErrors = map[uint8]bool{3: true, 4: true, 5: true, 11: true, 12: true}
+
+// verified reports whether the stack checks the checksum before it answers. It
+// does for every protocol of which it does not know that the checksum is
+// optional, partial or of another kind.
+//
+// Kernel: include/net/netfilter/nf_reject.h, nf_reject_verify_csum.
+func verified(proto uint8, segment []byte) bool {
+	const gre = 47
+	switch proto {
+	case UDP:
+		return len(segment) < 8 || binary.BigEndian.Uint16(segment[6:]) != 0
+	case gre, ESP, AH, SCTP, UDPLite, DCCP:
+		return false
+	}
+	return true
+}
+
+// checksumRight sums a segment as the stack does: with the pseudo header for
+// TCP and UDP, and in IPv6 for everything.
+//
+// Kernel: net/netfilter/utils.c, nf_ip_checksum and nf_ip6_checksum.
+func checksumRight(data []byte, l location) bool {
+	sum := uint32(0)
+	if data[0]>>4 == 6 || l.proto == TCP || l.proto == UDP {
+		sum = pseudo(data, l)
+	}
+	total := fold(sumWords(sum, data[l.start:]))
+	return total == 0xffff || total == 0
+}
