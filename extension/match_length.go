@@ -46,6 +46,13 @@ func (m *lengthMatch) Meaning(iptables.Context) predicate.Meaning {
 }
 
 func (m *lengthMatch) Translate(r *translate.Rule) error {
+	if m.Length.Value.Low > m.Length.Value.High {
+		// iptables takes a reversed span, in which no length lies.
+		if !m.Length.Negated {
+			r.Never()
+		}
+		return nil
+	}
 	r.Add(nftgen.InSpan{
 		Field: nftgen.MetaLength,
 		Low:   binary.BigEndian.AppendUint32(nil, uint32(m.Length.Value.Low)),

@@ -41,6 +41,10 @@ const recentSetSize = 65535
 // sets per hit.
 const recentRingMax = 64
 
+// recentSecondsMax is the longest time whose ticks fit into 32 bits, on a kernel
+// with HZ 1000.
+const recentSecondsMax = 4294967
+
 type recentKey struct {
 	family iptables.Family
 	name   recentName
@@ -108,6 +112,14 @@ func (l *recentList) position(want recentRing) (int, bool) {
 func (m *recentMatch) Translate(r *translate.Rule) error {
 	key := recentKey{r.Family, m.List.Value}
 	list := translate.Value(r.Shared, key, func() *recentList { return nil })
+	if m.Seconds.Value > recentSecondsMax {
+		return &translate.Untranslatable{
+			Code:    "untranslatable-option",
+			Summary: fmt.Sprintf("--seconds above %d is not translated", recentSecondsMax),
+			Detail:  "Beyond that, the kernel's count of ticks wraps around and stands for a shorter time. Write fewer seconds, or leave the option out.",
+			Range:   m.Seconds.Range,
+		}
+	}
 	if list.mask != m.Mask.Value {
 		return &translate.Untranslatable{
 			Code:    "untranslatable-option",

@@ -163,9 +163,9 @@ func (r *natRange) set(addrs, ports string, hasPorts bool, family func(netip.Add
 func (r *natRange) String() string {
 	s := ""
 	if r.Min.IsValid() {
-		s = r.Min.String()
+		s = iptables.AddrString(r.Min)
 		if r.Max != r.Min {
-			s += "-" + r.Max.String()
+			s += "-" + iptables.AddrString(r.Max)
 		}
 		if r.HasPorts && r.Min.Is6() {
 			s = "[" + s + "]"

@@ -79,7 +79,7 @@ func (t *netmapTarget) Translate(r *translate.Rule) error {
 		}
 	}
 	network := nftgen.Value(t.To.Value.Prefix.Addr().AsSlice())
-	r.Add(nftgen.NAT{Destination: !source, Low: network, High: network, Prefix: t.To.Value.Prefix.Bits()})
+	r.Add(nftgen.NAT{Destination: !source, Low: network, Prefix: t.To.Value.Prefix.Bits()})
 	return nil
 }
 
