@@ -7,46 +7,49 @@ import "golang.org/x/sys/unix"
 
 // Fields of the network header.
 var (
-	IPSaddr     = payloadField("ip saddr", ipv4Addr, networkHeader, 12, 4, need{l3: IP})
-	IPDaddr     = payloadField("ip daddr", ipv4Addr, networkHeader, 16, 4, need{l3: IP})
-	IPProtocol  = payloadField("ip protocol", inetProto, networkHeader, 9, 1, need{l3: IP})
-	IPTTL       = payloadField("ip ttl", integer8, networkHeader, 8, 1, need{l3: IP})
-	IPFragOff   = payloadField("ip frag-off", integer16, networkHeader, 6, 2, need{l3: IP})
-	IP6Saddr    = payloadField("ip6 saddr", ipv6Addr, networkHeader, 8, 16, need{l3: IP6})
-	IP6Daddr    = payloadField("ip6 daddr", ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
-	IP6Hoplimit = payloadField("ip6 hoplimit", integer8, networkHeader, 7, 1, need{l3: IP6})
+	IPSaddr     = payloadField("ip saddr", fieldID{headerIP, 11}, ipv4Addr, networkHeader, 12, 4, need{l3: IP})
+	IPDaddr     = payloadField("ip daddr", fieldID{headerIP, 12}, ipv4Addr, networkHeader, 16, 4, need{l3: IP})
+	IPProtocol  = payloadField("ip protocol", fieldID{headerIP, 9}, inetProto, networkHeader, 9, 1, need{l3: IP})
+	IPTTL       = payloadField("ip ttl", fieldID{headerIP, 8}, integer8, networkHeader, 8, 1, need{l3: IP})
+	IPFragOff   = payloadField("ip frag-off", fieldID{headerIP, 7}, integer16, networkHeader, 6, 2, need{l3: IP})
+	IP6Saddr    = payloadField("ip6 saddr", fieldID{headerIP6, 8}, ipv6Addr, networkHeader, 8, 16, need{l3: IP6})
+	IP6Daddr    = payloadField("ip6 daddr", fieldID{headerIP6, 9}, ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
+	IP6Hoplimit = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
 )
 
 // Fields of the link header.
 var (
-	EtherSaddr = payloadField("ether saddr", etherAddr, linkHeader, 6, 6, need{ether: true})
+	EtherSaddr = payloadField("ether saddr", fieldID{headerEther, 2}, etherAddr, linkHeader, 6, 6, need{ether: true})
 )
 
 // Fields of the transport header.
 var (
-	TCPFlags   = payloadField("tcp flags", tcpFlag, transportHeader, 13, 1, need{l4: 6})
-	ICMPType   = payloadField("icmp type", icmpType, transportHeader, 0, 1, need{l4: 1, of: IP})
-	ICMPCode   = payloadField("icmp code", icmpCode, transportHeader, 1, 1, need{l4: 1, of: IP})
-	ICMPv6Type = payloadField("icmpv6 type", icmpv6Type, transportHeader, 0, 1, need{l4: 58, of: IP6})
-	ICMPv6Code = payloadField("icmpv6 code", icmpv6Code, transportHeader, 1, 1, need{l4: 58, of: IP6})
+	TCPFlags   = payloadField("tcp flags", fieldID{headerTCP, 7}, tcpFlag, transportHeader, 13, 1, need{l4: 6})
+	ICMPType   = payloadField("icmp type", fieldID{headerICMP, 1}, icmpType, transportHeader, 0, 1, need{l4: 1, of: IP})
+	ICMPCode   = payloadField("icmp code", fieldID{headerICMP, 2}, icmpCode, transportHeader, 1, 1, need{l4: 1, of: IP})
+	ICMPv6Type = payloadField("icmpv6 type", fieldID{headerICMPv6, 1}, icmpv6Type, transportHeader, 0, 1, need{l4: 58, of: IP6})
+	ICMPv6Code = payloadField("icmpv6 code", fieldID{headerICMPv6, 2}, icmpv6Code, transportHeader, 1, 1, need{l4: 58, of: IP6})
 )
 
-// transportNames are the protocols whose headers begin with two ports.
-var transportNames = map[uint8]string{6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
+// transports are the protocols whose headers begin with two ports.
+var transports = map[uint8]struct {
+	name string
+	id   headerID
+}{6: {"tcp", headerTCP}, 17: {"udp", headerUDP}, 33: {"dccp", headerDCCP}, 132: {"sctp", headerSCTP}, 136: {"udplite", headerUDPLite}}
 
 // Sport returns the source port of a protocol: "tcp sport". Protocol 0 is "th
 // sport", which needs no protocol test and has none added.
-func Sport(proto uint8) Field { return port(proto, "sport", 0) }
+func Sport(proto uint8) Field { return port(proto, "sport", 1, 0) }
 
 // Dport returns the destination port likewise.
-func Dport(proto uint8) Field { return port(proto, "dport", 2) }
+func Dport(proto uint8) Field { return port(proto, "dport", 2, 2) }
 
-func port(proto uint8, name string, offset uint32) Field {
-	header, ok := transportNames[proto]
+func port(proto uint8, name string, index uint32, offset uint32) Field {
+	header, ok := transports[proto]
 	if !ok {
-		return payloadField("th "+name, inetService, transportHeader, offset, 2)
+		return payloadField("th "+name, fieldID{headerTransport, index}, inetService, transportHeader, offset, 2)
 	}
-	return payloadField(header+" "+name, inetService, transportHeader, offset, 2, need{l4: proto})
+	return payloadField(header.name+" "+name, fieldID{header.id, index}, inetService, transportHeader, offset, 2, need{l4: proto})
 }
 
 // TCPOption returns the option of a kind, for [Exists].
@@ -56,7 +59,7 @@ func TCPOption(kind uint8) Field { return tcpOptionField(kind) }
 var (
 	MetaMark    = metaField("meta mark", mark, unix.NFT_META_MARK)
 	MetaLength  = metaField("meta length", integer32, unix.NFT_META_LEN)
-	MetaL4Proto = metaField("meta l4proto", inetProto, unix.NFT_META_L4PROTO)
+	MetaL4Proto = metaField("meta l4proto", hostProto, unix.NFT_META_L4PROTO)
 	MetaNFProto = metaField("meta nfproto", nfProto, unix.NFT_META_NFPROTO)
 	MetaIifname = metaField("iifname", ifname, unix.NFT_META_IIFNAME)
 	MetaOifname = metaField("oifname", ifname, unix.NFT_META_OIFNAME)

@@ -79,6 +79,9 @@ func checkMatch(s Stmt) error {
 			return fmt.Errorf("write a test of bits of %s: there is none to test", s.Field.Text)
 		}
 	case OneOf:
+		if s.Field.typeof() == nil {
+			return fmt.Errorf("write a set of values of %s: nft has no such sets", s.Field.Text)
+		}
 		tuples := make([][]Interval, len(s.Intervals))
 		for i := range s.Intervals {
 			tuples[i] = s.Intervals[i : i+1]
@@ -88,6 +91,9 @@ func checkMatch(s Stmt) error {
 		types := make([]*Datatype, len(s.Fields))
 		for i, f := range s.Fields {
 			types[i] = f.Type
+			if f.typeof() == nil {
+				return fmt.Errorf("write a set of values of %s: nft has no such sets", f.Text)
+			}
 		}
 		return checkElements(types, s.Tuples, true)
 	case InSet:

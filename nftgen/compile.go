@@ -351,7 +351,7 @@ func lookup(name string, id uint32, invert bool) expression {
 }
 
 func (c *compiler) oneOf(s OneOf) {
-	set := lookupSet{types: []*Datatype{s.Field.Type}, anonymous: true}
+	set := lookupSet{types: []*Datatype{s.Field.Type}, fields: []Field{s.Field}, anonymous: true}
 	for _, i := range s.Intervals {
 		set.interval = set.interval || !i.single()
 		set.elements = append(set.elements, []Interval{i})
@@ -363,7 +363,7 @@ func (c *compiler) oneOf(s OneOf) {
 }
 
 func (c *compiler) oneOfTuple(s OneOfTuple) {
-	set := lookupSet{anonymous: true, elements: s.Tuples}
+	set := lookupSet{fields: s.Fields, anonymous: true, elements: s.Tuples}
 	for _, f := range s.Fields {
 		set.types = append(set.types, f.Type)
 	}

@@ -32,6 +32,10 @@ var (
 	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
 	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
 
+	// hostProto is the protocol that the kernel found, in the order of the host
+	// by name; it is one byte.
+	hostProto = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: HostEndian, Format: named(protocolNames, decimal), ends: decimal}
+
 	// randomNumber is "meta random", which nft reads as if it stood in network
 	// byte order.
 	randomNumber = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}

@@ -24,22 +24,13 @@ const (
 	elementKeyEnd = 10
 )
 
-// Userdata of sets and elements, which only nft reads.
-//
-// Source: libnftnl include/libnftnl/udata.h.
-const (
-	setKeyByteorder  = 0
-	elementFlags     = 1
-	elementOpenEnded = 1
-	ruleComment      = 0
-)
-
 // A lookupSet is a set as the kernel has it: a named one or one that belongs
 // to a rule.
 type lookupSet struct {
 	name      string
 	id        uint32
 	types     []*Datatype
+	fields    []Field // of an anonymous set
 	anonymous bool
 	interval  bool
 	dynamic   bool
@@ -144,18 +135,6 @@ func (s *lookupSet) description(elements int) attributes {
 		a.nested(descConcat, fields)
 	}
 	return a
-}
-
-// userdata tells nft in which order the bytes of the key stand.
-func (s *lookupSet) userdata() []byte {
-	order := uint32(0)
-	if !s.concatenated() {
-		order = 2
-		if s.types[0].Order == HostEndian {
-			order = 1
-		}
-	}
-	return binary.NativeEndian.AppendUint32([]byte{setKeyByteorder, 4}, order)
 }
 
 // add returns the attributes of the message that makes the set in a table.

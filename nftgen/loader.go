@@ -26,6 +26,7 @@ type loader struct {
 	length uint32
 	// direction of a ct key: 0 none, 1 original, 2 reply
 	direction uint8
+	id        fieldID
 	source    bool   // fib: by source address
 	iface     string // fib: "", "iif", "oif"
 }
@@ -39,8 +40,8 @@ const (
 	transportHeader = 2
 )
 
-func payloadField(text string, t *Datatype, base, offset, length uint32, needs ...need) Field {
-	return Field{Text: text, Type: t, load: loader{kind: loadPayload, key: base, offset: offset, length: length}, needs: needs}
+func payloadField(text string, id fieldID, t *Datatype, base, offset, length uint32, needs ...need) Field {
+	return Field{Text: text, Type: t, load: loader{kind: loadPayload, key: base, offset: offset, length: length, id: id}, needs: needs}
 }
 
 func metaField(text string, t *Datatype, key uint32) Field {
