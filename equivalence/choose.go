@@ -265,6 +265,9 @@ func (c *chooser) random() packet.Spec {
 	s.Payload = make([]byte, r.IntN(64))
 	s.State = states[r.IntN(len(states))]
 	s.Reply = s.State == packet.Established && r.IntN(2) == 0
+	if s.State == packet.Related && r.IntN(4) != 0 {
+		c.relate(&s)
+	}
 	if r.IntN(4) == 0 {
 		s.Mark = r.Uint32() >> (r.IntN(4) * 8)
 	}
@@ -305,6 +308,24 @@ func (c *chooser) random() packet.Spec {
 	return s
 }
 
+// relate makes a packet an ICMP error about a connection of its destination.
+func (c *chooser) relate(s *packet.Spec) {
+	about := packet.Spec{Version: s.Version, Src: s.Dst, Dst: s.Src, Proto: packet.TCP, SrcPort: s.DstPort, DstPort: s.SrcPort, TCPFlags: 0x10}
+	if c.rng.IntN(2) == 0 {
+		about.Proto = packet.UDP
+	}
+	p, err := about.Packet()
+	if err != nil {
+		return
+	}
+	s.Payload = p.Data
+	s.Proto, s.Type = packet.ICMP, [...]uint8{3, 11, 12}[c.rng.IntN(3)]
+	if s.Version == 6 {
+		s.Proto, s.Type = packet.ICMPv6, uint8(1+c.rng.IntN(4))
+	}
+	s.Code = 0
+}
+
 func (c *chooser) anyAddr(v int) netip.Addr {
 	if c.rng.IntN(4) != 0 {
 		return c.remote[v][c.rng.IntN(len(c.remote[v]))]
@@ -328,17 +349,22 @@ func (c *chooser) port() uint16 {
 	return uint16(c.rng.IntN(1 << 16))
 }
 
+// tick is the grid of the virtual clock: a whole number of jiffies for every
+// CONFIG_HZ. xtables counts jiffies where nf_tables counts nanoseconds, so that
+// between the points of the grid the two round differently.
+const tick = 10_000_000
+
 // build turns a spec into a packet at the next moment of the clock. ok is false
 // for specs that contradict themselves.
 func (c *chooser) build(s packet.Spec) (candidate, bool) {
 	s = c.place(s)
 	switch {
 	case c.rng.IntN(50) == 0:
-		c.clock += int64(c.rng.IntN(120)) * 1e9
+		c.clock += int64(c.rng.IntN(12000)) * tick
 	case c.rng.IntN(10) == 0:
-		c.clock += int64(c.rng.IntN(3000)) * 1e6
-	default:
-		c.clock += int64(c.rng.IntN(1000)) * 1e3
+		c.clock += int64(c.rng.IntN(300)) * tick
+	case c.rng.IntN(3) == 0:
+		c.clock += tick
 	}
 	s.Time = c.clock
 	p, err := s.Packet()

@@ -30,19 +30,17 @@ var deviations = []deviation{
 	},
 }
 
-// explained counts a difference that a declared deviation explains, and
-// reports whether there is one.
-func (c *check) explained(a, b packet.Fate, aspects []Aspect) bool {
+// explained names the declared deviation that explains a difference, or is "".
+func (c *check) explained(a, b packet.Fate, aspects []Aspect) string {
 	if c.o.Strict {
-		return false
+		return ""
 	}
 	for _, d := range deviations {
 		if (d.engine || c.declared(d.code)) && d.explains(a, b, aspects) {
-			c.report.Explained[d.code]++
-			return true
+			return d.code
 		}
 	}
-	return false
+	return ""
 }
 
 func (c *check) declared(code string) bool {

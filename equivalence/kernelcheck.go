@@ -147,8 +147,11 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget packet.Fate) {
 		differ(&r.report.Target, inTarget, simTarget)
 	}
 	aspects := Differ(seen(inSource), seen(inTarget))
-	if len(aspects) > 0 && r.explained(simSource, simTarget, aspects) {
-		return
+	if len(aspects) > 0 {
+		if why := r.explained(simSource, simTarget, aspects); why != "" {
+			r.report.Explained[why]++
+			return
+		}
 	}
 	differ(&r.report.Differences, inSource, inTarget)
 }

@@ -31,7 +31,7 @@ func Scene(suggestions []packet.Suggestion) *packet.Host {
 	for _, s := range suggestions {
 		spec := hold(s, 0)
 		for _, t := range s.Tests {
-			for _, set := range t.Hold {
+			for _, set := range append(append([]packet.Setting(nil), t.Hold...), t.Fail...) {
 				probe := packet.Spec{}
 				set.Apply(&probe)
 				addDevice(probe.In)

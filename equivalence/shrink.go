@@ -69,20 +69,8 @@ func (c *check) differs(before []candidate, last candidate) bool {
 		return false
 	}
 	c.replay(before)
-	a, b := c.walkA.Run(last.packet), c.walkB.Run(last.packet)
-	if a.Verdict == packet.Undecided || b.Verdict == packet.Undecided {
-		return false
-	}
-	aspects := Differ(a, b)
-	if len(aspects) == 0 {
-		return false
-	}
-	for _, d := range deviations {
-		if !c.o.Strict && (d.engine || c.declared(d.code)) && d.explains(a, b, aspects) {
-			return false
-		}
-	}
-	return true
+	_, _, aspects, why := c.step(last.packet)
+	return len(aspects) > 0 && why == ""
 }
 
 // explain runs a difference once more, with traces.

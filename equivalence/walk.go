@@ -115,6 +115,9 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 	dst := packet.Endpoints(f.Data).Dst
 	route, ok := w.host.Lookup(dst)
 	switch {
+	case w.martian(f):
+		f.Step(packet.Step{Stage: "routing", Text: "an address that cannot arrive there", Result: "drop"})
+		return packet.Drop
 	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast):
 		return w.hook(f, packet.Input)
 	case !ok || !w.host.Forwarding || route.Device == "":
@@ -129,6 +132,32 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		return v
 	}
 	return w.hook(f, packet.Postrouting)
+}
+
+// martian reports whether routing drops an arriving packet for its addresses:
+// loopback addresses on another device, and sources that are not one host's.
+//
+// Kernel: net/ipv4/route.c, ip_route_input_slow; net/ipv6/ip6_input.c,
+// ip6_rcv_core.
+func (w *Walker) martian(f *packet.Flight) bool {
+	t := packet.Endpoints(f.Data)
+	if !t.Src.IsValid() {
+		return true
+	}
+	d := w.host.Device(f.In)
+	loopback := d != nil && d.Loopback
+	if (t.Src.IsLoopback() || t.Dst.IsLoopback()) && !loopback {
+		return true
+	}
+	if t.Src.IsMulticast() || t.Dst.IsUnspecified() {
+		return true
+	}
+	if t.Src.Is4() {
+		first := t.Src.As4()[0]
+		route, ok := w.host.Lookup(t.Src)
+		return first >= 240 || first == 0 || t.Dst.As4()[0] == 0 || ok && route.Type == packet.Broadcast
+	}
+	return false
 }
 
 // hook runs what hangs at a hook.

@@ -113,7 +113,7 @@ func Step(s packet.Step) string {
 	if s.Text != "" {
 		parts = append(parts, s.Text)
 	}
-	return strings.Join(parts, "  ") + "  → " + s.Result
+	return strings.ReplaceAll(strings.Join(parts, "  ")+"  → "+s.Result, "\n", "\n      ")
 }
 
 func count(n int, what string) string {

@@ -142,7 +142,10 @@ func (v *view) headerOf(proto uint8) []byte {
 }
 
 // States is where stateful instances keep their state.
-func (v *view) States() *predicate.States { return v.states }
+func (v *view) States() *predicate.States {
+	v.f.Volatile = true
+	return v.states
+}
 
 // Now is the time of the packet.
 func (v *view) Now() int64 { return v.f.Packet.Time }

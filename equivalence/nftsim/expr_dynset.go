@@ -136,6 +136,7 @@ func (i *Dynset) exec(x *execution) result {
 	if i.Set.Unknown != "" {
 		return x.unknown("set %s: %s", i.Set.Name, i.Set.Unknown)
 	}
+	x.flight.Volatile = true
 	key := x.regs.load(i.Key, i.Set.KeyLen)
 	if i.Op == DynsetDelete {
 		i.Set.remove(key)

@@ -81,6 +81,9 @@ func (i *Lookup) exec(x *execution) result {
 	if i.Set.Unknown != "" {
 		return x.unknown("set %s: %s", i.Set.Name, i.Set.Unknown)
 	}
+	if i.Set.Flags&(setEval|setTimeout) != 0 {
+		x.flight.Volatile = true
+	}
 	e := i.Set.lookup(x.regs.load(i.From, i.Set.KeyLen), x.now())
 	if e == nil {
 		if i.Not {

@@ -79,6 +79,7 @@ type states map[Instruction]any
 
 // state returns the state of an instruction, made by fresh at first use.
 func state[T any](x *execution, i Instruction, fresh func() *T) *T {
+	x.flight.Volatile = true
 	if s, ok := x.states[i].(*T); ok {
 		return s
 	}
