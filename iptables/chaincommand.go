@@ -42,14 +42,10 @@ func (r *lineReader) flush() {
 	r.forChains(func(c *Chain) { c.Rules = nil })
 }
 
-// zero carries out -Z.
+// zero carries out -Z, which has no effect on the counters that the same text
+// sets, and all others are zero.
 func (r *lineReader) zero() {
-	r.forChains(func(c *Chain) {
-		c.Counters = Counters{}
-		for _, rule := range c.Rules {
-			rule.Counters = nil
-		}
-	})
+	r.forChains(func(*Chain) {})
 }
 
 // policy carries out -P.

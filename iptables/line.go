@@ -305,7 +305,7 @@ func (r *lineReader) argument(o *baseOption, t, attached token, isAttached bool)
 // where iptables 1.8.9 takes the whole word as the argument.
 func (r *lineReader) attachedAllowed(o *baseOption, t, attached token) bool {
 	switch o.letter {
-	case 's', 'd', 'p':
+	case 's', 'd', 'p', 'j':
 		r.p.report(finding{Severity: diag.Warning, Code: "attached-argument", Summary: fmt.Sprintf("-%c and its argument are one word", o.letter),
 			Detail: "It is read as if there were a blank between them. iptables 1.8.9 refuses it; write a blank.", Subject: r.p.of(t)})
 	case 'i', 'o':

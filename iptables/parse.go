@@ -19,7 +19,8 @@ const (
 )
 
 // Parse reads the text of iptables-save or ip6tables-save, and whatever else
-// iptables-restore takes. With family 0 it tells the family by the content.
+// iptables-restore takes. With family 0 it tells the family by the content, and
+// where that does not show it by the name of the source.
 // Errors never stop it: the list holds what is wrong in the whole text, in the
 // order of the text, and the ruleset is complete only when that holds no error.
 //
@@ -37,7 +38,7 @@ func Parse(src *diag.Source, f Family, reg Registry) (*Ruleset, diag.List) {
 	}
 	p.text = string(src.Text)
 	if p.family == 0 {
-		p.family = detectFamily(p.text)
+		p.family = detectFamily(src.Name, p.text)
 		p.ruleset.Family = p.family
 	}
 	p.readText()
@@ -155,7 +156,7 @@ func (p *parser) readLine(line string, base int) {
 	base += lead
 	switch {
 	case content == "" || content[0] == '#':
-	case len(line) >= lineMax:
+	case len(line) > lineMax:
 		p.report(finding{Code: "line-too-long", Summary: "the line is too long",
 			Detail:  fmt.Sprintf("It has %d bytes; iptables-restore takes what stands behind byte %d as another line. Split it.", len(line), lineMax),
 			Subject: p.line})

@@ -90,13 +90,16 @@ func (r *lineReader) address(t token) (a Address, ok bool) {
 	if a.Addr.Is6() == six {
 		return a, true
 	}
-	if a.IsAny() && !six == strings.Contains(t.text, ":") || !a.IsAny() {
+	if !a.IsAny() {
 		r.p.report(finding{Code: "address-family", Summary: fmt.Sprintf("%q is not an address of %s", clip(t.text), r.p.family),
 			Detail:  "A ruleset is either IPv4 or IPv6, and this one is read as one of " + r.p.family.String() + ". Move the rule to the ruleset of the other family.",
 			Subject: r.p.of(t)})
 		return a, false
 	}
-	any := netip.IPv6Unspecified()
+	any := netip.IPv4Unspecified()
+	if six {
+		any = netip.IPv6Unspecified()
+	}
 	return Address{Addr: any, Mask: any}, true
 }
 

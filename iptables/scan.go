@@ -4,7 +4,7 @@ import "strings"
 
 // Limits of iptables-restore.
 const (
-	// lineMax is the longest line with its end: a longer one is read as two.
+	// lineMax is the longest line without its end: a longer one is read as two.
 	lineMax = 10239
 	// tokenMax is the longest argument.
 	tokenMax = 1023
