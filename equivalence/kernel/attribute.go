@@ -2,6 +2,9 @@ package kernel
 
 import (
 	"encoding/binary"
+	"iter"
+
+	"golang.org/x/sys/unix"
 
 	"nftmigrate/internal/nfnetlink"
 )
@@ -45,15 +48,33 @@ func uint16BE(b []byte) uint16 {
 	return binary.BigEndian.Uint16(b)
 }
 
-// An attribute set is the attributes of one nest by type, the last of each.
-type attributeSet map[uint16][]byte
-
-func attributesOf(payload []byte) attributeSet {
-	set := attributeSet{}
-	for _, a := range nfnetlink.Nested(payload) {
-		set[a.Type] = a.Data
+// attributes goes through the attributes of a payload by type, without making
+// anything: reports are read by the million.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofNlAttr {
+			length := int(binary.NativeEndian.Uint16(b))
+			if length < unix.SizeofNlAttr || length > len(b) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if !yield(kind, b[unix.SizeofNlAttr:length]) {
+				return
+			}
+			b = b[min((length+3)&^3, len(b)):]
+		}
 	}
-	return set
+}
+
+// attributeOf returns the payload of the first attribute of a type, nil when
+// there is none.
+func attributeOf(b []byte, kind uint16) []byte {
+	for k, data := range attributes(b) {
+		if k == kind {
+			return data
+		}
+	}
+	return nil
 }
 
 // uint64BE returns a big-endian number, 0 when the payload is not one.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -280,46 +281,67 @@ func encodeTuple(kind uint16, proto uint8, t packet.Tuple) []byte {
 
 // parseEntry reads a message about an entry.
 func parseEntry(data []byte) *packet.Entry {
-	set := attributesOf(data[4:])
-	e := &packet.Entry{
-		Status: uint32BE(set[ctStatus]), Mark: uint32BE(set[ctMark]), Expires: uint32BE(set[ctTimeout]), Zone: uint16BE(set[ctZone]),
+	e := new(packet.Entry)
+	if len(data) < 4 {
+		return e
 	}
-	e.Protocol, e.Original = parseTuple(set[ctTupleOrig])
-	_, e.Reply = parseTuple(set[ctTupleReply])
-	copy(e.Labels[:], set[ctLabels])
-	if help, ok := set[ctHelp]; ok {
-		e.Helper = nfnetlink.FindString(nfnetlink.Nested(help), ctHelpName)
-	}
-	for i, kind := range []uint16{ctCountOrig, ctCountReply} {
-		if counters, ok := set[kind]; ok {
-			c := attributesOf(counters)
+	for kind, value := range attributes(data[4:]) {
+		switch kind {
+		case ctTupleOrig:
+			e.Protocol, e.Original = parseTuple(value)
+		case ctTupleReply:
+			_, e.Reply = parseTuple(value)
+		case ctStatus:
+			e.Status = uint32BE(value)
+		case ctMark:
+			e.Mark = uint32BE(value)
+		case ctTimeout:
+			e.Expires = uint32BE(value)
+		case ctZone:
+			e.Zone = uint16BE(value)
+		case ctLabels:
+			copy(e.Labels[:], value)
+		case ctHelp:
+			e.Helper = strings.TrimRight(string(attributeOf(value, ctHelpName)), "\x00")
+		case ctCountOrig, ctCountReply:
+			i := kind - ctCountOrig
 			e.Accounting = true
-			e.Packets[i], e.Bytes[i] = uint64BE(c[ctCountPackets]), uint64BE(c[ctCountBytes])
+			e.Packets[i] = uint64BE(attributeOf(value, ctCountPackets))
+			e.Bytes[i] = uint64BE(attributeOf(value, ctCountBytes))
 		}
 	}
 	return e
 }
 
 func parseTuple(payload []byte) (proto uint8, t packet.Tuple) {
-	set := attributesOf(payload)
-	addrs, ports := attributesOf(set[ctTupleIP]), attributesOf(set[ctTupleProto])
-	for _, kinds := range [][2]uint16{{ctIPv4Src, ctIPv4Dst}, {ctIPv6Src, ctIPv6Dst}} {
-		if src, ok := netip.AddrFromSlice(addrs[kinds[0]]); ok {
-			t.Src = src
-			t.Dst, _ = netip.AddrFromSlice(addrs[kinds[1]])
+	for kind, value := range attributes(attributeOf(payload, ctTupleIP)) {
+		a, _ := netip.AddrFromSlice(value)
+		switch kind {
+		case ctIPv4Src, ctIPv6Src:
+			t.Src = a
+		case ctIPv4Dst, ctIPv6Dst:
+			t.Dst = a
 		}
 	}
-	if b := ports[ctProtoNum]; len(b) == 1 {
-		proto = b[0]
-	}
-	t.SrcPort, t.DstPort = uint16BE(ports[ctProtoSrcPort]), uint16BE(ports[ctProtoDstPort])
-	if proto == unix.IPPROTO_ICMP || proto == unix.IPPROTO_ICMPV6 {
-		offset := uint16(0)
-		if proto == unix.IPPROTO_ICMPV6 {
-			offset = ctProtoV6Offset
+	for kind, value := range attributes(attributeOf(payload, ctTupleProto)) {
+		switch kind {
+		case ctProtoNum:
+			if len(value) == 1 {
+				proto = value[0]
+			}
+		case ctProtoSrcPort, ctProtoICMPID, ctProtoICMPID + ctProtoV6Offset:
+			t.SrcPort = uint16BE(value)
+		case ctProtoDstPort:
+			t.DstPort = uint16BE(value)
+		case ctProtoICMPType, ctProtoICMPType + ctProtoV6Offset:
+			if len(value) == 1 {
+				t.DstPort |= uint16(value[0]) << 8
+			}
+		case ctProtoICMPCode, ctProtoICMPCode + ctProtoV6Offset:
+			if len(value) == 1 {
+				t.DstPort |= uint16(value[0])
+			}
 		}
-		t.SrcPort = uint16BE(ports[ctProtoICMPID+offset])
-		t.DstPort = uint16BE(join(ports[ctProtoICMPType+offset], ports[ctProtoICMPCode+offset]))
 	}
 	return proto, t
 }

@@ -43,7 +43,7 @@ func settings(h *packet.Host) []setting {
 		{"ipv6/icmp/ratemask", "", true},
 		{"netfilter/nf_conntrack_events", "1", true},
 		{"netfilter/nf_conntrack_log_invalid", "0", true},
-		// A socket for packets may belong to any user.
+		// What arrives on the loopback device is routed as from outside.
 		{"ipv4/conf/lo/route_localnet", "1", false},
 	}
 	for _, conf := range []string{"all", "default", "lo"} {
@@ -190,6 +190,9 @@ func configureDevice(c *netlink.Conn, d *packet.Device) error {
 	}
 	if d.Group != 0 {
 		attrs = append(attrs, attr(unix.IFLA_GROUP, ne32(d.Group))...)
+	}
+	if d.Loopback {
+		attrs = nil
 	}
 	// Without address resolution there is no neighbour traffic, and no
 	// multicast group of each address.

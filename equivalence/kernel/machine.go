@@ -191,6 +191,12 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	}
 	sent := m.sender.send(p)
 	reports, err := m.listener.drain()
+	if err == nil && len(reports) == 0 && m.sender.queued(p) {
+		// Kernels before 6.4 may leave the loopback device to a thread.
+		if err = m.listener.await(); err == nil {
+			reports, err = m.listener.drain()
+		}
+	}
 	if err == nil {
 		err = sent
 	}

@@ -31,6 +31,8 @@ const (
 	seenStatus    = "status"    // mark is the status of the entry
 	seenMark      = "mark"      // mark is that of the entry
 
+	stepArrived = "arrived" // on the loopback device
+
 	endPlain    = "plain"    // tracked, connection mark 0, priority 0
 	endOther    = "other"    // other messages follow
 	endPriority = "priority" // mark is the priority
@@ -83,6 +85,8 @@ func observerBatch(tracking bool) []netlink.Message {
 	b.chain("forward", packet.Forward, before)
 	b.chain("send", packet.Postrouting, before)
 	b.chain("make", packet.Output, before)
+	b.chain("looped", packet.Prerouting, before)
+	b.rule("looped", load("meta", unix.NFT_META_IIF, regA), compare(regA, ne32(1)), logTo(groupStep, stepArrived))
 	for _, chain := range []string{"routed", "deliver", "forward", "send"} {
 		b.rule(chain, logTo(groupStep, ""))
 	}

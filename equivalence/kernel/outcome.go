@@ -19,10 +19,9 @@ type reading struct {
 	ended  bool
 	// made is the entry that the packet made, nil when it made none.
 	made *packet.Entry
-	// zero says that the end was reported as one of a connection without mark.
-	state        uint32
-	reply        bool
-	status, mark uint32
+	// What connection tracking found.
+	state, status, mark uint32
+	reply               bool
 }
 
 // readReports reads the reports about a packet in their order.
@@ -66,6 +65,7 @@ func (r *reading) seen(m *report) {
 
 func (r *reading) step(m *report) {
 	switch {
+	case m.prefix == stepArrived:
 	case m.prefix == endPriority:
 		r.fate.Priority = m.mark
 	case m.prefix == endConnMark:
@@ -116,18 +116,25 @@ func restoreID(sent, data []byte) {
 	binary.BigEndian.PutUint16(data[10:], headerSum(data))
 }
 
-// answer reads a packet that the host made by itself. A TCP reset or an ICMP
-// error is the answer of a rule, unless the stack gave it between two hooks.
+// unreachable are the ICMP types that rules answer with: destination
+// unreachable of both IP versions (RFC 792, RFC 4443 section 3.1).
+var unreachable = map[uint8]uint8{unix.IPPROTO_ICMP: 3, unix.IPPROTO_ICMPV6: 1}
+
+// answer reads a packet that the host made by itself. A TCP reset or an
+// unreachable error is the answer of a rule, unless the stack gave it between
+// two hooks. Other errors are the stack's, and may be about an earlier packet:
+// fragments that were never completed.
 func (r *reading) answer(m *report) {
 	h, ok := headerOf(m.data)
 	switch {
 	case !ok:
-	case h.proto == unix.IPPROTO_TCP:
+	case h.proto == unix.IPPROTO_TCP && h.flags&packet.RST != 0:
 		r.fate.Events = append(r.fate.Events, packet.RejectEvent{Reset: true})
 		return
 	case h.quoted != nil:
-		if !r.routed {
-			r.fate.Events = append(r.fate.Events, packet.RejectEvent{Type: uint8(h.tuple.DstPort >> 8), Code: uint8(h.tuple.DstPort)})
+		kind := uint8(h.tuple.DstPort >> 8)
+		if !r.routed && kind == unreachable[h.proto] {
+			r.fate.Events = append(r.fate.Events, packet.RejectEvent{Type: kind, Code: uint8(h.tuple.DstPort)})
 		}
 		return
 	}

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"nftmigrate/internal/nfnetlink"
 	"nftmigrate/packet"
 )
 
@@ -41,6 +41,9 @@ const (
 	readSize     = 128 << 10
 )
 
+// putOff bounds the wait for a packet that the kernel has queued.
+const putOff = 20 * time.Millisecond
+
 // A report is one message about the packet that is run.
 type report struct {
 	// connection is the event of a new connection, else nil.
@@ -58,8 +61,9 @@ type report struct {
 // observers, of the ruleset's log statements, and of new connections. One
 // socket, so that they keep their order.
 type listener struct {
-	fd     int
-	buffer []byte
+	fd      int
+	buffer  []byte
+	reports []report // what drain returned last; reused
 }
 
 // newListener opens the socket in the namespace of the calling thread and
@@ -164,51 +168,65 @@ func replyError(b []byte) error {
 // drain returns all reports that are there. An overrun is an error: a report
 // would be missing.
 func (l *listener) drain() ([]report, error) {
-	var reports []report
+	reports := l.reports[:0]
 	for {
 		n, _, err := unix.Recvfrom(l.fd, l.buffer, unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EAGAIN:
+			l.reports = reports
 			return reports, nil
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read reports: %w", err)
 		}
-		messages, err := nfnetlink.Unmarshal(l.buffer[:n])
-		if err != nil {
-			return nil, fmt.Errorf("read reports: %w", err)
-		}
-		for _, m := range messages {
-			if len(m.Data) < 4 {
-				continue
+		for b := l.buffer[:n]; len(b) >= unix.NLMSG_HDRLEN; {
+			length := int(binary.NativeEndian.Uint32(b))
+			if length < unix.NLMSG_HDRLEN+4 || length > len(b) {
+				return nil, fmt.Errorf("read reports: length %d of %d bytes", length, len(b))
 			}
-			switch m.Header.Type {
+			data := b[unix.NLMSG_HDRLEN:length]
+			switch binary.NativeEndian.Uint16(b[4:]) {
 			case logMessage:
-				reports = append(reports, parseLog(m.Data))
+				reports = append(reports, parseLog(data))
 			case conntrackNew:
-				reports = append(reports, report{connection: append([]byte(nil), m.Data...)})
+				reports = append(reports, report{connection: append([]byte(nil), data...)})
 			}
+			b = b[min((length+3)&^3, len(b)):]
 		}
 	}
 }
 
+// await waits for a report and then for what belongs to it. It is needed only
+// where the kernel may put the work off.
+func (l *listener) await() error {
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, int(putOff.Milliseconds()))
+	if err != nil && err != unix.EINTR {
+		return fmt.Errorf("wait for reports: %w", err)
+	}
+	if n > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
 func parseLog(data []byte) report {
 	r := report{group: uint16BE(data[2:4])}
-	for _, a := range nfnetlink.Nested(data[4:]) {
-		switch a.Type {
+	for kind, value := range attributes(data[4:]) {
+		switch kind {
 		case logHeader:
-			if len(a.Data) >= 3 {
-				r.hook = packet.Hook(a.Data[2])
+			if len(value) >= 3 {
+				r.hook = packet.Hook(value[2])
 			}
 		case logMark:
-			r.mark = uint32BE(a.Data)
+			r.mark = uint32BE(value)
 		case logOutDevice:
-			r.out = uint32BE(a.Data)
+			r.out = uint32BE(value)
 		case logPayload:
-			r.data = append([]byte(nil), a.Data...)
+			r.data = append([]byte(nil), value...)
 		case logPrefix:
-			r.prefix = strings.TrimRight(string(a.Data), "\x00")
+			r.prefix = strings.TrimRight(string(value), "\x00")
 		}
 	}
 	return r

@@ -190,6 +190,11 @@ func (s *sender) loop(p *packet.Packet) error {
 	return nil
 }
 
+// queued says whether the packet goes through a queue on its way in.
+func (s *sender) queued(p *packet.Packet) bool {
+	return p.Path == packet.Arriving && s.host.Device(p.In).Loopback
+}
+
 func hostToNet(v uint16) uint16 { return binary.NativeEndian.Uint16(be16(v)) }
 
 // unsent are the errors of a raw socket that mean that the packet did not come

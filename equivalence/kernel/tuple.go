@@ -16,6 +16,7 @@ type header struct {
 	// quoted is what an ICMP error quotes, nil for other packets.
 	quoted []byte
 	vtag   uint32 // verification tag of SCTP
+	flags  uint8  // of TCP
 }
 
 // headerOf reads a packet as connection tracking does. ok is false when it is
@@ -53,8 +54,11 @@ func headerOf(data []byte) (h header, ok bool) {
 			return h, false
 		}
 		h.tuple.SrcPort, h.tuple.DstPort = binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
-		if h.proto == unix.IPPROTO_SCTP && len(body) >= 8 {
+		switch {
+		case h.proto == unix.IPPROTO_SCTP && len(body) >= 8:
 			h.vtag = binary.BigEndian.Uint32(body[4:])
+		case h.proto == unix.IPPROTO_TCP && len(body) >= 14:
+			h.flags = body[13]
 		}
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		if len(body) < 8 {
