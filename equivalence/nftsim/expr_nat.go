@@ -19,7 +19,7 @@ func init() { register("nat", decodeNAT) }
 type NAT struct {
 	Destination      bool
 	Family           uint32   // NFPROTO_*; packets of other families pass
-	MinAddr, MaxAddr Register // the verdict register stands for none
+	MinAddr, MaxAddr Register // the verdict register stands for none; without MaxAddr it is MinAddr
 	natPortRange
 	Flags uint32
 }
@@ -45,9 +45,6 @@ func decodeNAT(_ *scope, data []byte) (Instruction, error) {
 	}
 	if i.MinAddr == 0 && i.MinPort == 0 {
 		return nil, errors.New("translation to nothing")
-	}
-	if i.MinAddr != 0 && i.MaxAddr == 0 {
-		i.MaxAddr = i.MinAddr
 	}
 	for _, r := range []Register{i.MinAddr, i.MaxAddr} {
 		if r != 0 {
@@ -78,7 +75,7 @@ func (i *NAT) String() string {
 	if i.MinAddr != 0 {
 		s += fmt.Sprintf("addr_min reg %s ", i.MinAddr)
 	}
-	if i.MaxAddr != i.MinAddr {
+	if i.MaxAddr != 0 {
 		s += fmt.Sprintf("addr_max reg %s ", i.MaxAddr)
 	}
 	return s + i.natPortRange.String() + natFlagText(i.Flags) + "]"
@@ -92,7 +89,7 @@ func (i *NAT) exec(x *execution) result {
 	}
 	e := packet.NATEvent{Destination: i.Destination}
 	if i.MinAddr != 0 {
-		low, high := x.regs.load(i.MinAddr, i.addressLen()), x.regs.load(i.MaxAddr, i.addressLen())
+		low, high := x.regs.load(i.MinAddr, i.addressLen()), x.regs.load(orMin(i.MaxAddr, i.MinAddr), i.addressLen())
 		e.Min, _ = netip.AddrFromSlice(low)
 		e.Max, _ = netip.AddrFromSlice(high)
 		if i.Flags&natPrefix != 0 {

@@ -10,9 +10,8 @@ import (
 
 func init() { register("reject", decodeReject) }
 
-// Reject drops the packet and answers its sender. The event of the answer is
-// recorded whether or not the kernel then finds the packet worth one: an answer
-// to a broken checksum, say, is not sent.
+// Reject drops the packet and answers its sender, if the kernel finds the
+// packet worth an answer.
 //
 // Kernel: net/netfilter/nft_reject_inet.c and its kin.
 type Reject struct {
@@ -49,12 +48,15 @@ func (i *Reject) String() string { return fmt.Sprintf("[ reject type %d code %d 
 
 func (i *Reject) exec(x *execution) result {
 	e := packet.RejectEvent{Type: unreachable[x.header.version], Code: i.Code}
+	answers := x.answersError
 	switch i.Type {
 	case unix.NFT_REJECT_TCP_RST:
-		e = packet.RejectEvent{Reset: true}
+		e, answers = packet.RejectEvent{Reset: true}, x.answersReset
 	case unix.NFT_REJECT_ICMPX_UNREACH:
 		e.Code = anyCodes[x.header.version][i.Code]
 	}
-	x.flight.Emit(e)
+	if answers() {
+		x.flight.Emit(e)
+	}
 	return x.decide(Verdict{Code: VerdictDrop})
 }

@@ -30,16 +30,12 @@ const (
 // stands for none.
 type natPortRange struct{ MinPort, MaxPort Register }
 
-// check completes the range as the kernel does: without a maximum, it is one
-// port.
+// check refuses registers that do not hold a port.
 func (r *natPortRange) check() error {
-	if r.MinPort == 0 {
-		return nil
-	}
-	if r.MaxPort == 0 {
-		r.MaxPort = r.MinPort
-	}
 	for _, reg := range []Register{r.MinPort, r.MaxPort} {
+		if reg == 0 {
+			continue
+		}
 		if err := reg.span(2); err != nil {
 			return err
 		}
@@ -47,11 +43,19 @@ func (r *natPortRange) check() error {
 	return nil
 }
 
+// orMin is the register of a maximum: without one, that of the minimum.
+func orMin(high, low Register) Register {
+	if high == 0 {
+		return low
+	}
+	return high
+}
+
 // load fills in the ports of an event.
 func (r *natPortRange) load(x *execution, e *packet.NATEvent) {
 	if r.MinPort != 0 {
 		e.MinPort = binary.BigEndian.Uint16(x.regs.load(r.MinPort, 2))
-		e.MaxPort = binary.BigEndian.Uint16(x.regs.load(r.MaxPort, 2))
+		e.MaxPort = binary.BigEndian.Uint16(x.regs.load(orMin(r.MaxPort, r.MinPort), 2))
 	}
 }
 
@@ -60,7 +64,7 @@ func (r *natPortRange) String() string {
 	if r.MinPort != 0 {
 		s = fmt.Sprintf("proto_min reg %s ", r.MinPort)
 	}
-	if r.MaxPort != r.MinPort {
+	if r.MaxPort != 0 {
 		s += fmt.Sprintf("proto_max reg %s ", r.MaxPort)
 	}
 	return s
@@ -82,15 +86,14 @@ func checkNATFlags(flags uint32) error {
 	return nil
 }
 
-// translate sets up the translation and accepts the packet. A packet without
-// an entry leaves the machine undecided: the kernel sends none to nat chains.
+// translate asks for a translation and accepts the packet. A packet without an
+// entry leaves the machine undecided: the kernel sends none to nat chains.
 func (x *execution) translate(e packet.NATEvent, flags uint32) result {
 	if x.flight.Tracking.Entry == nil {
 		return x.unknown("a packet without connection in a nat chain is not modelled")
 	}
 	e.Flags = flags & natCompared
 	x.flight.NAT = &e
-	x.flight.Emit(e)
 	return x.decide(Verdict{Code: VerdictAccept})
 }
 
