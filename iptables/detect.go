@@ -10,15 +10,14 @@ import (
 type evidence uint8
 
 const (
-	noEvidence       evidence = iota
-	evidenceName              // what the text is called
-	evidenceProtocol          // -p icmp, which ip6tables takes too
-	evidenceICMPv6            // names of ICMPv6
-	evidenceAddress           // an address, or the name of a tool
+	noEvidence      evidence = iota
+	evidenceName             // what the text is called
+	evidenceICMP             // names of ICMPv6, or of ICMP where ip6tables knows them not
+	evidenceAddress          // an address, or the name of a tool
 )
 
 // detectFamily tells the family of a text that is called name: by the first
-// comment of iptables-save or address in it, else by the names of protocols,
+// comment of iptables-save or address in it, else by the names of ICMP,
 // else by its own name.
 func detectFamily(name, text string) Family {
 	family, best := IPv4, noEvidence
@@ -105,16 +104,14 @@ func argumentFamily(option, argument string) (Family, evidence) {
 	case "-p", "--protocol", "-m", "--match":
 		switch strings.ToLower(argument) {
 		case "icmp6", "icmpv6", "ipv6-icmp":
-			return IPv6, evidenceICMPv6
-		case "icmp":
-			return IPv4, evidenceProtocol
+			return IPv6, evidenceICMP
 		}
 	case "--reject-with":
 		switch {
 		case strings.HasPrefix(argument, "icmp6-"):
-			return IPv6, evidenceICMPv6
+			return IPv6, evidenceICMP
 		case strings.HasPrefix(argument, "icmp-"):
-			return IPv4, evidenceICMPv6
+			return IPv4, evidenceICMP
 		}
 	default:
 		first, _, _ := strings.Cut(argument, ",")

@@ -19,8 +19,8 @@ const (
 )
 
 // Parse reads the text of iptables-save or ip6tables-save, and whatever else
-// iptables-restore takes. With family 0 it tells the family by the content, and
-// where that does not show it by the name of the source.
+// iptables-restore takes. With family 0 it tells the family by the
+// content, and where that does not show it, by the name of the source.
 // Errors never stop it: the list holds what is wrong in the whole text, in the
 // order of the text, and the ruleset is complete only when that holds no error.
 //
