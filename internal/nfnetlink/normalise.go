@@ -16,9 +16,12 @@ import (
 type Keep uint8
 
 const (
-	// KeepVolatile keeps what packets and time change: counters, consumed
-	// quotas, the time that elements have left.
+	// KeepVolatile keeps what packets and time change inside of things:
+	// counters, consumed quotas, the time that elements have left.
 	KeepVolatile Keep = 1 << iota
+	// KeepElements keeps the elements of sets that packets fill or that time
+	// empties.
+	KeepElements
 )
 
 // kindOrder is the order of messages inside a table.
@@ -30,16 +33,25 @@ var kindOrder = []int{
 // Normalise returns the messages of a dump in a form in which two dumps of the
 // same ruleset are equal byte by byte: without handles, counts of users,
 // places and generations; tables, chains, sets and objects in order of their
-// names; one message per element, sorted; rules in order. Without
-// [KeepVolatile] counters and what is left of timeouts go too.
+// names; one message per element, sorted; rules in order. What packets and
+// time change goes too, but for what keep says.
 func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
+	messages, _ := NormaliseFrom(dump, keep)
+	return messages
+}
+
+// NormaliseFrom is [Normalise], and says for each message of the result which
+// of the dump it comes from.
+func NormaliseFrom(dump []netlink.Message, keep Keep) (messages []netlink.Message, from []int) {
 	type entry struct {
 		table   Table
 		kind    int
-		name    string // the chain of a rule, the set of an element
+		name    string // of the thing; the chain of a rule, the set of an element
+		key     []byte // of an element
+		from    int
 		message netlink.Message
 	}
-	bound := boundNames(dump)
+	bound, moving := boundNames(dump), movingSets(dump)
 	var table Table
 	strip := func(level *schema, _ string, attrs []Attr) []Attr {
 		attrs = without(attrs, level.assigned)
@@ -52,36 +64,73 @@ func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
 		return attrs
 	}
 	var entries []entry
-	for _, raw := range dump {
+	for i, raw := range dump {
+		table = TableOf(raw)
+		kind, _ := Kind(raw)
+		name := nameOf(raw)
+		if kind == unix.NFT_MSG_NEWSETELEM && keep&KeepElements == 0 && moving[setKey{table, name}] {
+			continue
+		}
 		for _, m := range splitElements(raw) {
-			table = TableOf(m)
 			m = rewrite(m, strip)
-			kind, _ := Kind(m)
 			if attribute := chainAttribute[kind]; attribute != 0 && len(bound) > 0 {
 				attrs := Attributes(m)
 				rename(attrs, table, attribute, bound)
 				m.Data = appendAttrs(m.Data[:headerLen:headerLen], attrs)
+				name = nameOf(m)
 			}
 			m.Header = netlink.Header{Type: m.Header.Type}
 			if len(m.Data) >= headerLen {
 				m.Data[2], m.Data[3] = 0, 0
 			}
-			entries = append(entries, entry{table, slices.Index(kindOrder, kind), nameOf(m), m})
+			e := entry{table: table, kind: slices.Index(kindOrder, kind), name: name, from: i, message: m}
+			if kind == unix.NFT_MSG_NEWSETELEM {
+				e.key = elementKey(m)
+			}
+			entries = append(entries, e)
 		}
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int {
-		order := cmp.Or(cmp.Compare(a.table.Family, b.table.Family), strings.Compare(a.table.Name, b.table.Name),
-			cmp.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
-		if order == 0 && a.kind == slices.Index(kindOrder, unix.NFT_MSG_NEWSETELEM) {
-			order = bytes.Compare(a.message.Data, b.message.Data)
-		}
-		return order
+		return cmp.Or(cmp.Compare(a.table.Family, b.table.Family), strings.Compare(a.table.Name, b.table.Name),
+			cmp.Compare(a.kind, b.kind), strings.Compare(a.name, b.name), bytes.Compare(a.key, b.key))
 	})
-	messages := make([]netlink.Message, len(entries))
+	messages, from = make([]netlink.Message, len(entries)), make([]int, len(entries))
 	for i, e := range entries {
-		messages[i] = e.message
+		messages[i], from[i] = e.message, e.from
 	}
-	return messages
+	return messages, from
+}
+
+// A setKey names a set in a ruleset.
+type setKey struct {
+	table Table
+	name  string
+}
+
+// movingSets returns the sets whose elements packets or time change.
+func movingSets(dump []netlink.Message) map[setKey]bool {
+	moving := map[setKey]bool{}
+	for _, m := range dump {
+		if kind, ok := Kind(m); ok && kind == unix.NFT_MSG_NEWSET &&
+			number(Attributes(m), unix.NFTA_SET_FLAGS)&(unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) != 0 {
+			moving[setKey{TableOf(m), nameOf(m)}] = true
+		}
+	}
+	return moving
+}
+
+// elementKey returns what the elements of a set are ordered by: key, end of
+// the key, flags. The message holds one element.
+func elementKey(m netlink.Message) []byte {
+	var key []byte
+	for _, e := range parseAttributes(Find(Attributes(m), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+		attrs := parseAttributes(e.Data)
+		for _, kind := range []uint16{unix.NFTA_SET_ELEM_KEY, elemKeyEnd} {
+			key = append(key, Find(parseAttributes(Find(attrs, kind)), unix.NFTA_DATA_VALUE)...)
+		}
+		key = append(key, be32(number(attrs, unix.NFTA_SET_ELEM_FLAGS))...)
+	}
+	return key
 }
 
 // chainAttribute is the attribute that names a chain, by NFT_MSG_* number.

@@ -151,7 +151,7 @@ func TestReplay(t *testing.T) {
 			loaded := dump(t, source)
 			send(t, target, nfnetlink.Replay(loaded.Messages))
 			made := dump(t, target)
-			if diff := cmp.Diff(printed(loaded.Messages, 0), printed(made.Messages, 0)); diff != "" {
+			if diff := cmp.Diff(printed(loaded.Messages, nfnetlink.KeepElements), printed(made.Messages, nfnetlink.KeepElements)); diff != "" {
 				t.Errorf("dumps differ (-loaded +made):\n%s", diff)
 			}
 			list := func(n *netns.NS) string {

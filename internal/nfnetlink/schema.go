@@ -9,6 +9,7 @@ const (
 	chainID          = 11 // NFTA_CHAIN_ID
 	chainFlags       = 10 // NFTA_CHAIN_FLAGS
 	ruleChainID      = 11 // NFTA_RULE_CHAIN_ID
+	rulePositionID   = 10 // NFTA_RULE_POSITION_ID
 	setHandle        = 16 // NFTA_SET_HANDLE
 	setExpr          = 17 // NFTA_SET_EXPR
 	setExpressions   = 18 // NFTA_SET_EXPRESSIONS
@@ -26,6 +27,12 @@ const (
 	tableOwner       = 7  // NFTA_TABLE_OWNER
 	flowtableUse     = 4  // NFTA_FLOWTABLE_USE
 	flowtableHandle  = 5  // NFTA_FLOWTABLE_HANDLE
+	objectHelper     = 3  // NFT_OBJECT_CT_HELPER
+	helperName       = 1  // NFTA_CT_HELPER_NAME
+	helperL3         = 2  // NFTA_CT_HELPER_L3PROTO
+	objectTimeout    = 7  // NFT_OBJECT_CT_TIMEOUT
+	timeoutPolicy    = 3  // NFTA_CT_TIMEOUT_DATA
+	setDescConcat    = 2  // NFTA_SET_DESC_CONCAT
 	objHandle        = 6  // NFTA_OBJ_HANDLE
 )
 
@@ -39,6 +46,8 @@ type schema struct {
 	assigned []uint16
 	// volatile are the attributes that packets and time change.
 	volatile []uint16
+	// list marks a level of entries of one kind, in an order that matters.
+	list bool
 	// expression marks a level of name and data, where the name decides the
 	// schema of the data.
 	expression bool
@@ -51,7 +60,7 @@ var (
 	dataSchema    = &schema{nested: map[uint16]*schema{unix.NFTA_DATA_VERDICT: verdictSchema}}
 
 	expressionSchema = &schema{expression: true}
-	expressionList   = &schema{nested: map[uint16]*schema{listElem: expressionSchema}}
+	expressionList   = &schema{list: true, nested: map[uint16]*schema{listElem: expressionSchema}}
 
 	elementSchema = &schema{
 		nested: map[uint16]*schema{
@@ -61,6 +70,10 @@ var (
 		assigned: []uint16{unix.NFTA_SET_ELEM_PAD},
 		volatile: []uint16{unix.NFTA_SET_ELEM_EXPIRATION},
 	}
+
+	descSchema = &schema{nested: map[uint16]*schema{
+		setDescConcat: {list: true, nested: map[uint16]*schema{listElem: {}}},
+	}}
 
 	// messageSchemas are the schemas of messages that make something, by
 	// NFT_MSG_* number.
@@ -75,13 +88,13 @@ var (
 		},
 		unix.NFT_MSG_NEWSET: {
 			nested: map[uint16]*schema{
-				unix.NFTA_SET_DESC: {}, setExpr: expressionSchema, setExpressions: expressionList,
+				unix.NFTA_SET_DESC: descSchema, setExpr: expressionSchema, setExpressions: expressionList,
 			},
 			assigned: []uint16{unix.NFTA_SET_PAD, setHandle, setBackend, setCount},
 		},
 		unix.NFT_MSG_NEWSETELEM: {
 			nested: map[uint16]*schema{
-				unix.NFTA_SET_ELEM_LIST_ELEMENTS: {nested: map[uint16]*schema{listElem: elementSchema}},
+				unix.NFTA_SET_ELEM_LIST_ELEMENTS: {list: true, nested: map[uint16]*schema{listElem: elementSchema}},
 			},
 		},
 		unix.NFT_MSG_NEWOBJ: {
@@ -122,6 +135,15 @@ var (
 		"limit":   {assigned: []uint16{unix.NFTA_LIMIT_PAD}},
 		"counter": counterSchema,
 		"quota":   quotaSchema,
+		"lookup":  {},
+		"objref":  {},
+		"log":     {},
+		"nat":     {},
+		"masq":    {},
+		"redir":   {},
+		"reject":  {},
+		"match":   {},
+		"target":  {},
 		"last":    {volatile: []uint16{1, 2}, assigned: []uint16{3}},
 	}
 
@@ -129,6 +151,8 @@ var (
 	objectSchemas = map[uint32]*schema{
 		unix.NFT_OBJECT_COUNTER: counterSchema,
 		unix.NFT_OBJECT_QUOTA:   quotaSchema,
+		objectHelper:            {},
+		objectTimeout:           {nested: map[uint16]*schema{timeoutPolicy: {}}},
 		unix.NFT_OBJECT_LIMIT:   {assigned: []uint16{unix.NFTA_LIMIT_PAD}},
 	}
 )
