@@ -39,7 +39,7 @@ func Of(b bool) Truth {
 // A Predicate is a condition on a packet. The types below are all there are.
 type Predicate interface {
 	fmt.Stringer
-	predicate()
+	eval(r Reader, scope string) Truth
 }
 
 type (
@@ -92,17 +92,6 @@ type Span struct{ Low, High Bits }
 
 // Equal is the test field == value.
 func Equal(f Field, value Bits) Predicate { return Between{f, value, value} }
-
-func (Const) predicate()      {}
-func (All) predicate()        {}
-func (Any) predicate()        {}
-func (Not) predicate()        {}
-func (Between) predicate()    {}
-func (Masked) predicate()     {}
-func (In) predicate()         {}
-func (Present) predicate()    {}
-func (Stateful) predicate()   {}
-func (Unmodelled) predicate() {}
 
 func (p Const) String() string {
 	if p {
@@ -163,71 +152,4 @@ type Reader interface {
 	States() *States
 	// Now is the virtual clock, in nanoseconds since some start.
 	Now() int64
-}
-
-// Eval evaluates a predicate on a packet. scope names the place of the match
-// (table, chain, rule, match) and separates the states of instances that are
-// private to it.
-func Eval(p Predicate, r Reader, scope string) Truth {
-	switch p := p.(type) {
-	case Const:
-		return Of(bool(p))
-	case All:
-		result := Yes
-		for _, part := range p {
-			switch Eval(part, r, scope) {
-			case No:
-				return No
-			case Unknown:
-				result = Unknown
-			}
-		}
-		return result
-	case Any:
-		result := No
-		for _, part := range p {
-			switch Eval(part, r, scope) {
-			case Yes:
-				return Yes
-			case Unknown:
-				result = Unknown
-			}
-		}
-		return result
-	case Not:
-		switch Eval(p.P, r, scope) {
-		case Yes:
-			return No
-		case No:
-			return Yes
-		}
-		return Unknown
-	case Between:
-		return test(p.Field, r, func(v Bits) bool { return !v.Less(p.Low) && !p.High.Less(v) })
-	case Masked:
-		return test(p.Field, r, func(v Bits) bool { return v.And(p.Mask) == p.Value })
-	case In:
-		return test(p.Field, r, func(v Bits) bool {
-			for _, s := range p.Spans {
-				if !v.Less(s.Low) && !s.High.Less(v) {
-					return true
-				}
-			}
-			return false
-		})
-	case Present:
-		_, present := r.Field(p.Field)
-		return present
-	case Stateful:
-		return p.Instance.Ask(r, scope)
-	}
-	return Unknown
-}
-
-func test(f Field, r Reader, holds func(Bits) bool) Truth {
-	v, present := r.Field(f)
-	if present != Yes {
-		return present
-	}
-	return Of(holds(v))
 }

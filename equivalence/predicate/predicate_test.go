@@ -167,3 +167,56 @@ func TestWalk(t *testing.T) {
 	}
 	Walk(nil, func(Predicate) { t.Error("nil has parts") })
 }
+
+// TestSimplify compares random predicates with their simpler forms, stateful
+// parts included.
+func TestSimplify(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	var grow func(depth int) Predicate
+	grow = func(depth int) Predicate {
+		n := random.IntN(9)
+		if depth == 0 {
+			n = random.IntN(6)
+		}
+		parts := func() []Predicate {
+			list := make([]Predicate, random.IntN(4))
+			for i := range list {
+				list[i] = grow(depth - 1)
+			}
+			return list
+		}
+		switch n {
+		case 0, 1:
+			return Const(n == 0)
+		case 2:
+			return Equal(ttl, Number(uint64(63+random.IntN(2))))
+		case 3:
+			return Equal(dark, Bits{})
+		case 4:
+			return Stateful{Recent{List: "l", Op: RecentOp(1 + random.IntN(4)), Mask: Ones(128)}}
+		case 5:
+			return Present{gone}
+		case 6:
+			return All(parts())
+		case 7:
+			return Any(parts())
+		}
+		return Not{grow(depth - 1)}
+	}
+	fields := map[Field]Bits{ttl: Number(64), {ID: SrcAddr}: Number(1)}
+	for range 20000 {
+		p := grow(4)
+		short := Simplify(p)
+		a, b := &fake{fields: fields, absent: map[Field]Truth{dark: Unknown}}, &fake{fields: fields, absent: map[Field]Truth{dark: Unknown}}
+		for i := range 4 {
+			x, y := Eval(p, a, ""), Eval(short, b, "")
+			if x != y && !(x == Unknown && short == Const(false) || x == Unknown && short == Const(true)) {
+				t.Fatalf("packet %d: %v is %v, %v is %v", i, p, x, short, y)
+			}
+		}
+	}
+	p := Simplify(All{Const(true), All{Present{gone}, Const(true)}, Any{Const(false), Not{Not{Present{ttl}}}}})
+	if got, want := p.String(), (All{Present{gone}, Present{ttl}}).String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
