@@ -64,8 +64,8 @@ func checkMatch(s Stmt) error {
 	case InPrefix:
 		return s.check()
 	case InSpan:
-		if s.Field.Type.bits != nil {
-			return fmt.Errorf("write a span of %s: flags have no order", s.Field.Text)
+		if err := s.Field.checkCount(s.High, nil); err != nil {
+			return err
 		}
 		return s.Field.Type.checkInterval(Interval{s.Low, s.High})
 	case AnyBit:
@@ -73,6 +73,9 @@ func checkMatch(s Stmt) error {
 			return fmt.Errorf("write a mask of %s: it is a name", s.Field.Text)
 		}
 		if err := s.Field.Type.check(s.Bits); err != nil {
+			return err
+		}
+		if err := s.Field.checkCount(nil, s.Bits); err != nil {
 			return err
 		}
 		if filled(s.Bits, 0) {
@@ -106,9 +109,24 @@ func checkMatch(s Stmt) error {
 	return nil
 }
 
+// checkCount refuses masks of times and of a counter that goes round, and
+// numbers that the counter does not reach.
+func (f Field) checkCount(v, mask Value) error {
+	if f.Type == timeType && mask != nil {
+		return fmt.Errorf("write a mask of %s: nft reads it as a time", f.Text)
+	}
+	if f.load.kind == loadNumgen && (mask != nil || number(v) >= uint64(f.load.key)) {
+		return fmt.Errorf("write a test of %s: it has no masks and is less than %d", f.Text, f.load.key)
+	}
+	return nil
+}
+
 func (s Compare) check() error {
 	t := s.Field.Type
 	if err := t.check(s.Value); err != nil {
+		return err
+	}
+	if err := s.Field.checkCount(s.Value, s.Mask); err != nil {
 		return err
 	}
 	if s.Op > Ge {

@@ -25,7 +25,7 @@ type compiler struct {
 	// What the statements so far say about the packet.
 	l3    Family
 	l4    int  // protocol number, or unknown
-	ports bool // a test of the protocol was made, of one or of several
+	ports bool // all protocols that tests leave have ports
 	ether bool
 }
 
@@ -192,7 +192,7 @@ func (c *compiler) needFamily(family Family) error {
 }
 
 func (c *compiler) protocol(proto uint8) {
-	c.l4, c.ports = int(proto), true
+	c.l4, c.ports = int(proto), transports[proto].name != ""
 	c.add(meta(1, unix.NFT_META_L4PROTO), compare(Eq, 1, []byte{proto}))
 }
 
@@ -217,7 +217,7 @@ func (c *compiler) learn(f Field, v Value) {
 	case MetaNFProto.Text:
 		c.l3 = Family(v[0])
 	case MetaL4Proto.Text, IPProtocol.Text:
-		c.l4, c.ports = int(v[0]), true
+		c.l4, c.ports = int(v[0]), transports[v[0]].name != ""
 	}
 }
 
@@ -338,7 +338,8 @@ func loadAll(fields []Field, masks []Value, interval bool) []expression {
 		if masks != nil && masks[i] != nil {
 			exprs = append(exprs, bitwise(r, f.Type.inRegister(masks[i]), make([]byte, f.Type.Bytes)))
 		}
-		if interval && f.Type.swapped() {
+		// Among several fields nft turns single bytes too, which does nothing.
+		if interval && (f.Type.swapped() || len(fields) > 1 && f.Type.hostNumber()) {
 			exprs = append(exprs, toNetworkOrder(r, f.Type.Bytes))
 		}
 		word += words(f.Type)
@@ -358,7 +359,10 @@ func (c *compiler) oneOf(s OneOf) {
 	}
 	c.add(append(loadAll([]Field{s.Field}, nil, set.interval), c.anonymous(set, s.Not))...)
 	if text := s.Field.Text; !s.Not && (text == MetaL4Proto.Text || text == IPProtocol.Text) {
-		c.l4, c.ports = several, true
+		c.l4 = several
+		c.ports = !slices.ContainsFunc(s.Intervals, func(i Interval) bool {
+			return !i.single() || transports[i.Low[0]].name == ""
+		})
 	}
 }
 

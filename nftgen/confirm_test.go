@@ -82,11 +82,11 @@ func requireSame(t *testing.T, rs *Ruleset) {
 		if got[i].Header.Type == want[i].Header.Type && bytes.Equal(got[i].Data, want[i].Data) {
 			continue
 		}
-		if differences++; differences > 40 {
+		if differences++; differences > 10 {
 			break
 		}
-		t.Errorf("object %d differs\nbatch:\n%s%x\ntext:\n%s%x", i,
-			notation(got[i:i+1]), got[i].Data, notation(want[i:i+1]), want[i].Data)
+		t.Errorf("object %d differs (-text +batch):\n%s\n%x\n%x", i,
+			cmp.Diff(strings.Split(notation(want[i:i+1]), "\n"), strings.Split(notation(got[i:i+1]), "\n")), want[i].Data, got[i].Data)
 	}
 	listing := nft(t, byText, "", "list", "ruleset")
 	if other := nft(t, byBatch, "", "list", "ruleset"); other != listing {

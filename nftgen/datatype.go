@@ -28,7 +28,7 @@ var (
 	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian, Format: decimal}
 	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian, Format: decimal}
 	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
-	timeType    = &Datatype{Name: "time", Number: 30, Bytes: 4, Order: HostEndian, Format: milliseconds}
+	timeType    = &Datatype{Name: "time", Number: 18, Bytes: 4, Order: HostEndian, Format: milliseconds}
 	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
 	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
 

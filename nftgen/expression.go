@@ -104,7 +104,7 @@ func bitwise(register uint32, mask, xor []byte) expression {
 func toNetworkOrder(register uint32, length int) expression {
 	return fromLibrary{&expr.Byteorder{
 		SourceRegister: register, DestRegister: register,
-		Op: expr.ByteorderHton, Len: uint32(length), Size: uint32(length),
+		Op: expr.ByteorderHton, Len: uint32(length), Size: uint32(max(2, length)),
 	}}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // number returns the value as an integer; values above eight bytes, which are
@@ -35,12 +36,25 @@ func address(v Value) string {
 func hardware(v Value) string { return net.HardwareAddr(v).String() }
 
 // milliseconds writes a duration, which nft keeps in milliseconds.
-func milliseconds(v Value) string {
-	n := number(v)
-	if n%1000 == 0 {
-		return strconv.FormatUint(n/1000, 10) + "s"
+func milliseconds(v Value) string { return durationText(time.Duration(number(v)) * time.Millisecond) }
+
+// durationText writes a duration of whole milliseconds as nft reads it: each
+// number of at most eight digits.
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return "0s"
 	}
-	return strconv.FormatUint(n, 10) + "ms"
+	var b strings.Builder
+	for _, u := range []struct {
+		unit time.Duration
+		word string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
+		if n := d / u.unit; n > 0 {
+			fmt.Fprintf(&b, "%d%s", n, u.word)
+			d -= n * u.unit
+		}
+	}
+	return b.String()
 }
 
 // quotedName writes an interface name. A final star would be a wildcard.
@@ -92,16 +106,19 @@ func flagNames(names []symbol, n uint64) (list []string, rest uint64) {
 
 // mask writes a value that is combined bit by bit with the field.
 func (t *Datatype) mask(v Value) string {
-	if t.bits != nil || t.prefixes || len(v) > 8 {
+	if t.bits != nil || t.prefixes || t == etherAddr {
 		return t.Format(v)
 	}
 	return hex(v)
 }
 
-// interval writes one value or a span; prefixes where the type has them and
-// the span is one.
+// interval writes one value or a span as an element of a set; prefixes where
+// the type has them and the span is one.
 func (t *Datatype) interval(i Interval) string {
 	if i.single() {
+		if list, rest := flagNames(t.bits, number(i.Low)); t.bits != nil && (rest != 0 || len(list) != 1) {
+			return hex(i.Low)
+		}
 		return t.Format(i.Low)
 	}
 	if bits, ok := prefixLength(i); ok && t.prefixes {

@@ -3,7 +3,6 @@ package nftgen
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
 func actionText(s Stmt, table Family) string {
@@ -206,17 +205,4 @@ func (s Update) String() string {
 		words = append(words, actionText(inner, 0))
 	}
 	return fmt.Sprintf("%s @%s { %s }", updateWords[s.Op], s.Set.Name, strings.Join(words, " "))
-}
-
-// durationText writes a duration as nft reads it.
-func durationText(d time.Duration) string {
-	for _, u := range []struct {
-		unit time.Duration
-		word string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if d%u.unit == 0 {
-			return fmt.Sprintf("%d%s", d/u.unit, u.word)
-		}
-	}
-	return fmt.Sprintf("%dms", d.Milliseconds())
 }

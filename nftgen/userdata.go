@@ -77,7 +77,7 @@ func (s *lookupSet) userdata() []byte {
 	switch {
 	case s.concatenated():
 		u.u32(setKeyByteorder, orderMixed)
-	case s.types[0].Order == HostEndian:
+	case s.types[0].Order == HostEndian && !(s.anonymous && s.interval && s.types[0].Bytes == 1):
 		u.u32(setKeyByteorder, orderHost)
 	default:
 		u.u32(setKeyByteorder, orderBig)
@@ -90,7 +90,7 @@ func (s *lookupSet) userdata() []byte {
 		var fields userdata
 		for i, f := range s.fields {
 			// nft forgets the fields from the first that it has to turn.
-			if s.interval && f.Type.swapped() {
+			if s.interval && f.Type.hostNumber() {
 				break
 			}
 			fields.entry(byte(i), f.typeof()...)
@@ -117,6 +117,9 @@ func (f Field) typeof() userdata {
 	case loadPayload:
 		data.u32(0, uint32(l.id.header))
 		data.u32(1, l.id.index)
+		if f.Type.Name == "integer" {
+			data.u32(4, 8*l.length)
+		}
 		return expressionData(kindPayload, data)
 	case loadMeta:
 		data.u32(0, l.key)

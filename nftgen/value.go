@@ -35,7 +35,10 @@ func (t *Datatype) check(v Value) error {
 
 // swapped reports whether values have to be brought into network byte order
 // before they are compared by size.
-func (t *Datatype) swapped() bool { return t.Order == HostEndian && t.Bytes > 1 && !t.text }
+func (t *Datatype) swapped() bool { return t.hostNumber() && t.Bytes > 1 }
+
+// hostNumber reports whether values are numbers in the order of the host.
+func (t *Datatype) hostNumber() bool { return t.Order == HostEndian && !t.text }
 
 func (t *Datatype) checkInterval(i Interval) error {
 	if err := t.check(i.Low); err != nil {
@@ -47,8 +50,8 @@ func (t *Datatype) checkInterval(i Interval) error {
 	if bytes.Compare(i.Low, i.High) > 0 {
 		return fmt.Errorf("write an interval of type %s: %x is above %x", t.Name, []byte(i.Low), []byte(i.High))
 	}
-	if t.text && !i.single() {
-		return fmt.Errorf("write an interval of type %s: names have no order", t.Name)
+	if (t.text || t.bits != nil) && !i.single() {
+		return fmt.Errorf("write an interval of type %s: neither names nor flags have an order", t.Name)
 	}
 	return nil
 }
