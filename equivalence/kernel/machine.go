@@ -57,11 +57,10 @@ func open(host *packet.Host, options Options, load func(*Machine) ([]uint16, err
 		return nil, err
 	}
 	m = &Machine{options: options, ns: ns, skipped: map[string]int{}}
-	ok := false
+	opened, ok := m, false
 	defer func() {
 		if !ok {
-			m.Close()
-			m = nil
+			opened.Close()
 		}
 	}()
 	m.sender = &sender{host: host, inside: ns.Do, sockets: map[owner]*rawSocket{}}
