@@ -155,7 +155,7 @@ func (m *recentMatch) Translate(r *translate.Rule) error {
 			r.Branch(translate.Branch{Otherwise: then})
 			return
 		case list.single:
-			write = list.write(nftgen.OpUpdate, list.rings[0].slots[0], field)
+			write = list.put(list.rings[0].slots[0], field)
 			if then == translate.Match {
 				r.Add(write)
 				return
@@ -308,8 +308,18 @@ func (l *recentList) masks() []nftgen.Value {
 	return nil
 }
 
-func (l *recentList) write(op nftgen.UpdateOp, set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
+// put writes an address into a set; its life starts anew.
+func (l *recentList) put(set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
+	op := nftgen.OpUpdate
+	if !set.HasTimeout {
+		op = nftgen.OpAdd
+	}
 	return nftgen.Update{Op: op, Set: set, Fields: []nftgen.Field{field}, Masks: l.masks()}
+}
+
+// drop takes an address out of a set.
+func (l *recentList) drop(set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
+	return nftgen.Update{Op: nftgen.OpDelete, Set: set, Fields: []nftgen.Field{field}, Masks: l.masks()}
 }
 
 func (l *recentList) lookup(set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
@@ -330,7 +340,7 @@ func (l *recentList) forget(field nftgen.Field) []nftgen.Stmt {
 	var stmts []nftgen.Stmt
 	for _, ring := range l.rings {
 		for _, set := range append(slices.Clone(ring.slots), ring.next...) {
-			stmts = append(stmts, l.write(nftgen.OpDelete, set, field))
+			stmts = append(stmts, l.drop(set, field))
 		}
 	}
 	return stmts
@@ -361,22 +371,22 @@ func (l *recentList) stampChain(s *translate.Shared, side int, field nftgen.Fiel
 // ring and move on by one.
 func (l *recentList) stampRing(ring *recentRing, field nftgen.Field) []*nftgen.Rule {
 	if len(ring.slots) == 1 {
-		return []*nftgen.Rule{{Stmts: []nftgen.Stmt{l.write(nftgen.OpUpdate, ring.slots[0], field)}}}
+		return []*nftgen.Rule{{Stmts: []nftgen.Stmt{l.put(ring.slots[0], field)}}}
 	}
 	var rules []*nftgen.Rule
 	for i, here := range ring.next {
 		stmts := []nftgen.Stmt{
 			l.lookup(here, field),
-			l.write(nftgen.OpUpdate, ring.slots[i+1], field),
-			l.write(nftgen.OpDelete, here, field),
+			l.put(ring.slots[i+1], field),
+			l.drop(here, field),
 		}
 		if i+1 < len(ring.next) {
-			stmts = append(stmts, l.write(nftgen.OpUpdate, ring.next[i+1], field))
+			stmts = append(stmts, l.put(ring.next[i+1], field))
 		}
 		rules = append(rules, &nftgen.Rule{Stmts: append(stmts, nftgen.VerdictStmt{Kind: nftgen.Return})})
 	}
 	return append(rules, &nftgen.Rule{Stmts: []nftgen.Stmt{
-		l.write(nftgen.OpUpdate, ring.slots[0], field),
-		l.write(nftgen.OpUpdate, ring.next[0], field),
+		l.put(ring.slots[0], field),
+		l.put(ring.next[0], field),
 	}})
 }
