@@ -1,12 +1,6 @@
 package diag
 
-import (
-	"bytes"
-	"fmt"
-	"io"
-	"strconv"
-	"strings"
-)
+import "fmt"
 
 // Severity says how bad a diagnostic is. The zero value is invalid.
 type Severity uint8
@@ -18,6 +12,7 @@ const (
 	Note
 )
 
+// String returns the severity in lower case.
 func (s Severity) String() string {
 	switch s {
 	case Error:
@@ -58,6 +53,7 @@ type Diagnostic struct {
 	Context Range
 }
 
+// String returns the diagnostic on one line: place, severity, summary and code.
 func (d Diagnostic) String() string {
 	where := d.Subject.String()
 	if where != "" {
@@ -90,104 +86,4 @@ func (l List) HasInvalid() bool {
 		}
 	}
 	return false
-}
-
-const maxSourceColumns = 120
-
-// Write prints diagnostics for people: place, severity, summary and code, then
-// the source line with a caret under the subject, then the detail. Control
-// bytes of the source are shown escaped, long lines are cut around the subject.
-func Write(w io.Writer, list List) error {
-	var b bytes.Buffer
-	for _, d := range list {
-		b.WriteString(d.String())
-		b.WriteByte('\n')
-		writeExcerpt(&b, d.Subject)
-		if d.Detail != "" {
-			for _, line := range strings.Split(d.Detail, "\n") {
-				b.WriteString("  " + line + "\n")
-			}
-		}
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-func writeExcerpt(b *bytes.Buffer, r Range) {
-	if r.Source == nil {
-		return
-	}
-	line, column := r.Source.Position(int(r.Start))
-	text := r.Source.Line(line)
-	start := min(column-1, len(text))
-	end := min(start+int(r.End-r.Start), len(text))
-	before, after := 0, len(text)
-	head, tail := "", ""
-	if len(text) > maxSourceColumns {
-		before = max(0, start-maxSourceColumns/2)
-		after = min(len(text), before+maxSourceColumns)
-		end = min(end, after)
-		if before > 0 {
-			head = "…"
-		}
-		if after < len(text) {
-			tail = "…"
-		}
-	}
-	prefix := fmt.Sprintf("%5d | ", line)
-	lead, subject := head+visible(text[before:start]), visible(text[start:end])
-	fmt.Fprintf(b, "%s%s%s%s%s\n", prefix, lead, subject, visible(text[end:after]), tail)
-	carets := max(1, len([]rune(subject)))
-	fmt.Fprintf(b, "%s| %s%s\n", strings.Repeat(" ", len(prefix)-2), strings.Repeat(" ", len([]rune(lead))), strings.Repeat("^", carets))
-}
-
-func visible(text []byte) string {
-	var b strings.Builder
-	for _, r := range string(text) {
-		switch {
-		case r == '\t':
-			b.WriteByte(' ')
-		case strconv.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return b.String()
-}
-
-// Nearest returns the candidate closest to name by edit distance, or "" when
-// none is close enough to be a plausible typing error.
-func Nearest(name string, candidates []string) string {
-	best, bestDistance := "", max(1, len(name)/3)+1
-	for _, c := range candidates {
-		if d := distance(name, c); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	previous := make([]int, len(b)+1)
-	for j := range previous {
-		previous[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		current := make([]int, len(b)+1)
-		current[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			current[j] = min(previous[j]+1, current[j-1]+1, previous[j-1]+cost)
-		}
-		previous = current
-	}
-	return previous[len(b)]
 }
