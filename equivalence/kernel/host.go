@@ -30,10 +30,7 @@ type setting struct {
 //
 // Kernel: Documentation/networking/ip-sysctl.rst, nf_conntrack-sysctl.rst.
 func settings(h *packet.Host) []setting {
-	forward := "0"
-	if h.Forwarding {
-		forward = "1"
-	}
+	forward := forwarding(h)
 	list := []setting{
 		{"ipv4/ip_forward", forward, false},
 		{"ipv4/icmp_ratelimit", "0", false},
@@ -50,6 +47,14 @@ func settings(h *packet.Host) []setting {
 		list = append(list, deviceSettings(conf, forward)...)
 	}
 	return list
+}
+
+// forwarding is the value of the settings that make the host forward.
+func forwarding(h *packet.Host) string {
+	if h.Forwarding {
+		return "1"
+	}
+	return "0"
 }
 
 // deviceSettings are those of one device, or of all or the default.
@@ -85,47 +90,46 @@ func applySettings(list []setting) error {
 // buildHost makes the devices, addresses and routes of a host in the namespace
 // of the calling thread and returns the descriptors of the devices by name.
 // The devices live as long as the descriptors.
-func buildHost(h *packet.Host) (devices map[string]int, err error) {
-	devices = map[string]int{}
-	defer func() {
-		if err != nil {
-			closeAll(devices)
-		}
-	}()
-	if err := applySettings(settings(h)); err != nil {
+func buildHost(h *packet.Host) (map[string]int, error) {
+	devices := map[string]int{}
+	if err := fillHost(h, devices); err != nil {
+		closeAll(devices)
 		return nil, err
+	}
+	return devices, nil
+}
+
+func fillHost(h *packet.Host, devices map[string]int) error {
+	if err := applySettings(settings(h)); err != nil {
+		return err
 	}
 	route, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
-		return nil, fmt.Errorf("open a route socket: %w", err)
+		return fmt.Errorf("open a route socket: %w", err)
 	}
 	defer route.Close()
-	forward := "0"
-	if h.Forwarding {
-		forward = "1"
-	}
 	for i := range h.Devices {
 		d := &h.Devices[i]
 		if !d.Loopback {
 			fd, err := newDevice(d)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			devices[d.Name] = fd
-			if err := applySettings(deviceSettings(d.Name, forward)); err != nil {
-				return nil, err
+			if err := applySettings(deviceSettings(d.Name, forwarding(h))); err != nil {
+				return err
 			}
 		}
 		if err := configureDevice(route, d); err != nil {
-			return nil, fmt.Errorf("configure device %s: %w", d.Name, err)
+			return fmt.Errorf("configure device %s: %w", d.Name, err)
 		}
 	}
 	for _, r := range h.Routes {
 		if err := addRoute(route, h, r); err != nil {
-			return nil, fmt.Errorf("add route to %s: %w", r.To, err)
+			return fmt.Errorf("add route to %s: %w", r.To, err)
 		}
 	}
-	return devices, awaitAddresses(route, h)
+	return awaitAddresses(route, h)
 }
 
 func closeAll(descriptors map[string]int) {
@@ -147,29 +151,30 @@ func newDevice(d *packet.Device) (fd int, err error) {
 	case err != nil:
 		return -1, &MissingError{"right", "to open " + tunDevice, err}
 	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
-		}
-	}()
+	if err := attach(fd, d); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("make device %q: %w", d.Name, err)
+	}
+	return fd, nil
+}
+
+// attach turns an opened device node into the device.
+func attach(fd int, d *packet.Device) error {
 	if d.Index != 0 {
 		if err := unix.IoctlSetPointerInt(fd, unix.TUNSETIFINDEX, int(d.Index)); err != nil {
-			return -1, fmt.Errorf("number device %s: %w", d.Name, err)
+			return fmt.Errorf("number it: %w", err)
 		}
 	}
 	request, err := unix.NewIfreq(d.Name)
 	if err != nil {
-		return -1, fmt.Errorf("make device %q: %w", d.Name, err)
+		return err
 	}
 	mode := uint16(unix.IFF_TUN)
 	if d.Ethernet {
 		mode = unix.IFF_TAP
 	}
 	request.SetUint16(mode | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return -1, fmt.Errorf("make device %s: %w", d.Name, err)
-	}
-	return fd, nil
+	return unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 }
 
 // Message bodies of rtnetlink, in host byte order.
