@@ -46,10 +46,26 @@ func check(s Stmt) error {
 			return fmt.Errorf("write a %T: it has no field", s)
 		}
 	}
+	if err := checkFamilyTest(s); err != nil {
+		return err
+	}
 	if err := checkMatch(s); err != nil {
 		return err
 	}
 	return checkAction(s)
+}
+
+// checkFamilyTest refuses tests of the family from which nft concludes wrongly.
+func checkFamilyTest(s Stmt) error {
+	fields := Fields(s)
+	if len(fields) != 1 || fields[0].Text != MetaNFProto.Text {
+		return nil
+	}
+	c, ok := s.(Compare)
+	if !ok || c.Mask != nil || c.Op > Ne || len(c.Value) != 1 || c.Value[0] != byte(IP) && c.Value[0] != byte(IP6) {
+		return fmt.Errorf("write a test of %s: it can only be ipv4 or ipv6, or not", MetaNFProto.Text)
+	}
+	return nil
 }
 
 func checkMatch(s Stmt) error {
@@ -167,9 +183,13 @@ func checkElements(types []*Datatype, elements [][]Interval, needed bool) error 
 	if needed && len(elements) == 0 {
 		return fmt.Errorf("write a set of type %s: it is empty", types[0].Name)
 	}
+	flags := len(types) > 1 && slices.ContainsFunc(types, func(t *Datatype) bool { return t.bits != nil })
 	for n, element := range elements {
 		if len(element) != len(types) {
 			return fmt.Errorf("write an element of a set: %d values for %d fields", len(element), len(types))
+		}
+		if flags && slices.ContainsFunc(element, func(i Interval) bool { return !i.single() }) {
+			return fmt.Errorf("write a set of intervals with flags among the fields: nft 1.0.6 crashes when it lists them")
 		}
 		for i, t := range types {
 			if err := t.checkInterval(element[i]); err != nil {

@@ -26,6 +26,7 @@ type compiler struct {
 	l3    Family
 	l4    int  // protocol number, or unknown
 	ports bool // all protocols that tests leave have ports
+	told  bool // "meta l4proto" was compared with one protocol
 	ether bool
 }
 
@@ -138,7 +139,7 @@ func (c *compiler) require(fields ...Field) error {
 		if f.Text == MetaNFProto.Text && c.table != Inet {
 			return fmt.Errorf("write %s: a table of one family has no test for it", f.Text)
 		}
-		if isConnectionPort(f) && !c.ports {
+		if isConnectionPort(f) && !c.ports && !c.told {
 			return fmt.Errorf("write %s: nft 1.0.6 takes it only behind a test of the protocol", f.Text)
 		}
 	}
@@ -218,6 +219,7 @@ func (c *compiler) learn(f Field, v Value) {
 		c.l3 = Family(v[0])
 	case MetaL4Proto.Text, IPProtocol.Text:
 		c.l4, c.ports = int(v[0]), transports[v[0]].name != ""
+		c.told = c.told || f.Text == MetaL4Proto.Text
 	}
 }
 
