@@ -62,6 +62,15 @@ func Need(t testing.TB, needs ...Feature) {
 	t.Skipf("missing: %s", strings.Join(missing, ", "))
 }
 
+// NotHere skips a test, or a case, that says nothing on this machine although
+// nothing is missing: it belongs to another process, or the machine was too
+// busy for a test of times. It skips with CI=true too, so it is never for what
+// [Need] can name.
+func NotHere(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Skipf("not here: "+format, args...)
+}
+
 // Corpus returns the directory of real rulesets, from MIGRATE_CORPUS, and
 // skips the test when the variable is not set. The rulesets belong to others
 // and are not part of the project, so this skips under CI=true too.

@@ -84,3 +84,10 @@ func TestCorpus(t *testing.T) {
 		t.Errorf("with a directory: %q, want it to go on", got)
 	}
 }
+
+func TestNotHere(t *testing.T) {
+	t.Setenv("CI", "true")
+	if got := run(func(t testing.TB) { NotHere(t, "late by %d ms", 5) }); got != "skip: not here: late by 5 ms" {
+		t.Errorf("ended with %q, want a skip with the reason", got)
+	}
+}
