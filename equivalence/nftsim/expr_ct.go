@@ -74,7 +74,7 @@ var ctKeys = []ctKey{
 	unix.NFT_CT_MARK: {name: "mark", size: 4, load: ctU32(func(e *packet.Entry) uint32 { return e.Mark }),
 		set: func(e *packet.Entry, value []byte) { e.Mark = binary.NativeEndian.Uint32(value) }},
 	unix.NFT_CT_SECMARK:    {name: "secmark", size: 4},
-	unix.NFT_CT_EXPIRATION: {name: "expiration", size: 4, load: ctU32(func(e *packet.Entry) uint32 { return e.Expires * 1000 })},
+	unix.NFT_CT_EXPIRATION: {name: "expiration", size: 4, load: ctU32(expiration)},
 	unix.NFT_CT_HELPER: {name: "helper", size: 16, load: func(x *execution, e *packet.Entry, _ Direction, to Register) result {
 		if e.Helper == "" {
 			return breaks
@@ -213,6 +213,17 @@ func ctU32(get func(*packet.Entry) uint32) func(*execution, *packet.Entry, Direc
 		x.regs.storeU32(to, get(e))
 		return proceed
 	}
+}
+
+// expiration is in milliseconds. The time of an entry runs only once it is
+// confirmed, behind the last hook of its first packet.
+//
+// Kernel: include/net/netfilter/nf_conntrack.h, nf_ct_expires.
+func expiration(e *packet.Entry) uint32 {
+	if e.Status&packet.StatusConfirmed == 0 {
+		return 0
+	}
+	return e.Expires * 1000
 }
 
 func tuple(e *packet.Entry, d Direction) *packet.Tuple {

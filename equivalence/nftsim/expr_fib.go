@@ -1,6 +1,7 @@
 package nftsim
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -95,14 +96,25 @@ func (i *Fib) exec(x *execution) result {
 		device = x.flight.Out
 	}
 	if i.Result == unix.NFT_FIB_RESULT_ADDRTYPE {
-		kind := addressType4
-		if x.header.version == 6 {
-			kind = addressType6
+		var kind packet.RouteType
+		if a.Is4() {
+			kind = addressType4(x.flight.Host, a, device)
+		} else {
+			kind = addressType6(x.flight.Host, a, device, x.at())
 		}
-		x.regs.storeU32(i.To, uint32(kind(x.flight.Host, a, device)))
+		x.regs.storeU32(i.To, uint32(kind))
 		return proceed
 	}
 	return i.store(x, i.reach(x, a, device))
+}
+
+// at is the device that the packet is at: the outgoing one behind the routing,
+// else the one that it arrived on.
+func (x *execution) at() string {
+	if x.flight.Hook == packet.Postrouting {
+		return x.flight.Out
+	}
+	return x.flight.In
 }
 
 // reach finds the device by which an address is reached; with a device, only
@@ -118,7 +130,7 @@ func (i *Fib) reach(x *execution, a netip.Addr, device string) string {
 			return f.In
 		}
 	}
-	r, ok := lookupRoute(f.Host, a)
+	r, ok := lookupRoute(f.Host, a, cmp.Or(device, x.at()))
 	if !ok || r.kind == packet.Local || refusing[r.kind] || device != "" && r.device != device {
 		return ""
 	}

@@ -101,6 +101,18 @@ func (i *PayloadLoad) exec(x *execution) result {
 	if i.Base == unix.NFT_PAYLOAD_LL_HEADER {
 		return i.loadLink(x)
 	}
+	if i.fast() && x.header.hasProto {
+		// The short way of the kernel does not look whether the packet is a
+		// later fragment: it then reads the payload as if it were a header.
+		at := i.Offset
+		if i.Base == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
+			at += x.header.offset
+		}
+		if at+i.Len <= len(x.flight.Data) {
+			x.regs.store(i.To, x.flight.Data[at:at+i.Len])
+			return proceed
+		}
+	}
 	at, r := x.base(i.Base)
 	if r != proceed {
 		return r
@@ -111,6 +123,15 @@ func (i *PayloadLoad) exec(x *execution) result {
 	}
 	x.regs.store(i.To, x.flight.Data[at:at+i.Len])
 	return proceed
+}
+
+// fast says whether the kernel loads by its short way.
+//
+// Kernel: net/netfilter/nft_payload.c, nft_payload_select_ops.
+func (i *PayloadLoad) fast() bool {
+	aligned := i.Len == 1 || i.Len == 2 || i.Len == 4
+	header := i.Base == unix.NFT_PAYLOAD_NETWORK_HEADER || i.Base == unix.NFT_PAYLOAD_TRANSPORT_HEADER
+	return aligned && header && i.Offset%i.Len == 0
 }
 
 const ethernetLen = 14

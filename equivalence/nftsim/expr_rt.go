@@ -55,7 +55,7 @@ func (i *Rt) exec(x *execution) result {
 		return r
 	}
 	mtu, headers := d.MTU, map[int]int{4: ipv4Len + tcpLen, 6: ipv6Len + tcpLen}[x.header.version]
-	if back, ok := lookupRoute(x.flight.Host, x.source()); ok && !refusing[back.kind] {
+	if back, ok := lookupRoute(x.flight.Host, x.source(), ""); ok && !refusing[back.kind] {
 		device := back.device
 		if back.kind == packet.Local {
 			device = "lo"

@@ -120,7 +120,7 @@ func (x *execution) outgoingAddress(d *packet.Device) (netip.Addr, bool) {
 	var best netip.Addr
 	if to.Is4() {
 		next := to
-		if r, ok := lookupRoute(x.flight.Host, to); ok && r.via.IsValid() {
+		if r, ok := lookupRoute(x.flight.Host, to, d.Name); ok && r.via.IsValid() {
 			next = r.via
 		}
 		for _, p := range d.Addrs {

@@ -1,6 +1,7 @@
 package nftsim
 
 import (
+	"cmp"
 	"net/netip"
 
 	"nftmigrate/packet"
@@ -52,15 +53,23 @@ func broadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
+// multicast6 is the network of all IPv6 multicast addresses.
+var multicast6 = netip.MustParsePrefix("ff00::/8")
+
 // lookupRoute looks an address up in the local and then in the main table.
-func lookupRoute(h *packet.Host, a netip.Addr) (route, bool) {
-	if r, ok := localRoute(h, a); ok {
+// An IPv6 address of the link is looked up on the one device only, when there
+// is one.
+//
+// Kernel: net/ipv6/netfilter/nft_fib_ipv6.c, nft_fib6_flowi_init.
+func lookupRoute(h *packet.Host, a netip.Addr, device string) (route, bool) {
+	onLink := device != "" && a.Is6() && (a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast())
+	if r, ok := localRoute(h, a); ok && (!onLink || r.device == device) {
 		return r, true
 	}
 	var found route
 	best := -1
 	take := func(r route) {
-		if r.to.Contains(a) && r.to.Bits() > best {
+		if r.to.Contains(a) && r.to.Bits() > best && (!onLink || r.device == device) {
 			found, best = r, r.to.Bits()
 		}
 	}
@@ -71,6 +80,7 @@ func lookupRoute(h *packet.Host, a netip.Addr) (route, bool) {
 		for _, p := range d.Addrs {
 			take(route{kind: packet.Unicast, to: p.Masked(), device: d.Name})
 		}
+		take(route{kind: packet.Multicast, to: multicast6, device: d.Name})
 	}
 	for _, r := range h.Routes {
 		take(route{kind: r.Type, to: r.To, device: r.Device, via: r.Via})
@@ -104,21 +114,18 @@ func addressType4(h *packet.Host, a netip.Addr, device string) packet.RouteType 
 }
 
 // addressType6 is the type of an IPv6 address, as seen from a device or, with
-// "", from the host.
+// "", from the host. link is the device that the packet is at.
 //
 // Kernel: net/ipv6/netfilter/nft_fib_ipv6.c, __nft_fib6_eval_type. The first
 // address of a network on a device is an anycast address.
-func addressType6(h *packet.Host, a netip.Addr, device string) packet.RouteType {
-	if a.IsMulticast() {
-		return packet.Multicast
-	}
+func addressType6(h *packet.Host, a netip.Addr, device, link string) packet.RouteType {
 	own := false
 	if d := h.Device(device); d != nil {
 		for _, p := range d.Addrs {
 			own = own || p.Addr() == a
 		}
 	}
-	r, ok := lookupRoute(h, a)
+	r, ok := lookupRoute(h, a, cmp.Or(device, link))
 	switch {
 	case !ok:
 		return packet.Unreachable
@@ -128,6 +135,8 @@ func addressType6(h *packet.Host, a netip.Addr, device string) packet.RouteType 
 		return packet.Anycast
 	case own, device == "" && r.kind == packet.Local:
 		return packet.Local
+	case a.IsMulticast():
+		return packet.Multicast
 	case a.IsUnspecified():
 		return packet.Unspec
 	}
