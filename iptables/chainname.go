@@ -72,21 +72,23 @@ func (p *parser) findChain(name token) *Chain {
 	if c := p.ghosts[name.text]; c != nil {
 		return c
 	}
-	p.undefinedChain(name, "")
+	p.undefinedChain(name)
 	return p.ghost(name.text)
 }
 
 // undefinedChain reports that there is no chain of a name, at this line.
-func (p *parser) undefinedChain(name token, kind string) {
-	d := finding{Code: "undefined-chain", Summary: fmt.Sprintf("there is no %schain %q in table %s", kind, clip(name.text), p.table.Name), Subject: p.of(name)}
+func (p *parser) undefinedChain(name token) {
+	d := finding{Code: "undefined-chain", Summary: fmt.Sprintf("there is no chain %q in table %s", clip(name.text), p.table.Name), Subject: p.of(name)}
 	if !p.terse() {
-		d.Detail = p.whereChain(name.text)
+		if d.Detail = p.chainElsewhere(name.text); d.Detail == "" {
+			d.Detail = fmt.Sprintf("Declare it by a line \":%s - [0:0]\" above, or correct the name.%s", clip(name.text), didYouMean(name.text, p.chainNames()))
+		}
 	}
 	p.report(d)
 }
 
-// whereChain says what to do about an undefined chain.
-func (p *parser) whereChain(name string) string {
+// chainElsewhere says where a chain is that is not where it should be, or "".
+func (p *parser) chainElsewhere(name string) string {
 	if rest := p.text[p.line.End:]; name != "" {
 		if i := strings.Index(rest, "\n:"+name+" "); i >= 0 && !strings.Contains(rest[:i], "\nCOMMIT") {
 			return fmt.Sprintf("It is declared only below, in line %d, and iptables-restore reads from top to bottom. Move that line up.",
@@ -98,7 +100,7 @@ func (p *parser) whereChain(name string) string {
 			return fmt.Sprintf("Table %s has a chain of that name, but each table has its own chains. Move the rule, or declare the chain here by a line \":%s - [0:0]\".", t.Name, name)
 		}
 	}
-	return fmt.Sprintf("Declare it by a line \":%s - [0:0]\" above, or correct the name.%s", clip(name), didYouMean(name, p.chainNames()))
+	return ""
 }
 
 // chainNames lists chains for suggestions; so many that it does not take long.

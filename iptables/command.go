@@ -48,7 +48,7 @@ func init() {
 // finish checks the line as a whole and carries it out.
 func (r *lineReader) finish() {
 	if r.command == 0 {
-		if !r.unsupported {
+		if !r.lenient && !r.explained {
 			r.p.report(finding{Code: "no-command", Summary: "the line has no command",
 				Detail: "A line of a table starts with -A and the name of a chain.", Subject: r.p.line})
 		}
@@ -87,7 +87,7 @@ func (r *lineReader) wrongInterface(option string, o Opt[Interface], why string)
 // missingOptions reports the required options that an extension was not given.
 func (r *lineReader) missingOptions(v *provider) {
 	missing := v.options.Missing()
-	if len(missing) == 0 || r.unsupported {
+	if len(missing) == 0 || r.lenient || v.failed {
 		return
 	}
 	r.p.report(finding{Code: "missing-option", Summary: fmt.Sprintf("%s lacks --%s", v.name, missing[0]),

@@ -28,7 +28,8 @@ type lineReader struct {
 	providers    []provider
 	uses         []MatchUse
 	protocolUsed bool
-	unsupported  bool // an extension of the line is not supplied
+	lenient      bool // what stands behind -m, -j or -p is not known, and so its options
+	explained    bool // why the line has no command
 	negated      bool
 	negation     token
 }
@@ -39,6 +40,7 @@ type provider struct {
 	target  bool
 	options Options
 	where   diag.Range
+	failed  bool // one of its options could not be read
 }
 
 // read reads a line of a table.
@@ -151,7 +153,7 @@ func (r *lineReader) readOptions() {
 
 // stray reports an argument that belongs to no option.
 func (r *lineReader) stray(t token) {
-	if r.unsupported {
+	if r.lenient {
 		return
 	}
 	d := finding{Code: "stray-argument", Summary: fmt.Sprintf("%q belongs to no option", clip(t.text)), Subject: r.p.of(t)}
@@ -163,11 +165,12 @@ func (r *lineReader) stray(t token) {
 		d.Detail = "A line of iptables-save is not continued on the next one. Join the lines."
 	case strings.HasPrefix(t.text, "–") || strings.HasPrefix(t.text, "—"):
 		d.Detail = "It starts with a typographic dash, which a word processor or a web page may have put there. Write - or --."
+		r.skipArguments()
 	case strings.HasPrefix(t.text, "'") || strings.HasSuffix(t.text, "'"):
 		d.Detail = "Single quotes do not quote here. Use double quotes."
 	case r.command == 0 && r.next == 1:
 		d.Detail = "A line of a table starts with -A and the name of a chain. Write # before it if it is a comment."
-		r.next = len(r.tokens)
+		r.next, r.explained = len(r.tokens), true
 	default:
 		d.Detail = "Each option here takes its arguments, and this one is left over. Remove it, or put double quotes around an argument with blanks."
 	}
@@ -214,7 +217,7 @@ func (r *lineReader) short(t token) {
 }
 
 func (r *lineReader) unknownShort(t token, i int) {
-	if r.unsupported {
+	if r.lenient {
 		r.skipArguments()
 		return
 	}
@@ -253,6 +256,7 @@ func (r *lineReader) base(o *baseOption, t, attached token, isAttached bool) {
 	switch o.role {
 	case ignoredRole:
 	case refusedRole:
+		r.explained = true
 		r.p.report(finding{Code: "refused-option", Summary: fmt.Sprintf("-%s has no place in a ruleset", o.displayName()),
 			Detail: "iptables-restore refuses it, or it has no effect. " + refusedBecause[o.letter], Subject: r.p.of(t)})
 	case commandRole:

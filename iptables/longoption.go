@@ -26,7 +26,7 @@ func (r *lineReader) long(t token) {
 		x = r.loadProtocol(name, t)
 	}
 	if !x.found() {
-		if !r.unsupported {
+		if !r.lenient {
 			r.unknownLong(name, t, others)
 		}
 		r.skipArguments()
@@ -56,7 +56,7 @@ func (r *lineReader) resolve(name string) (x resolution, others []string) {
 			return resolution{provider: &r.providers[i], option: o}, nil
 		}
 	}
-	if r.unsupported || name == "" {
+	if r.lenient || name == "" {
 		return resolution{}, nil
 	}
 	var letters []byte
@@ -93,7 +93,9 @@ func (r *lineReader) loadProtocol(name string, t token) resolution {
 	}
 	m := r.p.reg.NewMatch(r.p.family, match)
 	if m == nil {
-		r.unsupportedMatch(match, t)
+		if !r.lenient {
+			r.unsupportedMatch(match, t)
+		}
 		return resolution{}
 	}
 	saved := len(r.providers)
@@ -156,6 +158,7 @@ func (r *lineReader) extensionOption(x resolution, t, attached token, isAttached
 	for len(args) < count {
 		if r.next == len(r.tokens) || len(args) > 0 && startsOption(r.tokens[r.next]) {
 			r.missingArgument(t)
+			x.provider.failed = true
 			return
 		}
 		a := r.tokens[r.next]
@@ -180,6 +183,7 @@ func (r *lineReader) apply(x resolution, args []string, where diag.Range) {
 	if err == nil {
 		return
 	}
+	x.provider.failed = true
 	d := finding{Detail: sentence(err), Subject: where}
 	switch {
 	case r.negated && x.option.Flags&Invertible == 0:

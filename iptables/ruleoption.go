@@ -135,6 +135,7 @@ func (r *lineReader) protocol(_, argument token) {
 			d.Detail += didYouMean(argument.text, protocolNames[:])
 		}
 		r.p.report(d)
+		r.lenient = true
 		return
 	}
 	r.rule.Protocol = Opt[Protocol]{Value: proto, Present: true, Negated: r.negated, Range: r.p.of(argument)}
@@ -183,20 +184,17 @@ func (r *lineReader) match(_, name token) {
 			d.Detail = "iptables has no match extension of that name for this family. Correct the name." + didYouMean(name.text, r.p.reg.Matches(r.p.family))
 		}
 		r.p.report(d)
-		r.unsupported = true
+		r.lenient = true
 	}
 }
 
 // unsupportedMatch reports a match that iptables has and the registry has not.
 // What follows up to the next known option is taken for its options.
 func (r *lineReader) unsupportedMatch(name string, where token) {
-	if r.unsupported && !r.p.of(where).IsZero() && where.text != name {
-		return
-	}
 	r.p.report(finding{Class: diag.Unsupported, Code: "unsupported-match", Summary: fmt.Sprintf("match %q is not supported", name),
 		Detail:  "iptables has it, and it is not read, translated and checked yet. Nothing is translated as long as the rule is there; rewrite it without the match, or leave it out knowingly.",
 		Subject: r.p.of(where)})
-	r.unsupported = true
+	r.lenient = true
 }
 
 // jump reads -j NAME: a verdict, an extension or a chain, in this order.
@@ -224,7 +222,7 @@ func (r *lineReader) jump(_, name token) {
 		r.p.report(finding{Class: diag.Unsupported, Code: "unsupported-target", Summary: fmt.Sprintf("target %q is not supported", name.text),
 			Detail:  "iptables has it, and it is not read, translated and checked yet. Nothing is translated as long as the rule is there; rewrite it without the target, or leave it out knowingly.",
 			Subject: a.Range})
-		r.unsupported = true
+		r.lenient = true
 		return
 	}
 	a.Kind = Jump
@@ -264,9 +262,9 @@ func (r *lineReader) chainAction(a Action, name token) {
 	switch {
 	case c == nil && r.p.ghosts[name.text] == nil:
 		r.undefinedTarget(a.Kind, name)
-		c = r.p.ghost(strings.Clone(name.text))
+		c, r.lenient = r.p.ghost(strings.Clone(name.text)), true
 	case c == nil:
-		c = r.p.ghosts[name.text]
+		c, r.lenient = r.p.ghosts[name.text], true
 	case c.Builtin:
 		r.p.report(finding{Code: "jump-to-builtin", Summary: fmt.Sprintf("%s is a built-in chain", name.text),
 			Detail: "The kernel refuses a jump to a built-in chain. Move its rules to a chain of their own, and jump there from both.", Subject: r.p.of(name)})
@@ -280,15 +278,14 @@ func (r *lineReader) chainAction(a Action, name token) {
 func (r *lineReader) undefinedTarget(kind ActionKind, name token) {
 	p := r.p
 	if kind == Goto {
-		p.undefinedChain(name, "")
+		p.undefinedChain(name)
 		return
 	}
 	d := finding{Code: "undefined-chain", Summary: fmt.Sprintf("%q is neither a target nor a chain of table %s", clip(name.text), p.table.Name), Subject: p.of(name)}
 	if !p.terse() {
-		candidates := append(append(p.chainNames(), verdicts...), p.reg.Targets(p.family)...)
-		d.Detail = p.whereChain(name.text)
-		if near := didYouMean(name.text, candidates); near != "" {
-			d.Detail = "Correct the name, or declare the chain above." + near
+		if d.Detail = p.chainElsewhere(name.text); d.Detail == "" {
+			candidates := append(append(p.chainNames(), verdicts...), p.reg.Targets(p.family)...)
+			d.Detail = "Correct the name, or declare the chain by a line above." + didYouMean(name.text, candidates)
 		}
 	}
 	p.report(d)
