@@ -38,17 +38,18 @@ func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
 	}
 	switch {
 	case l.proto == ICMP && dst.Is4():
-		return len(segment) > 0 && segment[0] <= 18 && !icmpErrors[segment[0]]
+		return len(segment) > 0 && answerable[segment[0]]
 	case l.proto == ICMPv6 && dst.Is6():
 		return segment[0]&0x80 != 0
 	}
 	return true
 }
 
-// icmpErrors are the types of ICMP that report errors.
+// answerable are the types of ICMP that the stack does not take for errors,
+// among which it counts those that it does not know.
 //
 // Kernel: net/ipv4/icmp.c, icmp_pointers.
-var icmpErrors = map[uint8]bool{3: true, 4: true, 5: true, 11: true, 12: true}
+var answerable = map[uint8]bool{0: true, 8: true, 13: true, 14: true, 15: true, 16: true, 17: true, 18: true}
 
 // verified reports whether the stack checks the checksum before it answers. It
 // does for every protocol of which it does not know that the checksum is

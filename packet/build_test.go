@@ -100,7 +100,7 @@ func checkSums(t *testing.T, data []byte, proto uint8) {
 		t.Fatalf("no transport header of %d in %x", proto, data)
 	}
 	covered := bytes.Clone(data[l.start:])
-	if proto != ICMP {
+	if proto != ICMP || data[0]>>4 == 6 {
 		addrs := data[12:20]
 		if data[0]>>4 == 6 {
 			addrs = data[8:40]

@@ -66,9 +66,9 @@ func checksumField(proto uint8) int {
 }
 
 // pseudo returns the sum of the pseudo header (RFC 9293 section 3.1, RFC 8200
-// section 8.1), or 0 for protocols without one.
+// section 8.1), or 0 for ICMP in IPv4, which has none.
 func pseudo(data []byte, l location) uint32 {
-	if l.proto == ICMP {
+	if l.proto == ICMP && data[0]>>4 == 4 {
 		return 0
 	}
 	sum := uint32(l.proto) + uint32(len(data)-l.start)

@@ -27,8 +27,8 @@ func RewriteAddr(data []byte, destination bool, to netip.Addr) {
 	if data[0]>>4 == 4 {
 		updateChecksum(data, 10, old, fresh)
 	}
-	// The pseudo header covers the address; ICMP of IPv4 and SCTP have none.
-	if l.proto != ICMP && l.proto != SCTP && l.offset == 0 {
+	// The pseudo header covers the address; SCTP and ICMP in IPv4 have none.
+	if none := l.proto == SCTP || l.proto == ICMP && to.Is4(); !none && l.offset == 0 {
 		adaptTransport(data[l.start:], l.proto, old, fresh)
 	}
 	copy(field, fresh)

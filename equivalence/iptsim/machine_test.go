@@ -167,9 +167,11 @@ func TestInput(t *testing.T) {
 	}
 }
 
-func steps(f *packet.Flight) string {
+func steps(f *packet.Flight) string { return stepText(f.Trace) }
+
+func stepText(steps []packet.Step) string {
 	var b strings.Builder
-	for _, s := range f.Trace {
+	for _, s := range steps {
 		fmt.Fprintf(&b, "  %s %s %s: %s\n", s.Stage, s.Place, s.Text, s.Result)
 	}
 	return b.String()
