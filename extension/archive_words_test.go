@@ -49,6 +49,10 @@ func parseExpectation(line string) (expectation, error) {
 	if e.packet, err = packet.ParseWords(plain); err != nil {
 		return e, err
 	}
+	if e.packet.Tracking.State == packet.New {
+		// The lifetime of an entry starts when it is confirmed, behind all rules.
+		e.packet.Tracking.Entry.Expires = 0
+	}
 	for _, change := range changes {
 		if err := change(e.packet); err != nil {
 			return e, err
@@ -69,6 +73,11 @@ var connectionWords = map[string]func(e *packet.Entry, arg string) error{
 	"--ct-expires": func(e *packet.Entry, arg string) error {
 		n, err := strconv.ParseUint(arg, 10, 32)
 		e.Expires = uint32(n)
+		return err
+	},
+	"--ct-proto": func(e *packet.Entry, arg string) error {
+		n, err := strconv.ParseUint(arg, 10, 8)
+		e.Protocol = uint8(n)
 		return err
 	},
 	// --ct-reply A:PORT-B:PORT is the reply tuple, which differs from the

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
@@ -184,43 +185,34 @@ func orEntry(tests []nftgen.Stmt) []nftgen.Stmt {
 // Kernel: net/netfilter/nf_conntrack_core.c, nf_ct_get_tuple.
 var ctTupleProtocols = []uint8{1, 6, 17, 33, 47, 58, 132, 136}
 
-const protocolGRE = 47
-
 // ctPortAlternatives returns the alternatives of port tests behind other tests.
 // zero says that ports of 0 pass.
 //
-// nft reads port numbers only where the rule tells the protocol before, so the
-// protocols are told, and those without ports get an alternative of their own.
+// nft reads port numbers only behind a test for one protocol (behind one for
+// several it reads them, but cannot write them again), so each protocol with
+// ports is an alternative of its own, and those without ports are another.
 func ctPortAlternatives(r *translate.Rule, others, ports []nftgen.Stmt, zero bool) [][]nftgen.Stmt {
+	with := func(proto uint8) []nftgen.Stmt {
+		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{proto}}
+		return slices.Concat([]nftgen.Stmt{test}, others, ports)
+	}
 	proto, known := r.ProtocolNumber()
-	tuple := nftgen.OneOf{Field: nftgen.MetaL4Proto}
-	hasPorts := false
-	for _, p := range ctTupleProtocols {
-		v := nftgen.Value{p}
-		tuple.Intervals = append(tuple.Intervals, nftgen.Interval{Low: v, High: v})
-		hasPorts = hasPorts || p == proto
-	}
-	join := func(parts ...[]nftgen.Stmt) []nftgen.Stmt {
-		var all []nftgen.Stmt
-		for _, p := range parts {
-			all = append(all, p...)
-		}
-		return all
-	}
 	switch {
-	case known && hasPorts && proto != protocolGRE:
-		return [][]nftgen.Stmt{join(others, ports)}
-	case known && hasPorts:
-		return [][]nftgen.Stmt{join([]nftgen.Stmt{tuple}, others, ports)}
+	case known && slices.Contains(ctTupleProtocols, proto):
+		return [][]nftgen.Stmt{with(proto)}
 	case known && zero:
 		return [][]nftgen.Stmt{orEntry(others)}
 	case known:
 		return nil
 	}
-	alternatives := [][]nftgen.Stmt{join([]nftgen.Stmt{tuple}, others, ports)}
+	var alternatives [][]nftgen.Stmt
+	rest := nftgen.OneOf{Field: nftgen.MetaL4Proto, Not: true}
+	for _, p := range ctTupleProtocols {
+		alternatives = append(alternatives, with(p))
+		rest.Intervals = append(rest.Intervals, nftgen.Interval{Low: nftgen.Value{p}, High: nftgen.Value{p}})
+	}
 	if zero {
-		tuple.Not = true
-		alternatives = append(alternatives, join([]nftgen.Stmt{tuple}, orEntry(others)))
+		alternatives = append(alternatives, slices.Concat([]nftgen.Stmt{rest}, orEntry(others)))
 	}
 	return alternatives
 }

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"bytes"
+
 	"nftmigrate/diag"
 	"nftmigrate/nftgen"
 )
@@ -177,6 +179,9 @@ func dropImplied(items []item) []item {
 		for _, later := range items[i+1:] {
 			if later.branch != nil || !nftgen.Pure(later.stmt) {
 				return items
+			}
+			if again, ok := later.stmt.(nftgen.Compare); ok && again.Field.Text == c.Field.Text && again.Op == c.Op && bytes.Equal(again.Value, c.Value) {
+				return append(append([]item(nil), items[:i]...), items[i+1:]...)
 			}
 			for _, f := range nftgen.Fields(later.stmt) {
 				if f.Protocol() == c.Value[0] {
