@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -89,8 +88,6 @@ func (s Log) check() error {
 		return fmt.Errorf("write log: there is no flag %#x", s.Flags&^known)
 	case len(s.Prefix) > maxLogPrefix:
 		return fmt.Errorf("write the log prefix %q: it is longer than %d bytes", s.Prefix, maxLogPrefix)
-	case strings.ContainsRune(s.Prefix, '$'):
-		return fmt.Errorf("write the log prefix %q: nft reads a dollar sign as the start of a variable", s.Prefix)
 	}
 	return checkQuoted("log prefix", s.Prefix)
 }

@@ -2,6 +2,7 @@ package nftgen
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ func checkTable(rs *Ruleset) (*Table, error) {
 	}
 	chains, sets := map[string]bool{}, map[string]bool{}
 	held := map[*Set]bool{}
+	if err := checkHoles(t); err != nil {
+		return nil, err
+	}
 	for _, s := range t.Sets {
 		if err := s.check(); err != nil {
 			return nil, err
@@ -57,6 +61,20 @@ func checkTable(rs *Ruleset) (*Table, error) {
 		}
 	}
 	return t, nil
+}
+
+// checkHoles refuses a table with nothing where a set, chain or rule should
+// be.
+func checkHoles(t *Table) error {
+	if slices.Contains(t.Sets, nil) || slices.Contains(t.Chains, nil) {
+		return fmt.Errorf("the table holds nothing in place of a set or a chain")
+	}
+	for _, c := range t.Chains {
+		if slices.Contains(c.Rules, nil) {
+			return fmt.Errorf("the chain %q holds nothing in place of a rule", c.Name)
+		}
+	}
+	return nil
 }
 
 func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool) error {

@@ -9,9 +9,9 @@ import (
 const (
 	// maxName is the longest name of a table, chain or set.
 	//
-	// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_NAME_MAXLEN, less
-	// than which nft 1.0.6 accepts for chains.
-	maxName      = 127
+	// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_NAME_MAXLEN with
+	// the final NUL.
+	maxName      = 255
 	maxInterface = 15  // IFNAMSIZ - 1
 	maxComment   = 128 // nftables include/rule.h, NFTNL_UDATA_COMMENT_MAXLEN
 	maxLogPrefix = 127 // NF_LOG_PREFIXLEN - 1

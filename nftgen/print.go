@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"nftmigrate/diag"
@@ -26,13 +27,6 @@ func Print(w io.Writer, rs *Ruleset) error {
 		return fmt.Errorf("print the ruleset: %w", err)
 	}
 	p := &printer{family: t.Family}
-	for _, line := range rs.Head {
-		p.comment("", line)
-	}
-	if len(rs.Head) > 0 {
-		p.WriteByte('\n')
-	}
-	fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
 	fmt.Fprintf(p, "table %s %s {", t.Family, t.Name)
 	separator := "\n"
 	for _, s := range t.Sets {
@@ -54,14 +48,53 @@ func Print(w io.Writer, rs *Ruleset) error {
 		p.WriteByte('\n')
 	}
 	p.WriteString("}\n")
-	_, err = w.Write(p.Bytes())
+	body := p.Bytes()
+	p.Buffer = bytes.Buffer{}
+	p.head(rs)
+	_, err = w.Write(append(p.Bytes(), body...))
 	return err
+}
+
+// head writes what stands before the table.
+func (p *printer) head(rs *Ruleset) {
+	for _, line := range rs.Head {
+		p.comment("", line)
+	}
+	if len(rs.Head) > 0 {
+		p.WriteByte('\n')
+	}
+	for i, prefix := range p.prefixes {
+		fmt.Fprintf(p, "define %s = \"%s\"\n", variable(i), prefix)
+	}
+	if len(p.prefixes) > 0 {
+		p.WriteByte('\n')
+	}
+	t := rs.Table
+	fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
 }
 
 type printer struct {
 	bytes.Buffer
-	family Family
+	family   Family
+	prefixes []string // prefixes of log messages that are variables
 }
+
+// logPrefix returns a prefix as the text of a log statement has it. There nft
+// reads a dollar sign as the start of a variable's name, but not in the value
+// of a variable.
+func (p *printer) logPrefix(s string) string {
+	if !strings.Contains(s, "$") {
+		return s
+	}
+	i := slices.Index(p.prefixes, s)
+	if i < 0 {
+		i = len(p.prefixes)
+		p.prefixes = append(p.prefixes, s)
+	}
+	return "$" + variable(i)
+}
+
+func variable(i int) string { return fmt.Sprintf("log_prefix_%d", i+1) }
 
 // comment writes text as comment lines.
 func (p *printer) comment(indent, text string) {
@@ -163,7 +196,7 @@ func (p *printer) chain(c *Chain) error {
 	}
 	lines, width := make([]line, len(c.Rules)), 0
 	for i, r := range c.Rules {
-		text, err := r.text(p.family)
+		text, err := p.rule(r)
 		if err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
@@ -183,20 +216,23 @@ func (p *printer) chain(c *Chain) error {
 	return nil
 }
 
-// text returns the rule as nft reads it in a table of the family.
-func (r *Rule) text(table Family) (string, error) {
-	c := newCompiler(table)
+// rule returns a rule as nft reads it.
+func (p *printer) rule(r *Rule) (string, error) {
+	c := newCompiler(p.family)
 	stmts, err := r.compile(c)
 	if err != nil {
 		return "", err
 	}
 	words := make([]string, 0, len(stmts)+1)
 	for _, s := range stmts {
-		if reject, ok := s.(Reject); ok {
-			words = append(words, reject.text(c.l3))
-			continue
+		switch s := s.(type) {
+		case Reject:
+			words = append(words, s.text(c.l3))
+		case Log:
+			words = append(words, s.text(p.logPrefix(s.Prefix)))
+		default:
+			words = append(words, text(s, p.family))
 		}
-		words = append(words, text(s, table))
 	}
 	if r.Comment != "" {
 		words = append(words, `comment "`+r.Comment+`"`)

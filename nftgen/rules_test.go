@@ -50,7 +50,7 @@ func TestRules(t *testing.T) {
 	var got strings.Builder
 	for i, k := range allCases() {
 		k.rule.Origin = diag.Range{Source: source, End: 4}
-		text, err := k.rule.text(Inet)
+		text, err := (&printer{family: Inet}).rule(&k.rule)
 		if err != nil {
 			t.Errorf("case %d: text: %v", i, err)
 			continue

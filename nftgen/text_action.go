@@ -20,8 +20,6 @@ func actionText(s Stmt, table Family) string {
 			over = "over "
 		}
 		return fmt.Sprintf("limit rate %s%d/%s burst %d packets", over, s.Rate, limitUnits[s.Unit].word, s.Burst)
-	case Log:
-		return s.String()
 	case Assign:
 		return s.String()
 	case NAT:
@@ -43,10 +41,11 @@ func actionText(s Stmt, table Family) string {
 	return ""
 }
 
-func (s Log) String() string {
+// text writes the statement with a prefix that can be the name of a variable.
+func (s Log) text(prefix string) string {
 	words := []string{"log"}
-	if s.Prefix != "" {
-		words = append(words, `prefix "`+s.Prefix+`"`)
+	if prefix != "" {
+		words = append(words, `prefix "`+prefix+`"`)
 	}
 	if s.Level != defaultLevel {
 		words = append(words, "level "+logLevels[s.Level])
