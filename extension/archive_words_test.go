@@ -49,10 +49,6 @@ func parseExpectation(line string) (expectation, error) {
 	if e.packet, err = packet.ParseWords(plain); err != nil {
 		return e, err
 	}
-	if e.packet.Tracking.State == packet.New {
-		// The lifetime of an entry starts when it is confirmed, behind all rules.
-		e.packet.Tracking.Entry.Expires = 0
-	}
 	for _, change := range changes {
 		if err := change(e.packet); err != nil {
 			return e, err

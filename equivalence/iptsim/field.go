@@ -97,6 +97,11 @@ var readers = [...]reader{
 		return number(uint64(e.Protocol), true)
 	}),
 	predicate.CTExpire: entry(func(v *view, e *packet.Entry, _ uint32) (predicate.Bits, bool) {
+		// The lifetime starts when the entry is confirmed, behind all rules of
+		// its first packet (include/net/netfilter/nf_conntrack.h, nf_ct_expires).
+		if e.Status&packet.StatusConfirmed == 0 {
+			return number(0, true)
+		}
 		return number(uint64(e.Expires), true)
 	}),
 	predicate.CTOrigSrc:     tupleAddr(func(e *packet.Entry) netip.Addr { return e.Original.Src }),

@@ -272,10 +272,20 @@ func loadTransport(x *execution, to Register) result {
 	return proceed
 }
 
+// loadPacketType is to whom the packet was addressed on the link. What the host
+// sends to a group and hears itself is told apart by the IP destination.
+//
+// Kernel: net/netfilter/nft_meta.c, nft_meta_get_eval_pkttype_lo.
 func loadPacketType(x *execution, to Register) result {
 	kind := uint8(packet.TypeHost)
 	if x.flight.Packet.Path == packet.Arriving {
 		kind = x.flight.Packet.Type
+	}
+	if kind == unix.PACKET_LOOPBACK {
+		kind = packet.TypeMulticast
+		if data := x.flight.Data; len(data) >= 20 && data[0]>>4 == 4 && data[16]>>4 != 0xe {
+			kind = packet.TypeBroadcast
+		}
 	}
 	x.regs.storeU8(to, kind)
 	return proceed
