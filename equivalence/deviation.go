@@ -1,6 +1,10 @@
 package equivalence
 
-import "nftmigrate/packet"
+import (
+	"slices"
+
+	"nftmigrate/packet"
+)
 
 // A deviation is a declared difference between the engines, or of a
 // translation: recognised by what became of a packet, never by which rules are
@@ -28,6 +32,46 @@ var deviations = []deviation{
 			return len(aspects) == 1 && aspects[0] == AspectData && len(a.Data) == len(b.Data)+4
 		},
 	},
+	// The kernel's lists of recent addresses are short, forget when --reap says
+	// so, and look at the TTL. The machine of iptables tells when that decides.
+	{
+		code:     "recent-list-size",
+		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-list-size") },
+	},
+	{
+		code:     "recent-reap",
+		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-reap") },
+	},
+	{
+		code:     "recent-ttl",
+		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-ttl") },
+	},
+	// Rate buckets that are not refilled at the same times.
+	{
+		code:     "limit-resolution",
+		explains: func(a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
+	},
+	{
+		code:     "limit-tick",
+		explains: func(a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
+	},
+	{
+		code: "log-prefix-characters",
+		explains: func(a, b packet.Fate, aspects []Aspect) bool {
+			return slices.Equal(aspects, []Aspect{AspectEvents}) && slices.EqualFunc(a.Events, b.Events, equalButPrefix)
+		},
+	},
+}
+
+// equalButPrefix compares events, but not the prefixes of log messages.
+func equalButPrefix(x, y packet.Event) bool {
+	logX, isLog := x.(packet.LogEvent)
+	logY, both := y.(packet.LogEvent)
+	if isLog && both {
+		logX.Prefix, logY.Prefix = "", ""
+		return logX == logY
+	}
+	return x == y
 }
 
 // explained names the declared deviation that explains a difference, or is "".

@@ -135,6 +135,9 @@ type Fate struct {
 	// Volatile says that a rule asked the clock, a random number or what
 	// earlier packets left behind, so that the fate can be another next time.
 	Volatile bool
+	// Declared lists codes of differences that translations may declare, where
+	// one had a part in the fate.
+	Declared []string
 	// Unknown lists what was not modelled; not empty exactly when Verdict is
 	// Undecided.
 	Unknown []string
@@ -193,6 +196,7 @@ type Flight struct {
 	Hotdrop bool
 	// Volatile is set by who asks the clock, a random number or a state.
 	Volatile bool
+	Declared []string
 	Unknown  []string
 	Traced   bool
 	Trace    []Step

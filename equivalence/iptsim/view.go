@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/packet"
@@ -145,6 +146,13 @@ func (v *view) headerOf(proto uint8) []byte {
 func (v *view) States() *predicate.States {
 	v.f.Volatile = true
 	return v.states
+}
+
+// Declare notes the code of a difference that translations may declare.
+func (v *view) Declare(code string) {
+	if !slices.Contains(v.f.Declared, code) {
+		v.f.Declared = append(v.f.Declared, code)
+	}
 }
 
 // Now is the time of the packet.

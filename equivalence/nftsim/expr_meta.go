@@ -78,7 +78,7 @@ var metaKeys = []metaKey{
 	unix.NFT_META_IIFGROUP:    {name: "iifgroup", size: 4, load: loadGroup(inName)},
 	unix.NFT_META_OIFGROUP:    {name: "oifgroup", size: 4, load: loadGroup(outName)},
 	unix.NFT_META_CGROUP:      {name: "cgroup", size: 4},
-	unix.NFT_META_PRANDOM:     {name: "prandom", size: 4, load: loadU32((*packet.Flight).Draw)},
+	unix.NFT_META_PRANDOM:     {name: "prandom", size: 4, load: loadRandom},
 	25:                        {name: "secpath", size: 1},
 	26:                        {name: "iifkind", size: nameLen},
 	27:                        {name: "oifkind", size: nameLen},
@@ -143,6 +143,14 @@ func loadU32(get func(*packet.Flight) uint32) func(*execution, Register) result 
 		x.regs.storeU32(to, get(x.flight))
 		return proceed
 	}
+}
+
+// loadRandom loads a random number with its most significant byte first. The
+// kernel's stand in the order of the machine and are as random in any; this is
+// the order in which nft compares them.
+func loadRandom(x *execution, to Register) result {
+	x.regs.store(to, binary.BigEndian.AppendUint32(nil, x.flight.Draw()))
+	return proceed
 }
 
 func setU32(set func(*packet.Flight, uint32)) func(*execution, []byte) result {

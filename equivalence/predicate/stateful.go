@@ -23,6 +23,19 @@ type Loader interface {
 	Load(s *States)
 }
 
+// A Declarer is a [Reader] that wants to know when an answer follows from a
+// limit of the kernel's that a translation may declare not to have. The codes
+// are those of docs/deviations.md.
+type Declarer interface {
+	Declare(code string)
+}
+
+func declare(r Reader, code string) {
+	if d, ok := r.(Declarer); ok {
+		d.Declare(code)
+	}
+}
+
 // HZ is the number of jiffies in a second, the granularity of the time that
 // rate buckets and lists of recent addresses see. It is CONFIG_HZ of the kernel,
 // which distributions set to 250 or 1000.

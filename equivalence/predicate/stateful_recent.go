@@ -77,6 +77,9 @@ type recentEntry struct {
 }
 
 type recentList struct {
+	// lost has the addresses that the list forgot for another reason than
+	// --remove, with the code by which translations declare that.
+	lost     map[recentKey]string
 	mask     Bits
 	masked   bool // mask was given by the first rule
 	stamps   int
@@ -121,7 +124,7 @@ func (m Recent) side() Field {
 
 func (m Recent) list(s *States) *recentList {
 	return Get(s, m.Identity(), func() *recentList {
-		return &recentList{stamps: recentStamps, entries: make(map[recentKey]*recentEntry)}
+		return &recentList{stamps: recentStamps, entries: make(map[recentKey]*recentEntry), lost: make(map[recentKey]string)}
 	})
 }
 
@@ -153,7 +156,11 @@ func (m Recent) Ask(r Reader, _ string) Truth {
 	now := jiffies(r.Now())
 	key := recentKey{addr.And(l.mask), m.IPv6}
 	e := l.entries[key]
+	if code := l.lost[key]; code != "" {
+		declare(r, code)
+	}
 	if e != nil && m.CheckTTL && ttl != 0 && e.ttl != 0 && e.ttl != ttl {
+		declare(r, "recent-ttl")
 		e = nil
 	}
 	if e == nil {
@@ -223,6 +230,7 @@ func (e *recentEntry) hit(m Recent, oldest int64) bool {
 
 func (l *recentList) add(key recentKey, ttl uint8, now int64) {
 	if len(l.byUpdate) >= recentListSize {
+		l.lost[l.byUpdate[0].key] = "recent-list-size"
 		l.remove(l.byUpdate[0])
 	}
 	e := &recentEntry{key: key, ttl: ttl, index: 1, filled: 1, stamps: make([]int64, l.stamps)}
@@ -257,6 +265,7 @@ func (l *recentList) reap(oldest int64, working *recentEntry, touched bool) {
 		return
 	}
 	if e.stamps[e.index-1] < oldest {
+		l.lost[e.key] = "recent-reap"
 		l.remove(e)
 	}
 }
