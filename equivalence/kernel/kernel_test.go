@@ -8,10 +8,11 @@ import (
 	"github.com/mdlayher/netlink"
 
 	"nftmigrate/internal/netns"
-	"nftmigrate/internal/nfnetlink"
 	"nftmigrate/internal/testkit"
 	"nftmigrate/packet"
 )
+
+type message = netlink.Message
 
 func needKernel(t testing.TB) {
 	t.Helper()
@@ -52,19 +53,7 @@ func compile(t testing.TB, text string) []netlink.Message {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v\n%s", err, out)
 	}
-	var batch []netlink.Message
-	err = ns.Do(func() error {
-		c, err := nfnetlink.Dial()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		dump, err := nfnetlink.DumpRuleset(c)
-		if err == nil {
-			batch = nfnetlink.Replay(dump.Messages)
-		}
-		return err
-	})
+	batch, err := readBack(ns)
 	if err != nil {
 		t.Fatal(err)
 	}

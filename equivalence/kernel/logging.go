@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -82,21 +84,49 @@ func nested(kind, container uint16) uint16 {
 func divertExpressions(list []byte) (out []byte, groups []uint16, err error) {
 	for _, element := range nfnetlink.Nested(list) {
 		attrs := nfnetlink.Nested(element.Data)
-		if nfnetlink.FindString(attrs, unix.NFTA_EXPR_NAME) == "log" {
-			var data []byte
-			var group uint16
-			data, group, err = divertLog(nfnetlink.Nested(nfnetlink.Find(attrs, unix.NFTA_EXPR_DATA)))
+		data := nfnetlink.Nested(nfnetlink.Find(attrs, unix.NFTA_EXPR_DATA))
+		switch nfnetlink.FindString(attrs, unix.NFTA_EXPR_NAME) {
+		case "target":
+			if data = logOfTarget(data); data == nil {
+				break
+			}
+			fallthrough
+		case "log":
+			diverted, group, err := divertLog(data)
 			if err != nil {
 				return nil, nil, err
 			}
 			groups = append(groups, group)
-			element.Data = join(
-				attr(unix.NFTA_EXPR_NAME, text("log")),
-				attr(unix.NFTA_EXPR_DATA|netlink.Nested, data))
+			out = append(out, expression("log", diverted)...)
+			continue
 		}
 		out = nfnetlink.AppendAttr(out, nested(element.Type, unix.NFTA_LIST_ELEM), element.Data)
 	}
 	return out, groups, nil
+}
+
+// logOfTarget returns the attributes of a log expression that does what an xt
+// target in an nf_tables rule does, nil when the target is not one that logs.
+//
+// Kernel: include/uapi/linux/netfilter/xt_LOG.h, xt_NFLOG.h.
+func logOfTarget(attrs []nfnetlink.Attr) []nfnetlink.Attr {
+	info := nfnetlink.Find(attrs, unix.NFTA_TARGET_INFO)
+	logAttrs := func(prefix []byte, more ...nfnetlink.Attr) []nfnetlink.Attr {
+		if end := bytes.IndexByte(prefix, 0); end > 0 {
+			more = append(more, nfnetlink.Attr{Type: unix.NFTA_LOG_PREFIX, Data: prefix[:end+1]})
+		}
+		return more
+	}
+	switch name := nfnetlink.FindString(attrs, unix.NFTA_TARGET_NAME); {
+	case name == "LOG" && len(info) >= 32:
+		return logAttrs(info[2:32],
+			nfnetlink.Attr{Type: unix.NFTA_LOG_LEVEL, Data: be32(uint32(info[0]))},
+			nfnetlink.Attr{Type: unix.NFTA_LOG_FLAGS, Data: be32(uint32(info[1]))})
+	case name == "NFLOG" && len(info) >= 76:
+		return logAttrs(info[12:76],
+			nfnetlink.Attr{Type: unix.NFTA_LOG_GROUP, Data: be16(binary.NativeEndian.Uint16(info[4:]))})
+	}
+	return nil
 }
 
 // divertLog returns the attributes of a log expression as a log to a group. A

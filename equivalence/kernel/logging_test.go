@@ -60,11 +60,16 @@ func TestDivertBatch(t *testing.T) {
 	plain := expression("log")
 	full := expression("log", attr(unix.NFTA_LOG_PREFIX, text("x")), attr(unix.NFTA_LOG_LEVEL, be32(7)), attr(unix.NFTA_LOG_FLAGS, be32(0x1f)))
 	group := expression("log", attr(unix.NFTA_LOG_GROUP, be16(9)), attr(unix.NFTA_LOG_QTHRESHOLD, be16(20)), attr(unix.NFTA_LOG_SNAPLEN, be32(64)))
+	info := append([]byte{6, 2}, make([]byte, 30)...)
+	copy(info[2:], "y ")
+	target := expression("target", attr(unix.NFTA_TARGET_NAME, text("LOG")), attr(unix.NFTA_TARGET_REV, be32(0)), attr(unix.NFTA_TARGET_INFO, info))
+	other := expression("target", attr(unix.NFTA_TARGET_NAME, text("TTL")), attr(unix.NFTA_TARGET_INFO, info))
 	batch := []netlink.Message{
 		nfnetlink.Message(unix.NFT_MSG_NEWTABLE, 0, unix.NFPROTO_INET, attr(unix.NFTA_TABLE_NAME, text("log"))),
 		ruleWith(),
 		ruleWith(plain, full),
 		ruleWith(group),
+		ruleWith(target, other),
 	}
 	before := nfnetlink.Marshal(batch)
 	got, groups, err := divertBatch(batch)
@@ -76,11 +81,12 @@ func TestDivertBatch(t *testing.T) {
 		ruleWith(expression("log", attr(unix.NFTA_LOG_GROUP, be16(0x8400)), attr(unix.NFTA_LOG_QTHRESHOLD, be16(1))),
 			expression("log", attr(unix.NFTA_LOG_PREFIX, text("x")), attr(unix.NFTA_LOG_GROUP, be16(0x871f)), attr(unix.NFTA_LOG_QTHRESHOLD, be16(1)))),
 		ruleWith(expression("log", attr(unix.NFTA_LOG_GROUP, be16(9)), attr(unix.NFTA_LOG_QTHRESHOLD, be16(1)))),
+		ruleWith(expression("log", attr(unix.NFTA_LOG_PREFIX, text("y ")), attr(unix.NFTA_LOG_GROUP, be16(0x8602)), attr(unix.NFTA_LOG_QTHRESHOLD, be16(1))), other),
 	}
 	if string(nfnetlink.Marshal(got)) != string(nfnetlink.Marshal(want)) {
 		t.Errorf("divertBatch:\n got %x\nwant %x", nfnetlink.Marshal(got), nfnetlink.Marshal(want))
 	}
-	if !slices.Equal(groups, []uint16{9, 0x8400, 0x871f}) {
+	if !slices.Equal(groups, []uint16{9, 0x8400, 0x8602, 0x871f}) {
 		t.Errorf("groups %#x", groups)
 	}
 	if string(nfnetlink.Marshal(batch)) != string(before) {
