@@ -108,8 +108,9 @@ func (t transport) icmpError(version int) bool {
 // unsummed are the protocols whose checksum the kernel does not look at before
 // it answers.
 //
-// Kernel: include/net/netfilter/nf_reject.h, nf_reject_verify_csum.
-var unsummed = []uint8{unix.IPPROTO_GRE, unix.IPPROTO_ESP, unix.IPPROTO_AH, protoSCTP, protoUDPLite, protoDCCP}
+// Kernel: include/net/netfilter/nf_reject.h, nf_reject_verify_csum. Linux 6.18
+// does look at that of DCCP, as if it were over all of the packet.
+var unsummed = []uint8{unix.IPPROTO_GRE, unix.IPPROTO_ESP, unix.IPPROTO_AH, protoSCTP, protoUDPLite}
 
 func (t transport) summed() bool {
 	if t.proto == protoUDP && len(t.data) >= udpLen {
@@ -124,6 +125,10 @@ func (t transport) summed() bool {
 // Kernel: net/netfilter/utils.c, nf_ip_checksum and nf_ip6_checksum.
 func (x *execution) checksumHolds(t transport) bool {
 	s := sum(t.data)
+	if x.header.version == 4 {
+		// The kernel sums from the network header on, whose own sum is 0xffff.
+		s += 0xffff
+	}
 	if x.header.version == 6 || t.proto == protoTCP || t.proto == protoUDP {
 		n := uint32(len(t.data))
 		s += sum(x.source().AsSlice()) + sum(x.destination().AsSlice()) + uint32(t.proto) + n>>16 + n&0xffff

@@ -98,7 +98,7 @@ func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
 func randomPacket(r *rand.Rand, fragments bool) *packet.Packet {
 	for {
 		s := packet.Spec{
-			Proto:   pick[uint8](r, 6, 6, 6, 17, 17, 1, 132, 33, 50, 51, 136, 47, 200, 0, 59),
+			Proto:   pick[uint8](r, 6, 6, 6, 17, 17, 1, 132, 33, 50, 51, 136, 200, 0, 59),
 			SrcPort: pick[uint16](r, 1, 22, 53, 1000, 1024, 1025, 65535), DstPort: pick[uint16](r, 0, 22, 53, 80, 100, 150, 200, 201, 1024),
 			TCPFlags: uint8(r.IntN(256)), TTL: pick(r, 64, 2, 9, 10, 255), TOS: pick[uint8](r, 0, 1, 0x20, 0x21, 0xff),
 			ID: pick[uint16](r, 1, 7, 65535), In: pick(r, "eth0", "eth0", "eth1", "tun0", ""), Type: pick[uint8](r, 8, 0, 3, 128, 135, 5), Code: uint8(r.IntN(3)),

@@ -137,6 +137,7 @@ func (i *Dynset) exec(x *execution) result {
 		return x.unknown("set %s: %s", i.Set.Name, i.Set.Unknown)
 	}
 	x.flight.Volatile = true
+	x.flight.Volatile = true
 	key := x.regs.load(i.Key, i.Set.KeyLen)
 	if i.Op == DynsetDelete {
 		i.Set.remove(key)

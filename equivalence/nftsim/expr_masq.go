@@ -45,8 +45,8 @@ func (i *Masq) exec(x *execution) result {
 	if r != proceed {
 		return r
 	}
-	a, ok := x.outgoingAddress(d)
-	if !ok {
+	a := x.outgoingAddress(d)
+	if !a.IsValid() {
 		return x.decide(Verdict{Code: VerdictDrop})
 	}
 	e := packet.NATEvent{Min: a, Max: a}

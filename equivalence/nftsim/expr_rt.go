@@ -64,6 +64,9 @@ func (i *Rt) exec(x *execution) result {
 			mtu = min(mtu, d.MTU)
 		}
 	}
+	if x.header.version == 4 {
+		mtu = min(mtu, 0xffff) // net/ipv4/route.c, ipv4_mtu
+	}
 	mss := mtu - headers
 	if mtu <= headers || mtu > 0xffff {
 		mss = defaultMSS

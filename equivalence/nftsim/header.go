@@ -34,7 +34,6 @@ const (
 	protoICMP    = 1
 	protoTCP     = 6
 	protoUDP     = 17
-	protoDCCP    = 33
 	protoICMPv6  = 58
 	protoSCTP    = 132
 	protoUDPLite = 136

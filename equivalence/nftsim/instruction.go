@@ -77,8 +77,10 @@ type execution struct {
 // states are the states of stateful instructions.
 type states map[Instruction]any
 
-// state returns the state of an instruction, made by fresh at first use.
+// state returns the state of an instruction, made by fresh at first use. What
+// the packet meets then depends on earlier ones.
 func state[T any](x *execution, i Instruction, fresh func() *T) *T {
+	x.flight.Volatile = true
 	x.flight.Volatile = true
 	if s, ok := x.states[i].(*T); ok {
 		return s

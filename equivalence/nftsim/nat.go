@@ -109,44 +109,83 @@ func (x *execution) address(at4, at6 int) netip.Addr {
 	return netip.AddrFrom16([16]byte(x.flight.Data[at6:]))
 }
 
-// outgoingAddress chooses the address of the outgoing device for packets to a
-// destination.
+// outgoingAddress chooses the source address of packets that leave by a device,
+// or the zero Addr when there is none.
 //
-// Kernel: net/netfilter/nf_nat_masquerade.c: inet_select_addr with the next
-// hop, which prefers an address on the next hop's network and else takes the
-// first; ipv6_dev_get_saddr, which compares scopes and then common prefixes.
-func (x *execution) outgoingAddress(d *packet.Device) (netip.Addr, bool) {
+// Kernel: net/netfilter/nf_nat_masquerade.c.
+func (x *execution) outgoingAddress(d *packet.Device) netip.Addr {
 	to := x.destination()
-	var best netip.Addr
 	if to.Is4() {
 		next := to
 		if r, ok := lookupRoute(x.flight.Host, to, d.Name); ok && r.via.IsValid() {
 			next = r.via
 		}
-		for _, p := range d.Addrs {
-			if p.Addr().Is4() && p.Contains(next) {
-				return p.Addr(), true
+		return select4(x.flight.Host, d, next)
+	}
+	return select6(x.flight.Host, d, to)
+}
+
+// select4 prefers an address on the next hop's network, then takes the first
+// of the device, then the first of any device. Addresses of the loopback
+// network are not good enough for others.
+//
+// Kernel: net/ipv4/devinet.c, inet_select_addr with RT_SCOPE_UNIVERSE.
+func select4(h *packet.Host, d *packet.Device, next netip.Addr) netip.Addr {
+	var first netip.Addr
+	for _, p := range d.Addrs {
+		a := p.Addr()
+		if !a.Is4() || a.IsLoopback() {
+			continue
+		}
+		if p.Contains(next) {
+			return a
+		}
+		if !first.IsValid() {
+			first = a
+		}
+	}
+	for n := 0; n < len(h.Devices) && !first.IsValid(); n++ {
+		for _, p := range h.Devices[n].Addrs {
+			if a := p.Addr(); a.Is4() && !a.IsLoopback() && !first.IsValid() {
+				first = a
 			}
 		}
-		best = firstAddress(d, true)
-		return best, best.IsValid()
 	}
-	for _, p := range d.Addrs {
-		if a := p.Addr(); !a.Is4() && (!best.IsValid() || closer6(to, a, best)) {
-			best = a
+	return first
+}
+
+// select6 compares the addresses of all devices; for a destination on the link,
+// only those of the device.
+//
+// Kernel: net/ipv6/addrconf.c, ipv6_dev_get_saddr (RFC 6724, section 5).
+func select6(h *packet.Host, d *packet.Device, to netip.Addr) netip.Addr {
+	var best netip.Addr
+	var bestHere bool
+	for n := range h.Devices {
+		here := h.Devices[n].Name == d.Name
+		if !here && (to.IsMulticast() || to.IsLinkLocalUnicast()) {
+			continue
+		}
+		for _, p := range h.Devices[n].Addrs {
+			a := p.Addr()
+			if !a.Is4() && (!best.IsValid() || closer6(to, a, best, here, bestHere)) {
+				best, bestHere = a, here
+			}
 		}
 	}
-	return best, best.IsValid()
+	return best
 }
 
 // closer6 says whether an IPv6 address is a better source for a destination
-// than another (RFC 6724, rules 1, 2 and 8).
-func closer6(to, a, b netip.Addr) bool {
-	if (a == to) != (b == to) {
+// than another: rules 1, 2, 5 and 8.
+func closer6(to, a, b netip.Addr, aHere, bHere bool) bool {
+	switch {
+	case (a == to) != (b == to):
 		return a == to
-	}
-	if (scope6(a) == scope6(to)) != (scope6(b) == scope6(to)) {
+	case (scope6(a) == scope6(to)) != (scope6(b) == scope6(to)):
 		return scope6(a) == scope6(to)
+	case aHere != bHere:
+		return aHere
 	}
 	return commonBits(to, a) > commonBits(to, b)
 }
