@@ -177,8 +177,8 @@ func (s InPrefix) check() error {
 // checkElements refuses elements that are not of the types, and none at all
 // where some are needed.
 func checkElements(types []*Datatype, elements [][]Interval, needed bool) error {
-	if len(types) == 0 {
-		return fmt.Errorf("write a set: its key has no field")
+	if len(types) == 0 || slices.Contains(types, nil) {
+		return fmt.Errorf("write a set: its key has no fields, or one of no type")
 	}
 	if needed && len(elements) == 0 {
 		return fmt.Errorf("write a set of type %s: it is empty", types[0].Name)

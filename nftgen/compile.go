@@ -393,7 +393,9 @@ func (c *compiler) inSet(s InSet) {
 
 // sameTypes reports whether fields are of the types of a set's key.
 func sameTypes(fields []Field, types []*Datatype) bool {
-	return slices.EqualFunc(fields, types, func(f Field, t *Datatype) bool { return f.Type.Number == t.Number && f.Type.Bytes == t.Bytes })
+	return slices.EqualFunc(fields, types, func(f Field, t *Datatype) bool {
+		return t != nil && f.Type.Number == t.Number && f.Type.Bytes == t.Bytes
+	})
 }
 
 func equal(a, b Value) bool { return bytes.Equal(a, b) }
