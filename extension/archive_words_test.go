@@ -49,6 +49,9 @@ func parseExpectation(line string) (expectation, error) {
 	if e.packet, err = packet.ParseWords(plain); err != nil {
 		return e, err
 	}
+	if link := e.packet.Link; link != nil && e.packet.Type == packet.TypeHost {
+		link.Dst = host().Device(e.packet.In).MAC
+	}
 	for _, change := range changes {
 		if err := change(e.packet); err != nil {
 			return e, err

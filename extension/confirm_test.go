@@ -1,0 +1,216 @@
+package extension_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+
+	"nftmigrate/diag"
+	"nftmigrate/equivalence/kernel"
+	"nftmigrate/internal/netns"
+	"nftmigrate/internal/nfnetlink"
+	"nftmigrate/internal/scratch"
+	"nftmigrate/internal/testkit"
+	"nftmigrate/packet"
+)
+
+// TestConfirm holds what the archives say against the real tools and the
+// kernel, in private namespaces: iptables-save prints what we print, nft loads
+// our text and makes of it what our batch makes, and both planes treat the
+// archives' packets as the archives say. What we refuse to read is refused
+// there too.
+func TestConfirm(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("nft"),
+		testkit.Tool("iptables-legacy-restore"), testkit.Tool("iptables-legacy-save"),
+		testkit.Tool("ip6tables-legacy-restore"), testkit.Tool("ip6tables-legacy-save"))
+	for _, path := range archives(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			a := readArchive(t, path)
+			r := a.run(t)
+			a.confirmTools(t, r)
+			if r.batch != nil {
+				a.confirmText(t, r)
+				a.confirmPackets(t, r)
+			}
+		})
+	}
+}
+
+// confirmTools loads and saves the rules with the legacy tools.
+func (a *archive) confirmTools(t *testing.T, r *result) {
+	t.Helper()
+	for _, side := range []struct{ rules, print, tool string }{
+		{"rules.v4", "out/print.v4", "iptables-legacy"},
+		{"rules.v6", "out/print.v6", "ip6tables-legacy"},
+	} {
+		rules := a.file(side.rules)
+		if rules == nil {
+			continue
+		}
+		saved, err := restoreAndSave(t, side.tool, rules)
+		switch {
+		case r.source == nil && err == nil && a.file("rules.v6") == nil:
+			t.Errorf("%s takes what we refuse:\n%s", side.tool, saved)
+		case r.source == nil:
+		case err != nil:
+			t.Errorf("%s refuses what we take: %v", side.tool, err)
+		case !slices.Equal(tables(saved), tables(a.file(side.print))):
+			t.Errorf("%s-save prints\n%s\nwe print\n%s", side.tool, saved, a.file(side.print))
+		}
+	}
+}
+
+// tables splits a save file into its tables, sorted: in which order the tool
+// prints them depends on what the kernel loaded first.
+func tables(save []byte) []string {
+	list := strings.SplitAfter(string(save), "COMMIT\n")
+	slices.Sort(list)
+	return list
+}
+
+// restoreAndSave returns what a tool prints of rules, without comments.
+func restoreAndSave(t *testing.T, tool string, rules []byte) ([]byte, error) {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatalf("make a namespace: %v", err)
+	}
+	defer ns.Close()
+	lock := "XTABLES_LOCKFILE=" + filepath.Join(t.TempDir(), "lock")
+	restore := ns.Command(tool + "-restore")
+	restore.Env = append(restore.Environ(), lock)
+	restore.Stdin = bytes.NewReader(rules)
+	if out, err := restore.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	save := ns.Command(tool + "-save")
+	save.Env = append(save.Environ(), lock)
+	out, err := save.Output()
+	if err != nil {
+		t.Fatalf("%s-save: %v", tool, err)
+	}
+	var kept []byte
+	for line := range bytes.Lines(out) {
+		if !bytes.HasPrefix(line, []byte("#")) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept, nil
+}
+
+// confirmText loads the text with nft and the batch by netlink, and compares
+// what the kernel holds.
+func (a *archive) confirmText(t *testing.T, r *result) {
+	t.Helper()
+	loaded, list, err := scratch.Load(context.Background(), diag.NewSource("out/nft", r.text))
+	if err != nil || loaded == nil {
+		t.Fatalf("nft refuses our text: %v %v", err, list)
+	}
+	dump := commit(t, r.batch.Messages)
+	if !nfnetlink.Equal(loaded.Dump, dump, 0) {
+		t.Errorf("the kernel makes something else of the text than of the batch; nft lists the text as\n%s", loaded.Listing)
+	}
+	if again, list, err := scratch.Load(context.Background(), diag.NewSource("listing", []byte(loaded.Listing))); err != nil || again == nil {
+		t.Errorf("nft does not read again what it lists: %v %v\n%s", err, list, loaded.Listing)
+	}
+}
+
+// commit sends a batch into a namespace and returns what the kernel made of it.
+func commit(t *testing.T, batch []netlink.Message) []netlink.Message {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatalf("make a namespace: %v", err)
+	}
+	defer ns.Close()
+	var dump *nfnetlink.Dump
+	err = ns.Do(func() error {
+		conn, err := nfnetlink.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := nfnetlink.Send(conn, batch, nfnetlink.Options{}); err != nil {
+			return err
+		}
+		dump, err = nfnetlink.DumpRuleset(conn)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("commit the batch: %v", err)
+	}
+	return dump.Messages
+}
+
+// confirmPackets sends the archive's packets through both planes of the kernel.
+// Fragments are run where nothing tracks connections, which would put them
+// together again.
+func (a *archive) confirmPackets(t *testing.T, r *result) {
+	t.Helper()
+	if len(a.packets) == 0 {
+		return
+	}
+	var whole, fragments []expectation
+	for _, e := range a.packets {
+		switch tracked := r.source.NeedsConntrack(e.packet.Version()); {
+		case !packet.IsFragment(e.packet.Data):
+			whole = append(whole, e)
+		case !tracked:
+			fragments = append(fragments, e)
+		}
+	}
+	a.confirmRun(t, r, whole, kernel.Options{})
+	a.confirmRun(t, r, fragments, kernel.Options{Untracked: true})
+}
+
+func (a *archive) confirmRun(t *testing.T, r *result, packets []expectation, o kernel.Options) {
+	t.Helper()
+	if len(packets) == 0 {
+		return
+	}
+	xtables, err := kernel.NewXtables(host(), a.file("rules.v4"), a.file("rules.v6"), o)
+	if err != nil {
+		t.Fatalf("xtables: %v", err)
+	}
+	defer xtables.Close()
+	nftables, err := kernel.NewNftables(host(), r.batch.Messages, o)
+	if err != nil {
+		t.Fatalf("nf_tables: %v", err)
+	}
+	defer nftables.Close()
+	run := 0
+	for _, e := range packets {
+		ran := true
+		for _, plane := range []struct {
+			name    string
+			machine *kernel.Machine
+			want    string
+		}{{"xtables", xtables, e.source}, {"nf_tables", nftables, e.target}} {
+			fate, err := plane.machine.Run(e.packet)
+			if errors.Is(err, kernel.ErrNotRunnable) {
+				t.Logf("%s: not run: %v", e.words, err)
+				ran = false
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %s: %v", plane.name, e.words, err)
+			}
+			if got := fateWord(fate); got != plane.want {
+				t.Errorf("%s: %s: %s, want %s", plane.name, e.words, got, plane.want)
+			}
+		}
+		if ran {
+			run++
+		}
+	}
+	if run*2 < len(packets) {
+		t.Errorf("only %d of %d packets can be run in the kernel", run, len(packets))
+	}
+}
