@@ -27,6 +27,8 @@ var (
 	fuzzPackets  = flag.Int("packets", 600, "packets for each of them")
 )
 
+var hostOfFuzz = packet.DefaultHost([]string{"eth0", "eth1"})
+
 // TestRandomAgainstKernel runs random packets through random rulesets, in
 // legacy xtables of the kernel and in the machine, and compares their fates.
 func TestRandomAgainstKernel(t *testing.T) {
@@ -50,24 +52,28 @@ func TestRandomAgainstKernel(t *testing.T) {
 // fuzzOne makes a ruleset and packets of a seed; an error says that the kernel
 // does not load the ruleset.
 func fuzzOne(t *testing.T, seed uint64) (compared int, err error) {
-	g := &generator{rand.New(rand.NewPCG(seed, 0)), 4 + 2*int(seed%2)}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), version: 4 + 2*int(seed%2), stateless: seed%4 < 2}
 	text := g.ruleset()
 	rs, list := iptables.Parse(diag.NewSource("random", []byte(text)), iptables.Family(g.version), extension.Registry)
 	if list.HasErrors() {
 		t.Errorf("seed %d: %v\n%s", seed, list, text)
 		return 0, nil
 	}
-	host := packet.DefaultHost([]string{"eth0", "eth1"})
+	host := hostOfFuzz
 	v4, v6 := []byte(text), []byte("*filter\nCOMMIT\n")
 	if g.version == 6 {
 		v4, v6 = v6, v4
 	}
-	real, err := kernel.NewXtables(host, v4, v6, kernel.Options{})
+	real, err := kernel.NewXtables(host, v4, v6, kernel.Options{Untracked: g.stateless})
 	if err != nil {
 		return 0, err
 	}
 	defer real.Close()
-	walker := equivalence.NewWalker(iptsim.New(rs), host)
+	m := iptsim.New(rs)
+	if m.NeedsConntrack(g.version) == g.stateless {
+		t.Errorf("seed %d: stateless %v\n%s", seed, g.stateless, text)
+	}
+	walker := equivalence.NewWalker(m, host)
 	walker.Trace = true
 	for range *fuzzPackets {
 		p, err := g.spec().Packet()
@@ -122,9 +128,11 @@ func shown(host *packet.Host, p *packet.Packet, f packet.Fate) packet.Fate {
 }
 
 // A generator makes random rulesets and packets that have values in common.
+// Where nothing of a ruleset asks for connections, fragments stay what they are.
 type generator struct {
 	*rand.Rand
-	version int
+	version   int
+	stateless bool
 }
 
 func pick[T any](g *generator, list ...T) T { return list[g.IntN(len(list))] }
@@ -159,6 +167,9 @@ func (g *generator) ruleset() string {
 		for _, c := range t.chains {
 			for range g.IntN(8) {
 				b.WriteString(g.rule(t.table, c, users))
+			}
+			if t.table == "filter" && !g.stateless {
+				fmt.Fprintf(&b, "-A %s -m conntrack --ctstate UNTRACKED -j LOG --log-prefix untracked\n", c)
 			}
 		}
 		for i, c := range users {
@@ -241,13 +252,23 @@ func (g *generator) transport(proto string) string {
 func (g *generator) match(table, chain string) string {
 	not := g.not()
 	options := []string{
-		" -m conntrack " + not + "--ctstate " + pick(g, "NEW", "ESTABLISHED,RELATED", "INVALID", "UNTRACKED", "NEW,INVALID"),
-		" -m conntrack --ctdir " + pick(g, "ORIGINAL", "REPLY"),
-		" -m conntrack " + not + "--ctproto " + pick(g, "6", "17"),
 		" -m mark " + not + "--mark " + pick(g, "0x1", "0x10/0xf0", "0x0"),
-		" -m connmark " + not + "--mark " + pick(g, "0x0", "0x10/0xf0", "0x5"),
 		" -m length " + not + "--length " + pick(g, "40", "0:60", "61:1500"),
 		" -m comment --comment x",
+		" -m statistic --mode nth " + not + "--every " + pick(g, "2 --packet 0", "3 --packet 1", "5 --packet 4"),
+		" -m limit --limit 1/hour --limit-burst " + pick(g, "1", "20"),
+		" -m recent " + not + pick(g, "--set", "--rcheck", "--update", "--remove", "--rcheck --hitcount 3", "--update --hitcount 2", "--rcheck --rttl") +
+			" --name " + pick(g, "one", "two") + " " + pick(g, "--rsource", "--rdest"),
+	}
+	if !g.stateless {
+		options = append(options,
+			" -m conntrack "+not+"--ctstate "+pick(g, "NEW", "ESTABLISHED,RELATED", "INVALID", "UNTRACKED", "NEW,INVALID"),
+			" -m conntrack --ctdir "+pick(g, "ORIGINAL", "REPLY"),
+			" -m conntrack "+not+"--ctproto "+pick(g, "6", "17"),
+			" -m conntrack "+not+"--ctstatus "+pick(g, "NONE", "SEEN_REPLY", "ASSURED", "CONFIRMED,EXPECTED"),
+			" -m conntrack "+not+"--ctorigsrc "+g.address().String(),
+			" -m conntrack "+not+"--ctrepldstport "+pick(g, "22", "80:4000"),
+			" -m connmark "+not+"--mark "+pick(g, "0x0", "0x10/0xf0", "0x5"))
 	}
 	if g.version == 4 {
 		options = append(options,
@@ -299,6 +320,9 @@ func (g *generator) action(table, chain, proto string, users []string) string {
 		if proto == "tcp" && g.chance(4) && chain == "FORWARD" {
 			return " -m tcp --tcp-flags SYN,RST SYN -j TCPMSS " + pick(g, "--set-mss 1300", "--clamp-mss-to-pmtu", "--set-mss 500")
 		}
+		if g.stateless {
+			return " -j " + pick(g, "MARK --set-xmark 0x1/0xffffffff", "MARK --set-xmark 0x10/0xf0", "MARK --set-xmark 0x3/0x0")
+		}
 		return " -j " + pick(g, "MARK --set-xmark 0x1/0xffffffff", "MARK --set-xmark 0x10/0xf0", "CONNMARK --set-xmark 0x15/0xff",
 			"CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", "CONNMARK --restore-mark --nfmask 0xff --ctmask 0xff")
 	}
@@ -310,6 +334,11 @@ func (g *generator) address() netip.Addr {
 		return netip.MustParseAddr(pick(g, "192.0.2.77", "192.0.2.1", "192.0.2.9", "198.51.100.9", "198.51.100.1", "10.1.2.3", "192.0.2.255", "203.0.113.5"))
 	}
 	return netip.MustParseAddr(pick(g, "2001:db8::77", "2001:db8::1", "2001:db8:1::9", "2001:db8:1::1", "fd00::3", "2001:db8:7::5"))
+}
+
+func routeOf(a netip.Addr) packet.RouteType {
+	r, _ := hostOfFuzz.Lookup(a)
+	return r.Type
 }
 
 func (g *generator) spec() packet.Spec {
@@ -337,13 +366,42 @@ func (g *generator) spec() packet.Spec {
 	if g.version == 6 && g.chance(8) {
 		s.Headers = []packet.Extension{{Proto: pick[uint8](g, packet.DestOpts, packet.DestOpts, packet.AH), Body: []byte{1, 0}}}
 	}
+	// IPv4 collects fragments for a local address before INPUT.
+	if kind := routeOf(s.Dst); g.stateless && g.chance(4) && (g.version == 6 || kind == packet.Unicast) {
+		s.Fragmented, s.FragmentOffset, s.MoreFragments = true, pick[uint16](g, 0, 0, 1, 2, 64), g.chance(2)
+		s.Payload = make([]byte, pick(g, 8, 16, 24))
+		s.IPOptions = pick(g, nil, nil, []byte{1, 1, 1, 1})
+		if s.BadChecksum = false; s.FragmentOffset == 0 {
+			s.Truncate = false
+		}
+	}
+	if !g.stateless {
+		s.State, s.Reply = pick(g, packet.New, packet.New, packet.Established, packet.Invalid), g.chance(2)
+		s.ConnMark = pick[uint32](g, 0, 0x10, 5)
+		if s.State != packet.Established {
+			s.Reply, s.ConnMark = false, 0
+		}
+	}
 	if g.chance(6) {
 		s.Socket = &packet.Socket{UID: pick[uint32](g, 0, 1000), GID: pick[uint32](g, 0, 500)}
-		s.Src = packet.DefaultHost([]string{"eth0"}).Devices[1].Addrs[s.Version/2-2].Addr()
+		s.Src = hostOfFuzz.Device("eth0").Addrs[s.Version/2-2].Addr()
 	} else {
 		s.In = pick(g, "eth0", "eth1")
-		s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 0, 0, pick[byte](g, 8, 9)}}
-		s.PktType = pick[uint8](g, 0, 0, 0, 0, packet.TypeBroadcast, packet.TypeMulticast)
+		s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 0, 0, pick[byte](g, 8, 9)}, Dst: hostOfFuzz.Device(s.In).MAC}
+		// The stack drops what it would forward when the frame was for many, and
+		// what comes from itself.
+		if kind := routeOf(s.Dst); kind == packet.Local || kind == packet.Broadcast {
+			s.PktType = pick[uint8](g, 0, 0, packet.TypeBroadcast, packet.TypeMulticast)
+		}
+		for routeOf(s.Src) != packet.Unicast {
+			s.Src = g.address()
+		}
+		switch s.PktType {
+		case packet.TypeBroadcast:
+			s.Link.Dst = [6]byte{255, 255, 255, 255, 255, 255}
+		case packet.TypeMulticast:
+			s.Link.Dst = [6]byte{1, 0, 0x5e, 0, 0, 1}
+		}
 	}
 	return s
 }
