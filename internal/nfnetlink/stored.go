@@ -19,7 +19,10 @@ import (
 // the order of attributes, numbers by which a batch refers to itself, and what
 // only the kernel writes.
 func Stored(sent, got netlink.Message) error {
-	kind, _ := Kind(sent)
+	kind, ours := Kind(sent)
+	if !ours || messageSchemas[kind] == nil {
+		return fmt.Errorf("message of type %#x makes nothing", sent.Header.Type)
+	}
 	if other, _ := Kind(got); other != kind || Family(sent) != Family(got) {
 		return fmt.Errorf("message %d of family %d, want %d of family %d", other, Family(got), kind, Family(sent))
 	}
@@ -71,6 +74,9 @@ func storedList(sent, got []Attr, level *schema) error {
 		return fmt.Errorf("%d entries, want %d", len(got), len(sent))
 	}
 	for i := range sent {
+		if sent[i].Type != got[i].Type {
+			return fmt.Errorf("entry %d is of type %d, want %d", i, got[i].Type, sent[i].Type)
+		}
 		if err := storedLevel(parseAttributes(sent[i].Data), parseAttributes(got[i].Data), level.nested[listElem], ""); err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}
