@@ -39,7 +39,10 @@ func (r *lineReader) forChains(do func(c *Chain)) {
 
 // flush carries out -F.
 func (r *lineReader) flush() {
-	r.forChains(func(c *Chain) { c.Rules = nil })
+	r.forChains(func(c *Chain) {
+		c.Rules = nil
+		delete(r.p.front, c)
+	})
 }
 
 // zero carries out -Z, which has no effect on the counters that the same text
@@ -85,13 +88,14 @@ func (r *lineReader) deleteChains() {
 
 func (r *lineReader) deleteChain(c *Chain, where diag.Range) {
 	t := r.p.table
+	r.p.settle(c)
 	why := ""
 	switch {
 	case c.Builtin:
 		why = "it is built in"
 	case len(c.Rules) > 0:
 		why = "it has rules"
-	case t.isUsed(c.Name):
+	case r.p.isUsed(c.Name):
 		why = "a rule jumps to it"
 	}
 	if why != "" {
@@ -109,8 +113,9 @@ func (r *lineReader) deleteChain(c *Chain, where diag.Range) {
 }
 
 // isUsed reports whether a rule of the table goes to a chain.
-func (t *Table) isUsed(chain string) bool {
-	for _, c := range t.Chains {
+func (p *parser) isUsed(chain string) bool {
+	for _, c := range p.table.Chains {
+		p.settle(c)
 		for _, rule := range c.Rules {
 			if (rule.Action.Kind == Jump || rule.Action.Kind == Goto) && rule.Action.Name == chain {
 				return true
@@ -145,6 +150,7 @@ func (r *lineReader) rename() {
 	c.Name = strings.Clone(name.text)
 	p.table.byName[c.Name] = c
 	for _, other := range p.table.Chains {
+		p.settle(other)
 		for _, rule := range other.Rules {
 			if (rule.Action.Kind == Jump || rule.Action.Kind == Goto) && rule.Action.Name == old {
 				rule.Action.Name = c.Name

@@ -16,14 +16,15 @@ func (p *parser) closeTable() {
 	if t == nil {
 		return
 	}
+	for _, c := range t.Chains {
+		p.settle(c)
+	}
+	p.front = nil
 	builtin := len(BuiltinChains(t.Name))
 	user := t.Chains[builtin:]
 	sort.Slice(user, func(i, j int) bool { return user[i].Name < user[j].Name })
 	p.findLoops(t)
 	p.validate(t)
-	for _, c := range p.ghosts {
-		c.Rules = nil
-	}
 	p.ghosts = nil
 }
 

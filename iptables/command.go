@@ -3,6 +3,7 @@ package iptables
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -195,43 +196,64 @@ func (r *lineReader) position(c *Chain, limit int) (int, bool) {
 
 func (r *lineReader) insertRules() {
 	c := r.p.findChain(r.chain)
-	at := 0
-	if r.operand.end != 0 {
-		var ok bool
-		if at, ok = r.position(c, len(c.Rules)+1); !ok {
-			return
-		}
-	}
 	rules := r.newRules()
-	// Each is inserted at the same place, so that the last comes first.
-	for i, j := 0, len(rules)-1; i < j; i, j = i+1, j-1 {
-		rules[i], rules[j] = rules[j], rules[i]
+	if r.operand.end == 0 || r.operand.text == "1" {
+		if r.p.front == nil {
+			r.p.front = make(map[*Chain][]*Rule)
+		}
+		r.p.front[c] = append(r.p.front[c], rules...)
+		return
 	}
-	c.Rules = append(c.Rules[:at:at], append(rules, c.Rules[at:]...)...)
+	r.p.settle(c)
+	if at, ok := r.position(c, len(c.Rules)+1); ok {
+		// Each is inserted at the same place, so that the last comes first.
+		slices.Reverse(rules)
+		c.Rules = slices.Insert(c.Rules, at, rules...)
+	}
+}
+
+// settle puts the rules that were inserted before the first one there.
+func (p *parser) settle(c *Chain) {
+	front := p.front[c]
+	if len(front) == 0 {
+		return
+	}
+	delete(p.front, c)
+	slices.Reverse(front)
+	c.Rules = append(front, c.Rules...)
 }
 
 func (r *lineReader) deleteRules() {
-	c := r.p.findChain(r.chain)
+	p := r.p
+	c := p.findChain(r.chain)
+	p.settle(c)
 	if r.operand.end != 0 {
 		if at, ok := r.position(c, len(c.Rules)); ok {
-			c.Rules = append(c.Rules[:at:at], c.Rules[at+1:]...)
+			c.Rules = slices.Delete(c.Rules, at, at+1)
 		}
 		return
 	}
 	for _, rule := range r.newRules() {
-		if !c.remove(rule) {
-			r.p.report(finding{Code: "no-such-rule", Summary: fmt.Sprintf("chain %s has no such rule", c.Name),
-				Detail: "-D deletes the first rule that is equal. Correct the line, or remove it.", Subject: r.p.line})
+		if p.searched > searchMax {
+			p.report(finding{Code: "too-many-deletions", Summary: "there are too many -D lines for so many rules",
+				Detail: "Each compares the rules of its chain. Remove the rules themselves instead.", Subject: p.line})
+			return
+		}
+		if !p.remove(c, rule) {
+			p.report(finding{Code: "no-such-rule", Summary: fmt.Sprintf("chain %s has no such rule", clip(c.Name)),
+				Detail: "-D deletes the first rule that is equal. Correct the line, or remove it.", Subject: p.line})
 		}
 	}
 }
 
 // remove deletes the first rule that prints like another.
-func (c *Chain) remove(rule *Rule) bool {
+func (p *parser) remove(c *Chain, rule *Rule) bool {
 	text := PrintRule(rule, c.Name)
+	var b []byte
 	for i, other := range c.Rules {
-		if PrintRule(other, c.Name) == text {
-			c.Rules = append(c.Rules[:i:i], c.Rules[i+1:]...)
+		p.searched++
+		if b = appendRule(b[:0], other, c.Name); string(b) == text {
+			c.Rules = slices.Delete(c.Rules, i, i+1)
 			return true
 		}
 	}
@@ -240,6 +262,7 @@ func (c *Chain) remove(rule *Rule) bool {
 
 func (r *lineReader) replaceRule() {
 	c := r.p.findChain(r.chain)
+	r.p.settle(c)
 	if len(r.sources) > 1 || len(r.destinations) > 1 {
 		r.p.report(finding{Code: "invalid-argument", Summary: "a rule is replaced by one rule",
 			Detail: "A list of addresses makes several. Give one address.", Subject: r.p.line})

@@ -28,6 +28,7 @@ var diagnosticCases = []struct {
 	{"-A INPUT -j LOGG --log-prefix x -s 1.1.1.1", "undefined-chain", "LOGG", "LOG"},
 	{"-A INPUT -p tpc --dport 22 -j DROP", "invalid-argument", "tpc", "tcp"},
 	{"-A INPUT -p sctp --dport 5 --sport 6 -j DROP", "unsupported-match", "--dport", "iptables has it"},
+	{"-A INPUT -j TTL --ttl-set 5", "other-family", "TTL", "other family"},
 	{"-A INPUT -j DORP", "undefined-chain", "DORP", "DROP"},
 	{"-A INPUT -j C\n:C - [0:0]", "undefined-chain", "C", "line 5"},
 	{"-A INPPUT -j DROP", "undefined-chain", "INPPUT", "INPUT"},
@@ -154,6 +155,7 @@ func TestTableDiagnostics(t *testing.T) {
 	}
 	for _, c := range []struct{ in, code, subject, detail string }{
 		{"-A INPUT -f", "ipv4-only", "-f", "frag"},
+		{"-A INPUT -m ttl --ttl-eq 5 -j DROP", "other-family", "ttl", "other family"},
 		{"-A INPUT -p ah", "never-matches-protocol", "ah", "extension headers"},
 		{"-A INPUT -s 1.1.1.1", "address-family", "1.1.1.1", "other family"},
 	} {
@@ -203,5 +205,33 @@ func TestExpansionBounded(t *testing.T) {
 	}
 	if !diags.HasErrors() || diags[0].Code != "too-many-rules" {
 		t.Errorf("diagnostics are %v", diags)
+	}
+}
+
+// TestDeletionsBounded makes sure that -D lines cannot take time without end.
+func TestDeletionsBounded(t *testing.T) {
+	const n = 4000
+	p := &parser{src: diag.NewSource("test", nil), family: IPv4, reg: testRegistry{}, ruleset: new(Ruleset)}
+	p.text = tableText(strings.Repeat("-A INPUT\n", n) + strings.Repeat("-D INPUT -j DROP\n", n))
+	p.readText()
+	if p.searched < searchMax || p.searched > searchMax+n {
+		t.Errorf("%d rules were compared, want about %d", p.searched, searchMax)
+	}
+}
+
+// TestInsertMany makes sure that rules inserted at the front come out in the
+// right order, whatever else is done with the chain.
+func TestInsertMany(t *testing.T) {
+	text := tableText("-I INPUT -s 1\n-A INPUT -s 2\n-I INPUT -s 3,4\n-I INPUT 2 -s 5\n-I INPUT 1 -s 6\n-D INPUT 3\n-I INPUT -s 7\n-R INPUT 2 -s 8\n-I A\n-F A\n-I B\n-D B")
+	r, list := parseTest(t, IPv4, text)
+	if len(list) != 0 {
+		t.Fatal(list)
+	}
+	var got []string
+	for _, rule := range r.Table("filter").Chain("INPUT").Rules {
+		got = append(got, rule.Source.Value.Addr.String()[:1])
+	}
+	if want := "7 8 4 3 1 2"; strings.Join(got, " ") != want {
+		t.Errorf("the rules are %v, want %s", got, want)
 	}
 }

@@ -251,21 +251,24 @@ func Hook(chain string) HookSet { return hookNames[chain] }
 // reached.
 func (t *Table) Reach() map[*Chain]HookSet {
 	reach := make(map[*Chain]HookSet, len(t.Chains))
-	var walk func(c *Chain, h HookSet)
-	walk = func(c *Chain, h HookSet) {
-		if c == nil || reach[c]&h == h {
-			return
-		}
-		reach[c] |= h
-		for _, r := range c.Rules {
-			if r.Action.Kind == Jump || r.Action.Kind == Goto {
-				walk(t.byName[r.Action.Name], h)
-			}
-		}
-	}
 	for _, c := range t.Chains {
-		if c.Builtin {
-			walk(c, Hook(c.Name))
+		if !c.Builtin {
+			continue
+		}
+		hook := Hook(c.Name)
+		reach[c] |= hook
+		for open := []*Chain{c}; len(open) > 0; {
+			from := open[len(open)-1]
+			open = open[:len(open)-1]
+			for _, r := range from.Rules {
+				if r.Action.Kind != Jump && r.Action.Kind != Goto {
+					continue
+				}
+				if to := t.byName[r.Action.Name]; to != nil && reach[to]&hook == 0 {
+					reach[to] |= hook
+					open = append(open, to)
+				}
+			}
 		}
 	}
 	return reach

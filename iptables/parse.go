@@ -16,6 +16,8 @@ const (
 	// expandMax is how many rules a text may get from lists of addresses, of
 	// which each line makes the product.
 	expandMax = 200_000
+	// searchMax is how many rules are compared to find those of -D.
+	searchMax = 5_000_000
 )
 
 // Parse reads the text of iptables-save or ip6tables-save, and whatever else
@@ -66,7 +68,11 @@ type parser struct {
 	tokens   []token
 	rule     lineReader
 	owners   map[string]string // of options, by name; made when first needed
-	expanded int
+	expanded int               // rules made of lists of addresses
+	searched int               // rules compared for -D
+	// front has the rules that -I put before the first of a chain, the last
+	// one first.
+	front map[*Chain][]*Rule
 
 	names    map[string]Interface
 	rules    []Rule

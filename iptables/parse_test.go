@@ -193,6 +193,8 @@ var ruleCases = []struct {
 	{in: "-A INPUT -c 5"},
 	{in: "-A INPUT -c 5 6", want: "-A INPUT"},
 	{in: "-A INPUT -s 1\n-I INPUT -s 2\n-I INPUT 2 -s 3\n-I INPUT 4 -s 4", want: "-A INPUT -s 2.0.0.0/32\n-A INPUT -s 3.0.0.0/32\n-A INPUT -s 1.0.0.0/32\n-A INPUT -s 4.0.0.0/32"},
+	{in: "-I INPUT -s 1\n-A INPUT -s 2\n-I INPUT -s 3,4\n-I INPUT 2 -s 5\n-I INPUT 1 -s 6\n-D INPUT 3\n-I INPUT -s 7\n-R INPUT 2 -s 8\n-I A\n-F A\n-I B\n-D B",
+		want: "-A INPUT -s 7.0.0.0/32\n-A INPUT -s 8.0.0.0/32\n-A INPUT -s 4.0.0.0/32\n-A INPUT -s 3.0.0.0/32\n-A INPUT -s 1.0.0.0/32\n-A INPUT -s 2.0.0.0/32"},
 	{in: "-I INPUT 2"},
 	{in: "-I INPUT 0"},
 	{in: "-I INPUT x"},

@@ -23,6 +23,9 @@ var testTargets = map[string]func() Target{
 }
 
 func (testRegistry) NewMatch(f Family, name string) Match {
+	if name == "ttl" && f == IPv4 {
+		return new(lengthTest)
+	}
 	if fresh := testMatches[name]; fresh != nil {
 		return fresh(f)
 	}
@@ -30,6 +33,9 @@ func (testRegistry) NewMatch(f Family, name string) Match {
 }
 
 func (testRegistry) NewTarget(f Family, name string) Target {
+	if name == "TTL" && f == IPv6 {
+		return new(logTest)
+	}
 	if fresh := testTargets[name]; fresh != nil {
 		return fresh()
 	}

@@ -176,6 +176,8 @@ func (r *lineReader) match(_, name token) {
 	case m != nil:
 		r.addProvider(provider{name: m.Name(), options: m.Options(), where: r.p.of(name)})
 		r.uses = append(r.uses, MatchUse{Match: m, Range: r.p.of(name), Explicit: true})
+	case r.p.reg.NewMatch(r.otherFamily(), name.text) != nil:
+		r.wrongFamily("match", name)
 	case r.p.reg.Exists(name.text):
 		r.unsupportedMatch(name.text, name)
 	default:
@@ -186,6 +188,21 @@ func (r *lineReader) match(_, name token) {
 		r.p.report(d)
 		r.lenient = true
 	}
+}
+
+func (r *lineReader) otherFamily() Family {
+	if r.p.family == IPv6 {
+		return IPv4
+	}
+	return IPv6
+}
+
+// wrongFamily reports an extension that only the other family has.
+func (r *lineReader) wrongFamily(kind string, name token) {
+	r.p.report(finding{Code: "other-family", Summary: fmt.Sprintf("%s %q is one of %s", kind, name.text, r.otherFamily()),
+		Detail:  fmt.Sprintf("This ruleset is read as one of %s, which does not have it. Move the rule to the ruleset of the other family.", r.p.family),
+		Subject: r.p.of(name)})
+	r.lenient = true
 }
 
 // unsupportedMatch reports a match that iptables has and the registry has not.
@@ -216,6 +233,10 @@ func (r *lineReader) jump(_, name token) {
 		a.Kind, a.Name, a.Target = Extend, t.Name(), t
 		r.rule.Action = a
 		r.addProvider(provider{name: t.Name(), target: true, options: t.Options(), where: a.Range})
+		return
+	}
+	if r.p.reg.NewTarget(r.otherFamily(), name.text) != nil {
+		r.wrongFamily("target", name)
 		return
 	}
 	if name.text == strings.ToUpper(name.text) && r.p.reg.Exists(name.text) {
