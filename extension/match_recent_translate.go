@@ -52,13 +52,14 @@ type recentKey struct {
 
 // A recentList is what the rules of a list and a family share.
 type recentList struct {
-	key    recentKey
-	mask   recentMask
-	rings  []*recentRing // by seconds and hits
-	reap   recentSeconds // the shortest age of --reap, 0 for none
-	stamp  [2]*nftgen.Chain
-	made   bool
-	single bool // a time is one element of one set
+	key   recentKey
+	mask  recentMask
+	rings []*recentRing // by seconds and hits
+	reap  recentSeconds // the shortest age of --reap, 0 for none
+	stamp [2]*nftgen.Chain
+	// single says that a time is one element of one set.
+	single         bool
+	made, declared bool
 }
 
 // A recentRing remembers the last hits times of each address for seconds.
@@ -208,14 +209,9 @@ func (m *recentMatch) Translate(r *translate.Rule) error {
 	return nil
 }
 
-// declare states where the sets differ from the kernel's list.
+// declare states where the sets differ from the kernel's list, at the first rule
+// of the list.
 func (m *recentMatch) declare(r *translate.Rule, list *recentList) {
-	r.Declare(translate.Deviation{
-		Code: "recent-list-size",
-		Detail: fmt.Sprintf("xtables keeps 100 addresses per list (module parameter ip_list_tot), of both families together, and forgets the one "+
-			"unseen for longest when another comes. The sets hold %d, and do not take more until some expire; "+
-			"those without --seconds never do. /proc/net/xt_recent and what is written there is gone.", recentSetSize),
-	})
 	if m.TTL.Present {
 		r.Declare(translate.Deviation{
 			Code: "recent-ttl",
@@ -223,15 +219,23 @@ func (m *recentMatch) declare(r *translate.Rule, list *recentList) {
 				"The sets do not hold the TTL; packets with another TTL count too.",
 		})
 	}
-	for _, ring := range list.rings {
-		if list.reap != 0 && (ring.seconds == 0 || ring.seconds > list.reap) {
-			r.Declare(translate.Deviation{
-				Code: "recent-reap",
-				Detail: fmt.Sprintf("--reap makes xtables forget an address unseen for %d seconds, also for rules that ask for longer times. "+
-					"The sets forget by the time of each rule.", list.reap),
-			})
-			return
-		}
+	if list.declared {
+		return
+	}
+	list.declared = true
+	r.Declare(translate.Deviation{
+		Code: "recent-list-size",
+		Detail: fmt.Sprintf("xtables keeps 100 addresses in list %s (module parameter ip_list_tot), of both families together, and forgets the one "+
+			"unseen for longest when another comes. The sets hold %d, and do not take more until some expire; "+
+			"those without --seconds never do. /proc/net/xt_recent, and what is written there, is gone.", list.key.name, recentSetSize),
+	})
+	outlives := func(ring *recentRing) bool { return ring.seconds == 0 || ring.seconds > list.reap }
+	if list.reap != 0 && slices.ContainsFunc(list.rings, outlives) {
+		r.Declare(translate.Deviation{
+			Code: "recent-reap",
+			Detail: fmt.Sprintf("--reap makes xtables forget an address of list %s that was unseen for %d seconds, also for rules that ask for longer times. "+
+				"The sets forget by the time of each rule.", list.key.name, list.reap),
+		})
 	}
 }
 

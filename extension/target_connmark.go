@@ -186,7 +186,8 @@ func copyMark(r *translate.Rule, to nftgen.Field, replace uint32, from nftgen.Fi
 	if len(rows) == 1 {
 		r.Add(rows[0].Stmts...)
 	} else if rows != nil {
-		r.Branch(translate.Branch{Rows: rows, Otherwise: translate.Match})
+		// Nothing stands behind a target, whatever the outcome.
+		r.Branch(translate.Branch{Rows: rows, Otherwise: translate.Fail})
 	}
 }
 
