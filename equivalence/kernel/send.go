@@ -33,13 +33,7 @@ type rawSocket struct {
 	mark, priority uint32
 }
 
-// close leaves the devices to the end of the namespace, which takes them down
-// all at once and not while anyone waits; each by itself takes some 30 ms.
 func (s *sender) close() {
-	for _, fd := range s.devices {
-		// Where the kernel refuses, closing deletes the device.
-		unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1)
-	}
 	closeAll(s.devices)
 	for _, r := range s.sockets {
 		unix.Close(r.fd)
