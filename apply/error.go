@@ -108,7 +108,11 @@ func (e *Error) undo(err error) {
 
 // refusal is an error before anything was sent.
 func refusal(err error) *Error {
-	return &Error{Err: err, Missing: errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EMSGSIZE)}
+	right := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+	if right {
+		err = fmt.Errorf("%w; run as root, or with CAP_NET_ADMIN", err)
+	}
+	return &Error{Err: err, Missing: right || errors.Is(err, unix.EMSGSIZE)}
 }
 
 func stale(got, want uint32) *Error {
@@ -124,11 +128,11 @@ func storedWrong(err error) *Error { return &Error{Err: err, stored: true} }
 
 // explain turns the kernel's refusal of a stage into words.
 func explain(stage Batch, err error) *Error {
-	e := refusal(err)
 	var refused *nfnetlink.CommitError
 	if !errors.As(err, &refused) {
-		return e
+		return refusal(err)
 	}
+	e := &Error{Err: err}
 	for _, f := range refused.Failures {
 		e.Failures = append(e.Failures, explainFailure(stage, f))
 		e.Missing = e.Missing || meaningOf(stage, f).missing

@@ -3,7 +3,10 @@ package apply_test
 import (
 	"context"
 	"errors"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,6 +95,36 @@ func TestRestoreElsewhere(t *testing.T) {
 	receipt := commit(t, a, apply.Batch{Messages: []netlink.Message{table("ours")}})
 	if err := apply.Restore(context.Background(), b, receipt.Before); err == nil {
 		t.Error("a snapshot of one namespace was restored in another")
+	}
+}
+
+// withoutRights makes TestWithoutRights run its body, in the namespace of this
+// inode.
+const withoutRights = "APPLY_TEST_NAMESPACE"
+
+func TestWithoutRights(t *testing.T) {
+	if want := os.Getenv(withoutRights); want != "" {
+		n, err := netns.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		if got := strconv.FormatUint(n.Inode(), 10); got != want {
+			t.Fatalf("in namespace %s, want %s", got, want)
+		}
+		_, err = apply.Commit(context.Background(), n, []apply.Batch{{Messages: []netlink.Message{table("ours")}}}, apply.Options{})
+		if e := refused(t, err); !e.Missing || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
+			t.Errorf("Commit = %v, want an error that names the right", err)
+		}
+		return
+	}
+	n := newNS(t)
+	cmd := n.Command("/proc/self/exe", "-test.run=^TestWithoutRights$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), withoutRights+"="+strconv.FormatUint(n.Inode(), 10))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("as an ordinary user: %v\n%s", err, out)
 	}
 }
 

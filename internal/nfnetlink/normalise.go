@@ -194,7 +194,7 @@ func splitElements(m netlink.Message) []netlink.Message {
 		data := append([]byte(nil), m.Data[:headerLen]...)
 		for _, a := range attrs {
 			if a.Type == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				a.Data = AppendAttr(nil, element.Type, element.Data)
+				a.Data = AppendAttr(nil, listElem, element.Data)
 			}
 			data = AppendAttr(data, a.Type, a.Data)
 		}

@@ -42,6 +42,8 @@ func rewriteLevel(attrs []Attr, level *schema, name string, e edit) []Attr {
 // and the name of the expression that it is the data of.
 func (s *schema) inside(attrs []Attr, kind uint16) (*schema, string) {
 	switch {
+	case s.list: // whatever number the entry has
+		return s.nested[listElem], ""
 	case s.expression && kind == unix.NFTA_EXPR_DATA:
 		name := FindString(attrs, unix.NFTA_EXPR_NAME)
 		inside := dataSchemas[name]
