@@ -138,16 +138,14 @@ func icmpMeaning(test predicate.Predicate, negated bool) predicate.Meaning {
 }
 
 func (m *icmpMatch) Translate(r *translate.Rule) error {
+	r.FirstFragment()
 	if m.Type.Value.Type != icmpAny {
 		r.Add(icmpTests(nftgen.ICMPType, nftgen.ICMPCode, m.Type.Value.icmpType, m.Type.Negated)...)
 		return nil
 	}
 	if m.Type.Negated {
 		r.Never()
-		return nil
 	}
-	// A test that every message passes, and that later fragments do not.
-	r.Add(nftgen.Compare{Field: nftgen.ICMPType, Op: nftgen.Ge, Value: nftgen.Value{0}})
 	return nil
 }
 

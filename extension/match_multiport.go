@@ -86,27 +86,26 @@ func (m *multiportMatch) Meaning(iptables.Context) predicate.Meaning {
 }
 
 func (m *multiportMatch) Translate(r *translate.Rule) error {
+	r.FirstFragment()
 	proto, _ := r.ProtocolNumber()
 	source, destination := nftgen.Sport(proto), nftgen.Dport(proto)
 	switch {
 	case m.Sources.Present:
-		addPortList(r, proto, m.Sources, source)
+		addPortList(r, m.Sources, source)
 	case m.Destinations.Present:
-		addPortList(r, proto, m.Destinations, destination)
+		addPortList(r, m.Destinations, destination)
 	default:
-		addPortList(r, proto, m.Either, source, destination)
+		addPortList(r, m.Either, source, destination)
 	}
 	return nil
 }
 
 // addPortList adds the test that one of several fields is in a list.
-func addPortList(r *translate.Rule, proto uint8, o iptables.Opt[iptables.PortList], fields ...nftgen.Field) {
+func addPortList(r *translate.Rule, o iptables.Opt[iptables.PortList], fields ...nftgen.Field) {
 	spans := disjoint(o.Value)
 	if spans[0].Low == 0 && spans[0].High == math.MaxUint16 {
 		if o.Negated {
 			r.Never()
-		} else {
-			r.Add(hasTransport(proto))
 		}
 		return
 	}

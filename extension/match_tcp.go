@@ -132,12 +132,9 @@ func optionsCut() predicate.Predicate {
 }
 
 func (m *tcpMatch) Translate(r *translate.Rule) error {
-	tests := addPorts(r, protocolTCP, m.Sport, m.Dport)
+	addPorts(r, protocolTCP, m.Sport, m.Dport)
 	if m.Flags.Present {
-		tests += m.addFlags(r)
-	}
-	if tests == 0 && (!m.Option.Present || m.Option.Negated) {
-		r.Add(hasTransport(protocolTCP))
+		m.addFlags(r)
 	}
 	if m.Option.Present {
 		kind := uint8(m.Option.Value.U8)
@@ -153,15 +150,15 @@ func (m *tcpMatch) Translate(r *translate.Rule) error {
 	return nil
 }
 
-// addFlags adds the test of the flags, and returns how many tests that took.
-func (m *tcpMatch) addFlags(r *translate.Rule) int {
+// addFlags adds the test of the flags, if there is one to make.
+func (m *tcpMatch) addFlags(r *translate.Rule) {
 	flags := m.Flags.Value
 	switch impossible := flags.Comp&^flags.Mask != 0; {
 	case impossible && m.Flags.Negated, flags.Mask == 0 && !impossible && !m.Flags.Negated:
-		return 0
+		return
 	case impossible, flags.Mask == 0:
 		r.Never()
-		return 0
+		return
 	}
 	r.Add(nftgen.Compare{
 		Field: nftgen.TCPFlags,
@@ -169,5 +166,4 @@ func (m *tcpMatch) addFlags(r *translate.Rule) int {
 		Op:    comparison(m.Flags.Negated),
 		Value: nftgen.Value{flags.Comp},
 	})
-	return 1
 }

@@ -59,8 +59,6 @@ func (m *udpMatch) Meaning(iptables.Context) predicate.Meaning {
 }
 
 func (m *udpMatch) Translate(r *translate.Rule) error {
-	if addPorts(r, protocolUDP, m.Sport, m.Dport) == 0 {
-		r.Add(hasTransport(protocolUDP))
-	}
+	addPorts(r, protocolUDP, m.Sport, m.Dport)
 	return nil
 }

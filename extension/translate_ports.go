@@ -40,16 +40,10 @@ func portTest(f nftgen.Field, o iptables.Opt[iptables.PortSpan]) (stmts []nftgen
 	return []nftgen.Stmt{spanTest(f, port16(o.Value.Low), port16(o.Value.High), o.Negated)}, false
 }
 
-// hasTransport is a test that every packet with the transport header of proto
-// passes, and that later fragments, which have none, do not pass: a match that
-// compares nothing is still false for them.
-func hasTransport(proto uint8) nftgen.Stmt {
-	return nftgen.Compare{Field: nftgen.Sport(proto), Op: nftgen.Ge, Value: port16(0)}
-}
-
-// addPorts adds the tests of the ports of a protocol's packets, and returns
-// how many there were.
-func addPorts(r *translate.Rule, proto uint8, sport, dport iptables.Opt[iptables.PortSpan]) int {
+// addPorts adds the tests of the ports of a protocol's packets. Without any the
+// match is still false for later fragments.
+func addPorts(r *translate.Rule, proto uint8, sport, dport iptables.Opt[iptables.PortSpan]) {
+	r.FirstFragment()
 	source, neverSource := portTest(nftgen.Sport(proto), sport)
 	destination, neverDestination := portTest(nftgen.Dport(proto), dport)
 	r.Add(source...)
@@ -57,5 +51,4 @@ func addPorts(r *translate.Rule, proto uint8, sport, dport iptables.Opt[iptables
 	if neverSource || neverDestination {
 		r.Never()
 	}
-	return len(source) + len(destination)
 }

@@ -17,6 +17,14 @@ var (
 	IP6Hoplimit = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
 )
 
+// Fields of the fragment header of IPv6 (RFC 8200, section 4.5).
+var (
+	// IP6Frag is whether there is one, for [Exists].
+	IP6Frag = ipv6Header("exthdr frag", unix.IPPROTO_FRAGMENT)
+	// IP6FragOff is the offset of the fragment; it can be compared with 0.
+	IP6FragOff = ipv6HeaderField("frag frag-off", unix.IPPROTO_FRAGMENT, 2, integer16, Value{0xff, 0xf8})
+)
+
 // Fields of the link header.
 var (
 	EtherSaddr = payloadField("ether saddr", fieldID{headerEther, 2}, etherAddr, linkHeader, 6, 6, need{ether: true})

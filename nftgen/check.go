@@ -94,6 +94,9 @@ func checkMatch(s Stmt) error {
 		if err := s.Field.checkCount(nil, s.Bits); err != nil {
 			return err
 		}
+		if s.Field.Text == MetaL4Proto.Text || s.Field.Text == IPProtocol.Text {
+			return fmt.Errorf("write a mask of %s: nft 1.0.6 crashes when it lists such a test", s.Field.Text)
+		}
 		if filled(s.Bits, 0) {
 			return fmt.Errorf("write a test of bits of %s: there is none to test", s.Field.Text)
 		}
@@ -107,6 +110,9 @@ func checkMatch(s Stmt) error {
 		}
 		return checkElements([]*Datatype{s.Field.Type}, tuples, true)
 	case OneOfTuple:
+		if slices.ContainsFunc(s.Fields, isConnectionPort) {
+			return fmt.Errorf("write a set with ports of connections among the fields: nft 1.0.6 crashes when it lists them")
+		}
 		types := make([]*Datatype, len(s.Fields))
 		for i, f := range s.Fields {
 			types[i] = f.Type
@@ -118,7 +124,7 @@ func checkMatch(s Stmt) error {
 	case InSet:
 		return checkKey(s.Fields, s.Masks, s.Set)
 	case Exists:
-		if s.Field.load.kind != loadExthdrTCP {
+		if s.Field.load.kind != loadExthdrTCP && !s.Field.load.present {
 			return fmt.Errorf("write a test for %s: it always exists", s.Field.Text)
 		}
 	}
@@ -145,6 +151,9 @@ func (s Compare) check() error {
 	if err := s.Field.checkCount(s.Value, s.Mask); err != nil {
 		return err
 	}
+	if s.Field.load.mask != nil && (s.Mask != nil || s.Op > Ne || !filled(s.Value, 0)) {
+		return fmt.Errorf("write a test of %s: it can only be compared with 0", s.Field.Text)
+	}
 	if s.Op > Ge {
 		return fmt.Errorf("write a comparison of %s: there is no operator %d", s.Field.Text, s.Op)
 	}
@@ -153,6 +162,9 @@ func (s Compare) check() error {
 	}
 	if s.Mask == nil {
 		return nil
+	}
+	if s.Field.Text == MetaL4Proto.Text || s.Field.Text == IPProtocol.Text || t.prefixes && s.Op > Ne {
+		return fmt.Errorf("write a mask of %s: nft 1.0.6 crashes when it lists such a test", s.Field.Text)
 	}
 	return t.check(s.Mask)
 }

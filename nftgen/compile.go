@@ -139,6 +139,9 @@ func (c *compiler) require(fields ...Field) error {
 		if f.Text == MetaNFProto.Text && c.table != Inet {
 			return fmt.Errorf("write %s: a table of one family has no test for it", f.Text)
 		}
+		if f.load.id.header == headerTransport && c.l4 >= 0 && transports[uint8(c.l4)].name == "" {
+			return fmt.Errorf("write %s: protocol %d has no ports", f.Text, c.l4)
+		}
 		if isConnectionPort(f) && !c.ports && !c.told {
 			return fmt.Errorf("write %s: nft 1.0.6 takes it only behind a test of the protocol", f.Text)
 		}
@@ -270,6 +273,9 @@ func (c *compiler) compare(s Compare) {
 		c.addHeader(headerTest{l.key, l.offset, s.Op, s.Value})
 	} else {
 		exprs := []expression{s.Field.loadInto(1, l.length)}
+		if l.mask != nil {
+			exprs = append(exprs, bitwise(1, l.mask, make([]byte, t.Bytes)))
+		}
 		if s.Mask != nil {
 			exprs = append(exprs, bitwise(1, t.inRegister(s.Mask), make([]byte, t.Bytes)))
 		}

@@ -139,6 +139,14 @@ func (f Field) loadInto(register, length uint32) expression {
 			DestRegister: register, Type: uint8(l.key), Len: length,
 			Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpTcpopt,
 		}}
+	case loadExthdrIPv6:
+		var flags uint32
+		if l.present {
+			flags = unix.NFT_EXTHDR_F_PRESENT
+		}
+		return fromLibrary{&expr.Exthdr{
+			DestRegister: register, Type: uint8(l.key), Offset: l.offset, Len: length, Flags: flags, Op: expr.ExthdrOpIpv6,
+		}}
 	case loadFib:
 		return fromLibrary{&expr.Fib{
 			Register: register, ResultADDRTYPE: true, FlagSADDR: l.source, FlagDADDR: !l.source,

@@ -53,6 +53,24 @@ func (f Field) Protocol() uint8 {
 	return 0
 }
 
+// Tracks reports whether a rule with the statement makes the kernel track the
+// connections of the table's families. Tracking puts fragments together before
+// the first rule.
+//
+// Kernel: net/netfilter, callers of nf_ct_netns_get.
+func Tracks(s Stmt) bool {
+	switch s.(type) {
+	case NAT, Masquerade, Redirect:
+		return true
+	}
+	for _, f := range Fields(s) {
+		if f.load.kind == loadCT {
+			return true
+		}
+	}
+	return false
+}
+
 // Pure reports whether a statement only tests: it changes nothing, and asking
 // it twice, or not at all, makes no difference.
 func Pure(s Stmt) bool {
@@ -76,6 +94,33 @@ func Terminal(s Stmt) bool {
 		return s.Kind == Accept || s.Kind == Drop || s.Kind == Return || s.Kind == Goto
 	case Reject, NAT, Masquerade, Redirect:
 		return true
+	}
+	return false
+}
+
+// WantsProtocol reports whether one of the statements has ports that nft takes
+// only behind a test of the protocol in the same rule, and none stands before.
+func WantsProtocol(stmts []Stmt) bool {
+	for _, s := range stmts {
+		if c, ok := s.(Compare); ok && c.Op == Eq && c.Field.Text == MetaL4Proto.Text {
+			return false
+		}
+		for _, f := range Fields(s) {
+			if transports[f.Protocol()].name != "" {
+				return false
+			}
+			if isConnectionPort(f) {
+				return true
+			}
+		}
+		switch s := s.(type) {
+		case NAT:
+			return s.LowPort != 0 || s.HiPort != 0
+		case Masquerade:
+			return s.LowPort != 0 || s.HiPort != 0
+		case Redirect:
+			return s.LowPort != 0 || s.HiPort != 0
+		}
 	}
 	return false
 }

@@ -14,6 +14,7 @@ const (
 	loadMeta
 	loadCT
 	loadExthdrTCP
+	loadExthdrIPv6
 	loadFib
 	loadNumgen
 )
@@ -27,6 +28,8 @@ type loader struct {
 	// direction of a ct key: 0 none, 1 original, 2 reply
 	direction uint8
 	id        fieldID
+	present   bool   // IPv6 extension header: whether it is there
+	mask      Value  // what of the loaded bytes belongs to the field, nil for all
 	source    bool   // fib: by source address
 	iface     string // fib: "", "iif", "oif"
 }
@@ -92,6 +95,24 @@ func tcpOptionField(kind uint8) Field {
 	return Field{
 		Text: fmt.Sprintf("tcp option %d", kind), Type: boolean,
 		load: loader{kind: loadExthdrTCP, key: uint32(kind), length: 1},
+	}
+}
+
+// ipv6Header is whether an IPv6 extension header is there.
+func ipv6Header(text string, header uint32) Field {
+	return Field{
+		Text: text, Type: boolean,
+		load:  loader{kind: loadExthdrIPv6, key: header, length: 1, present: true},
+		needs: []need{{l3: IP6}},
+	}
+}
+
+// ipv6HeaderField is a field of an IPv6 extension header.
+func ipv6HeaderField(text string, header, offset uint32, t *Datatype, mask Value) Field {
+	return Field{
+		Text: text, Type: t,
+		load:  loader{kind: loadExthdrIPv6, key: header, offset: offset, length: uint32(t.Bytes), mask: mask},
+		needs: []need{{l3: IP6}},
 	}
 }
 

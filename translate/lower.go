@@ -13,8 +13,8 @@ type body struct {
 	shared *Shared
 	chain  *nftgen.Chain // the chain as it was named
 	tail   *nftgen.Chain // where the next rule goes
-	// branches counts the helper chains made for this one.
-	branches int
+	// protocol is what "-p" of the rule at hand requires, 0 for none.
+	protocol uint8
 }
 
 // lower appends one source rule to a chain.
@@ -32,6 +32,7 @@ type body struct {
 //	chain X_branch2  behind-the-branch
 func (b *body) lower(r *Rule) {
 	proto := nftgen.Rule{Origin: r.Context.Rule.Range, Family: r.guard, Comment: r.comment}
+	b.protocol, _ = r.ProtocolNumber()
 	items := dropImplied(r.items)
 	if neverBefore(items) {
 		b.note(r)
@@ -145,7 +146,6 @@ func (b *body) behind(branch *Branch, rest []item, origin diag.Range) ([]nftgen.
 }
 
 func (b *body) helper(origin diag.Range) *nftgen.Chain {
-	b.branches++
 	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_branch", Origin: origin})
 }
 
@@ -154,7 +154,13 @@ func (b *body) split(origin diag.Range) *nftgen.Chain {
 	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_rest", Origin: origin})
 }
 
+// append appends an nft rule. Where the test of "-p" stayed behind in the rule
+// that jumps here and nft asks for it again, it is repeated.
 func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stmt) {
+	if b.protocol != 0 && nftgen.WantsProtocol(stmts) {
+		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{b.protocol}}
+		stmts = append([]nftgen.Stmt{test}, stmts...)
+	}
 	rule := proto
 	rule.Stmts = stmts
 	chain.Rules = append(chain.Rules, &rule)

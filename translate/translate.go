@@ -35,7 +35,23 @@ type Renaming struct{ Table, Chain, Name string }
 // that has no exact counterpart; when one of them is an error, the result is
 // nil.
 func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
-	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool)}
+	t := run(v4, v6, o, false)
+	if t.firstFragments && !t.tracks() {
+		t = run(v4, v6, o, true)
+	}
+	if t.diags.HasErrors() {
+		return nil, t.diags
+	}
+	return &Result{
+		Ruleset:    &nftgen.Ruleset{Head: t.head(v4, v6), Table: t.table},
+		Deviations: t.deviations,
+		Renamed:    t.renamed,
+	}, t.diags
+}
+
+// run makes one translation. fragments says that rules see fragments.
+func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
+	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), fragments: fragments}
 	if o.Table == "" {
 		t.options.Table = "firewall"
 	}
@@ -52,14 +68,7 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 		t.fill(c)
 	}
 	t.finish()
-	if t.diags.HasErrors() {
-		return nil, t.diags
-	}
-	return &Result{
-		Ruleset:    &nftgen.Ruleset{Head: t.head(v4, v6), Table: t.table},
-		Deviations: t.deviations,
-		Renamed:    t.renamed,
-	}, t.diags
+	return t
 }
 
 // A translation is one call of Translate.
@@ -73,6 +82,9 @@ type translation struct {
 	seen       map[string]bool // deviation codes
 	renamed    []Renaming
 	diags      diag.List
+
+	fragments      bool // rules see fragments
+	firstFragments bool // a rule asked for first fragments
 }
 
 // contexts calls f for each rule of both families, in order.
@@ -103,7 +115,7 @@ func (t *translation) collect() {
 // rule translates one rule up to its lowering. ok is false when a diagnostic
 // says why there is none.
 func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
-	r = &Rule{Context: c, Shared: t.shared, text: iptables.PrintRule(c.Rule, c.Chain)}
+	r = &Rule{Context: c, Shared: t.shared, text: iptables.PrintRule(c.Rule, c.Chain), fragments: t.fragments}
 	ok = true
 	translateBase(r)
 	for _, use := range c.Rule.Matches {
@@ -116,6 +128,7 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 		ok = t.report(translator.Translate(r), c, use.Range, "match", use.Match.Name()) && ok
 	}
 	ok = t.action(r) && ok
+	t.firstFragments = t.firstFragments || r.firstFragment
 	for _, d := range r.deviations {
 		t.deviate(d, c)
 	}

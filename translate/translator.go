@@ -52,6 +52,9 @@ type Rule struct {
 	guard      nftgen.Family // what the nft rule is restricted to
 	comment    string        // the part of comments that fits a kernel comment
 	text       string        // the rule as iptables-save prints it
+
+	fragments     bool // rules see fragments
+	firstFragment bool // FirstFragment was called
 }
 
 // An item is a statement or a branch.

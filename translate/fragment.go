@@ -1,0 +1,50 @@
+package translate
+
+import (
+	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
+)
+
+// FirstFragment makes the rule one for packets that have a transport header:
+// whole ones and first fragments. A match that reads the transport header calls
+// it before it adds its tests; further calls do nothing.
+//
+// The loads of nf_tables that are as wide as ports and flags do not look
+// whether a packet is a later fragment, and read whatever is there
+// (net/netfilter/nf_tables_core.c, nft_payload_fast_eval). Where the table makes
+// the kernel track connections, no rule sees fragments, and nothing is added.
+func (r *Rule) FirstFragment() {
+	if r.firstFragment {
+		return
+	}
+	r.firstFragment = true
+	if !r.fragments {
+		return
+	}
+	if r.Context.Family == iptables.IPv4 {
+		r.Add(nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}})
+		return
+	}
+	r.Branch(Branch{
+		Rows: []Row{
+			{Stmts: []nftgen.Stmt{nftgen.Exists{Field: nftgen.IP6Frag, Missing: true}}, Then: Match},
+			{Stmts: []nftgen.Stmt{nftgen.Compare{Field: nftgen.IP6FragOff, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}}, Then: Match},
+		},
+		Otherwise: Fail,
+	})
+}
+
+// tracks reports whether the table makes the kernel track connections. In a
+// table of both families one rule does it for both.
+func (t *translation) tracks() bool {
+	for _, c := range t.table.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Stmts {
+				if nftgen.Tracks(s) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
