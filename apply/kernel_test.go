@@ -75,11 +75,16 @@ const everything = nfnetlink.KeepVolatile | nfnetlink.KeepElements
 // hexLine is a line of strace's dump of a buffer.
 var hexLine = regexp.MustCompile(`^ \| [0-9a-f]+  ((?:[0-9a-f]{2} {1,2}){1,16}) `)
 
-// sentBy returns the batch that nft itself sends for a text.
-func sentBy(t *testing.T, text string) []netlink.Message {
+// sentBy returns the batch that nft itself sends for a text when others were
+// loaded before.
+func sentBy(t *testing.T, text string, before ...string) []netlink.Message {
 	t.Helper()
 	testkit.Need(t, testkit.Tool("strace"))
-	trace := run(t, newNS(t), text, "strace", "-f", "-qq", "-e", "trace=sendmsg", "-e", "write=all", "-e", "signal=none", "nft", "-f", "-")
+	n := newNS(t)
+	for _, b := range before {
+		run(t, n, b, "nft", "-f", "-")
+	}
+	trace := run(t, n, text, "strace", "-f", "-qq", "-e", "trace=sendmsg", "-e", "write=all", "-e", "signal=none", "nft", "-f", "-")
 	var current []byte
 	for line := range strings.Lines(trace) {
 		m := hexLine.FindStringSubmatch(line)
@@ -278,4 +283,66 @@ func TestCommitOfNftsOwnBatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChanges commits what nft sends to change a ruleset in place, so that
+// what is expected afterwards is worked out from what was there.
+func TestChanges(t *testing.T) {
+	const text = `table inet ours {
+	set s { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2, 192.0.2.3 } }
+	set spans { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.0/24 } }
+	map m { type inet_service : verdict; elements = { 22 : accept } }
+	counter hits { }
+	chain side { }
+	chain unused { counter; tcp dport { 1, 2 } drop; }
+	chain input { type filter hook input priority 0; policy accept; ip saddr @s accept; tcp dport { 22, 80 } accept; counter name "hits" drop; }
+}
+`
+	for _, c := range []struct{ name, change string }{
+		{"add a rule", `add rule inet ours input udp dport { 53, 123 } accept`},
+		{"insert a rule", `insert rule inet ours input meta mark 5 accept`},
+		{"insert at a handle", `insert rule inet ours input handle HANDLE meta mark 5 accept`},
+		{"add at a handle", `add rule inet ours input handle HANDLE meta mark 5 accept`},
+		{"replace a rule", `replace rule inet ours input handle HANDLE meta mark 6 accept`},
+		{"delete a rule with its set", `delete rule inet ours input handle HANDLE`},
+		{"flush a chain", `flush chain inet ours unused`},
+		{"flush and delete a chain", "flush chain inet ours unused\ndelete chain inet ours unused"},
+		{"flush the rules of a table", `flush table inet ours`},
+		{"change the policy", `chain inet ours input { policy drop; }`},
+		{"add elements", `add element inet ours s { 192.0.2.9, 192.0.2.8 }`},
+		{"delete elements", `delete element inet ours s { 192.0.2.1, 192.0.2.3 }`},
+		{"delete a span", `delete element inet ours spans { 10.0.0.0/8 }`},
+		{"flush a set", `flush set inet ours s`},
+		{"delete a map", `delete map inet ours m`},
+		{"jump from a map", `add element inet ours m { 23 : jump side }`},
+		{"add a chain and jump", "add chain inet ours late { counter; }\nadd rule inet ours input jump late"},
+		{"other table", `add table ip6 ours`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNS(t)
+			run(t, n, text, "nft", "-f", "-")
+			change := strings.ReplaceAll(c.change, "HANDLE", handleOf(t, n, "tcp dport { 22, 80 } accept"))
+			batch := sentBy(t, change+"\n", text)
+			generation := dump(t, n).Generation
+			receipt, err := apply.Commit(context.Background(), n, []apply.Batch{{Messages: batch}}, apply.Options{Generation: &generation})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := apply.Restore(context.Background(), n, receipt.Before); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// handleOf returns the handle of the rule that lists as the text.
+func handleOf(t *testing.T, n *netns.NS, rule string) string {
+	t.Helper()
+	for line := range strings.Lines(run(t, n, "", "nft", "-a", "list", "ruleset")) {
+		if before, handle, ok := strings.Cut(strings.TrimSpace(line), " # handle "); ok && before == rule {
+			return handle
+		}
+	}
+	t.Fatalf("no rule %q", rule)
+	return ""
 }
