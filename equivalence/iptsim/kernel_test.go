@@ -148,17 +148,22 @@ var tableHooks = []struct {
 	{"mangle", []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}},
 	{"filter", []string{"INPUT", "FORWARD", "OUTPUT"}},
 	{"security", []string{"INPUT", "FORWARD", "OUTPUT"}},
+	{"nat", []string{"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"}},
 }
 
 func (g *generator) ruleset() string {
 	var b strings.Builder
 	for _, t := range tableHooks {
-		if t.table != "filter" && g.chance(3) {
+		if t.table == "nat" && g.stateless || t.table != "filter" && g.chance(3) {
 			continue
 		}
 		fmt.Fprintf(&b, "*%s\n", t.table)
 		for _, c := range t.chains {
-			fmt.Fprintf(&b, ":%s %s [0:0]\n", c, pick(g, "ACCEPT", "ACCEPT", "DROP"))
+			policy := pick(g, "ACCEPT", "ACCEPT", "DROP")
+			if t.table == "nat" {
+				policy = "ACCEPT"
+			}
+			fmt.Fprintf(&b, ":%s %s [0:0]\n", c, policy)
 		}
 		users := []string{"A", "B", "C"}
 		for _, c := range users {
@@ -255,10 +260,14 @@ func (g *generator) match(table, chain string) string {
 		" -m mark " + not + "--mark " + pick(g, "0x1", "0x10/0xf0", "0x0"),
 		" -m length " + not + "--length " + pick(g, "40", "0:60", "61:1500"),
 		" -m comment --comment x",
-		" -m statistic --mode nth " + not + "--every " + pick(g, "2 --packet 0", "3 --packet 1", "5 --packet 4"),
-		" -m limit --limit 1/hour --limit-burst " + pick(g, "1", "20"),
-		" -m recent " + not + pick(g, "--set", "--rcheck", "--update", "--remove", "--rcheck --hitcount 3", "--update --hitcount 2", "--rcheck --rttl") +
-			" --name " + pick(g, "one", "two") + " " + pick(g, "--rsource", "--rdest"),
+	}
+	// Neighbour discovery of the kernel itself leaves through OUTPUT.
+	if g.version == 4 || chain == "PREROUTING" || chain == "INPUT" || chain == "FORWARD" {
+		options = append(options,
+			" -m statistic --mode nth "+not+"--every "+pick(g, "2 --packet 0", "3 --packet 1", "5 --packet 4"),
+			" -m limit --limit 1/hour --limit-burst "+pick(g, "1", "20"),
+			" -m recent "+not+pick(g, "--set", "--rcheck", "--update", "--remove", "--rcheck --hitcount 3", "--update --hitcount 2", "--rcheck --rttl")+
+				" --name "+pick(g, "one", "two")+" "+pick(g, "--rsource", "--rdest"))
 	}
 	if !g.stateless {
 		options = append(options,
@@ -297,6 +306,9 @@ func (g *generator) action(table, chain, proto string, users []string) string {
 	if g.chance(6) {
 		return ""
 	}
+	if table == "nat" {
+		return g.translation(chain, proto)
+	}
 	if g.chance(2) {
 		return " -j " + pick(g, "ACCEPT", "DROP", "RETURN")
 	}
@@ -327,6 +339,38 @@ func (g *generator) action(table, chain, proto string, users []string) string {
 			"CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", "CONNMARK --restore-mark --nfmask 0xff --ctmask 0xff")
 	}
 	return " -j RETURN"
+}
+
+// translation is a target of nat to one address and one port, which leaves the
+// kernel no choice.
+func (g *generator) translation(chain, proto string) string {
+	if !iptables.IsBuiltin("nat", chain) {
+		return " -j " + pick(g, "ACCEPT", "RETURN")
+	}
+	to, network := g.address().String(), pick(g, "10.7.0.0/16", "10.8.8.0/24")
+	if g.version == 6 {
+		network = pick(g, "fd07::/64", "fd08:1::/32")
+	}
+	port := ""
+	if (proto == "tcp" || proto == "udp") && g.chance(2) {
+		port = pick(g, ":8080", ":53")
+		if g.version == 6 {
+			to = "[" + to + "]"
+		}
+	}
+	switch chain {
+	case "POSTROUTING":
+		if port == "" && g.chance(2) {
+			return " -j " + pick(g, "MASQUERADE", "NETMAP --to "+network)
+		}
+		return " -j SNAT --to-source " + to + port
+	case "INPUT":
+		return " -j SNAT --to-source " + to + port
+	}
+	if port == "" && g.chance(2) {
+		return " -j " + pick(g, "REDIRECT", "NETMAP --to "+network)
+	}
+	return " -j DNAT --to-destination " + to + port
 }
 
 func (g *generator) address() netip.Addr {
@@ -388,9 +432,9 @@ func (g *generator) spec() packet.Spec {
 	} else {
 		s.In = pick(g, "eth0", "eth1")
 		s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 0, 0, pick[byte](g, 8, 9)}, Dst: hostOfFuzz.Device(s.In).MAC}
-		// The stack drops what it would forward when the frame was for many, and
-		// what comes from itself.
-		if kind := routeOf(s.Dst); kind == packet.Local || kind == packet.Broadcast {
+		// The stack drops what it would forward, as it is or translated, when
+		// the frame was for many, and what comes from itself.
+		if kind := routeOf(s.Dst); g.stateless && (kind == packet.Local || kind == packet.Broadcast) {
 			s.PktType = pick[uint8](g, 0, 0, packet.TypeBroadcast, packet.TypeMulticast)
 		}
 		for routeOf(s.Src) != packet.Unicast {

@@ -58,10 +58,8 @@ func masquerade(v *view, _ predicate.NAT) netip.Addr {
 		}
 	}
 	for i := range h.Devices {
-		if d := &h.Devices[i]; !d.Loopback {
-			if a := preferred(d, dst); a.IsValid() {
-				return a
-			}
+		if a := preferred(&h.Devices[i], dst); a.IsValid() {
+			return a
 		}
 	}
 	return netip.Addr{}
@@ -76,11 +74,12 @@ func onLink(d *packet.Device, a netip.Addr) bool {
 	return false
 }
 
-// preferred returns the address of a device that suits a peer best.
+// preferred returns the address of a device that suits a peer best. The scope
+// of loopback addresses is too small to be seen elsewhere.
 func preferred(d *packet.Device, peer netip.Addr) netip.Addr {
 	best, longest := netip.Addr{}, -1
 	for _, p := range d.Addrs {
-		if p.Addr().Is4() != peer.Is4() {
+		if p.Addr().Is4() != peer.Is4() || p.Addr().IsLoopback() {
 			continue
 		}
 		common := 0
