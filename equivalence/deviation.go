@@ -46,6 +46,11 @@ var deviations = []deviation{
 		code:     "recent-ttl",
 		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-ttl") },
 	},
+	{
+		// A connection that has counters and no packet in them yet.
+		code:     "connbytes-uncounted",
+		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "connbytes-uncounted") },
+	},
 	// Rate buckets that are not refilled at the same times.
 	{
 		code:     "limit-resolution",

@@ -108,6 +108,11 @@ func (m *connbytesMatch) Translate(r *translate.Rule) error {
 	low, high, not := m.Count.Value.Low, m.Count.Value.High, m.inverted()
 	if (low == 0) != not {
 		r.Add(nftgen.Compare{Field: nftgen.CTPackets(nftgen.CTBoth), Op: nftgen.Ge, Value: wide64(1)})
+		r.Declare(translate.Deviation{
+			Code: "connbytes-uncounted",
+			Detail: "A connection whose counters are all 0, as one that conntrackd brought from another host and whose packets " +
+				"tracking has only ignored so far, matches in xtables. In nftables it looks like a connection without counters, which never matches.",
+		})
 	}
 	switch {
 	case low == 0 && high == math.MaxUint64:

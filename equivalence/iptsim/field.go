@@ -278,9 +278,12 @@ func tuplePort(pick func(e *packet.Entry) uint16) reader {
 //
 // Kernel: net/netfilter/xt_connbytes.c.
 func accounting(value func(packets, bytes uint64) uint64) reader {
-	return entry(func(_ *view, e *packet.Entry, direction uint32) (predicate.Bits, bool) {
+	return entry(func(v *view, e *packet.Entry, direction uint32) (predicate.Bits, bool) {
 		if !e.Accounting {
 			return predicate.Bits{}, false
+		}
+		if e.Packets == [2]uint64{} {
+			v.Declare("connbytes-uncounted")
 		}
 		if direction < 2 {
 			return number(value(e.Packets[direction], e.Bytes[direction]), true)
