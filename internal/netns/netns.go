@@ -66,6 +66,9 @@ func Current() (*NS, error) {
 	return open(threadNS)
 }
 
+// named is where names of namespaces are kept.
+var named = "/run/netns"
+
 // OpenNamed returns a handle of the namespace that "ip netns add NAME" made.
 //
 // Man page: ip-netns(8).
@@ -73,7 +76,7 @@ func OpenNamed(name string) (*NS, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return nil, fmt.Errorf("open network namespace %q: not a name", name)
 	}
-	n, err := open(filepath.Join("/run/netns", name))
+	n, err := open(filepath.Join(named, name))
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %q: %w", name, err)
 	}
