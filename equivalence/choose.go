@@ -211,6 +211,9 @@ func (c *chooser) at(h packet.Hook) packet.Spec {
 		}
 	}
 	if s.In != "" {
+		if !validDevice(s.In) {
+			s.In = c.devices[c.rng.IntN(len(c.devices))]
+		}
 		s.Socket = nil
 	}
 	return s

@@ -20,7 +20,7 @@ func Scene(suggestions []packet.Suggestion) *packet.Host {
 	var devices []string
 	seen := map[string]bool{"": true, "lo": true}
 	addDevice := func(name string) {
-		if !seen[name] && len(devices) < maxSceneDevices {
+		if !seen[name] && validDevice(name) && len(devices) < maxSceneDevices {
 			seen[name] = true
 			devices = append(devices, name)
 		}
@@ -51,8 +51,14 @@ func Scene(suggestions []packet.Suggestion) *packet.Host {
 	}
 	h := packet.DefaultHost(devices)
 	owned := make(map[netip.Addr]bool)
+	for _, d := range h.Devices {
+		for _, a := range d.Addrs {
+			owned[a.Addr()] = true
+		}
+	}
+	most := len(owned) + maxSceneAddrs
 	for _, a := range local {
-		if _, taken := routes[a]; !taken && !owned[a] && len(owned) < maxSceneAddrs {
+		if _, taken := routes[a]; !taken && !owned[a] && len(owned) < most {
 			owned[a] = true
 			d := &h.Devices[1]
 			d.Addrs = append(d.Addrs, netip.PrefixFrom(a, a.BitLen()))
@@ -67,6 +73,21 @@ func Scene(suggestions []packet.Suggestion) *packet.Host {
 		}
 	}
 	return h
+}
+
+// validDevice reports whether the kernel takes a name for a device, as far as
+// names go that a person would give.
+func validDevice(name string) bool {
+	const size = 15 // IFNAMSIZ without the terminating zero
+	if len(name) == 0 || len(name) > size || name == "." || name == ".." {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f || c == '/' || c == ':' || c == '%' {
+			return false
+		}
+	}
+	return true
 }
 
 // hold returns a spec for which every test of a suggestion holds, as far as

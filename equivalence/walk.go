@@ -3,6 +3,7 @@ package equivalence
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"sort"
 
 	"nftmigrate/packet"
@@ -118,6 +119,9 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 	case w.martian(f):
 		f.Step(packet.Step{Stage: "routing", Text: "an address that cannot arrive there", Result: "drop"})
 		return packet.Drop
+	case dst.IsMulticast() && !w.joined(dst):
+		f.Step(packet.Step{Stage: "routing", Text: "a group that the host is not in", Result: "drop"})
+		return packet.Drop
 	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast):
 		return w.hook(f, packet.Input)
 	case !ok || !w.host.Forwarding || route.Device == "":
@@ -128,6 +132,9 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		return packet.Drop
 	}
 	f.Out = route.Device
+	if f.Data[0]>>4 == 4 {
+		f.Priority = tosPriority[f.Data[1]&0x1e>>1]
+	}
 	if v := w.hook(f, packet.Forward); v != packet.Accept {
 		return v
 	}
@@ -156,6 +163,42 @@ func (w *Walker) martian(f *packet.Flight) bool {
 		first := t.Src.As4()[0]
 		route, ok := w.host.Lookup(t.Src)
 		return first >= 240 || first == 0 || t.Dst.As4()[0] == 0 || ok && route.Type == packet.Broadcast
+	}
+	return false
+}
+
+// tosPriority is the priority that IPv4 forwarding gives a packet, by the TOS
+// bits of RFC 1349.
+//
+// Kernel: net/ipv4/route.c, ip_tos2prio.
+var tosPriority = [16]uint32{4: 2, 5: 2, 6: 2, 7: 2, 8: 6, 9: 6, 10: 6, 11: 6, 12: 4, 13: 4, 14: 4, 15: 4}
+
+// groups are the multicast groups that every forwarding host is in.
+var groups = map[netip.Addr]bool{
+	netip.MustParseAddr("224.0.0.1"): true,
+	netip.MustParseAddr("ff01::1"):   true, netip.MustParseAddr("ff02::1"): true,
+	netip.MustParseAddr("ff01::2"): true, netip.MustParseAddr("ff02::2"): true, netip.MustParseAddr("ff05::2"): true,
+}
+
+// joined reports whether the host is in a multicast group: those of all hosts
+// and routers, and the solicited-node groups of its IPv6 addresses (RFC 4291
+// section 2.7.1).
+func (w *Walker) joined(group netip.Addr) bool {
+	if groups[group] || group.Is4() {
+		return groups[group]
+	}
+	g := group.As16()
+	for _, d := range w.host.Devices {
+		for _, a := range d.Addrs {
+			if a.Addr().Is4() {
+				continue
+			}
+			own := a.Addr().As16()
+			solicited := [16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: own[13], 14: own[14], 15: own[15]}
+			if g == solicited {
+				return true
+			}
+		}
 	}
 	return false
 }
