@@ -13,6 +13,7 @@ var (
 	_ Defaulter          = (*PortSpan)(nil)
 	_ Value              = (*Address)(nil)
 	_ Value              = (*AddressRange)(nil)
+	_ Value              = (*HostAddress)(nil)
 	_ Value              = (*MAC)(nil)
 	_ Value              = (*Interface)(nil)
 	_ Value              = (*Protocol)(nil)

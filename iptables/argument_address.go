@@ -19,13 +19,22 @@ type Address struct {
 // may be reversed: iptables takes such a range, and it matches nothing.
 type AddressRange struct{ Low, High netip.Addr }
 
+// A HostAddress is an address with a prefix length, for the options that read it
+// as a host name would be read: conntrack --ctorigsrc, NETMAP --to and the like.
+// Addr is kept as it was given, with the bits outside of the mask.
+type HostAddress struct {
+	Addr netip.Addr
+	Mask netip.Addr // same family, contiguous; all ones for a single address
+}
+
 // A MAC is an Ethernet address.
 type MAC [6]byte
 
 // Set reads an address as iptables does, with an optional mask as number of
 // bits or written like an address. A colon in the address or in the mask makes
 // it IPv6. Of an IPv4 address, the last bytes may be left out, when they are 0,
-// and each byte may be hexadecimal or octal. With a mask of zero bits, any name
+// and each byte may be hexadecimal or octal; what is no address so may be one of
+// inet_aton(3). With a mask of zero bits, any name
 // stands for all addresses ("any/0"). Other names are refused, because what
 // they mean depends on who is asked, and when.
 func (a *Address) Set(arg string) error {
@@ -48,7 +57,10 @@ func (a *Address) Set(arg string) error {
 	}
 	addr, err := ParseAddr(text)
 	if err != nil {
-		return err
+		var ok bool
+		if addr, ok = inetAton(text); !ok {
+			return err
+		}
 	}
 	if addr.BitLen() != width {
 		return fmt.Errorf("%q is an IPv4 address with an IPv6 mask", arg)
@@ -201,6 +213,67 @@ func dottedQuad(text string, mask bool) (netip.Addr, bool) {
 		text = rest
 	}
 	return netip.AddrFrom4(b), true
+}
+
+// inetAton reads an IPv4 address as inet_aton(3) does, by which a host name is
+// tried before it is looked up: of one to four numbers, the last one fills all
+// bytes that remain.
+func inetAton(text string) (netip.Addr, bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var sum uint32
+	for i, part := range parts {
+		v, rest, ok := leadingNumber(part)
+		if !ok || rest != "" || digit(part[0]) > 9 {
+			return netip.Addr{}, false
+		}
+		shift := 24 - 8*i
+		limit := uint64(0xff)
+		if i == len(parts)-1 {
+			shift, limit = 0, 1<<(32-8*i)-1
+		}
+		if v > limit {
+			return netip.Addr{}, false
+		}
+		sum |= uint32(v) << shift
+	}
+	return netip.AddrFrom4([4]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}), true
+}
+
+// Set reads an address, where one of IPv4 may be in the forms of inet_aton(3)
+// ("10" is 0.0.0.10), with an optional number of bits.
+func (h *HostAddress) Set(arg string) error {
+	text, bits, masked := strings.Cut(arg, "/")
+	var addr netip.Addr
+	ok := false
+	if strings.Contains(text, ":") {
+		addr, ok = parseIPv6(text)
+	} else {
+		addr, ok = inetAton(text)
+	}
+	if !ok {
+		return fmt.Errorf("%q is not an address; a host name is not looked up, because the result would depend on DNS: write the address", text)
+	}
+	width := uint64(addr.BitLen())
+	n := width
+	if masked {
+		var err error
+		if n, err = ParseNumber(bits, width); err != nil {
+			return fmt.Errorf("the number of bits %w", err)
+		}
+	}
+	*h = HostAddress{Addr: addr, Mask: ones(int(n), int(width))}
+	return nil
+}
+
+// String returns "addr", with "/bits" unless the mask is all ones.
+func (h *HostAddress) String() string {
+	if n, _ := prefixBits(h.Mask); n < h.Addr.BitLen() {
+		return AddrString(h.Addr) + "/" + strconv.Itoa(n)
+	}
+	return AddrString(h.Addr)
 }
 
 // appendAddr appends an address as inet_ntop(3) of the GNU C library writes it,
