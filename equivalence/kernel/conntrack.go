@@ -20,6 +20,12 @@ const (
 	conntrackNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0 // IPCTNL_MSG_CT_NEW
 	conntrackGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	conntrackDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
+	expectationNew  = unix.NFNL_SUBSYS_CTNETLINK_EXP<<8 | 0 // IPCTNL_MSG_EXP_NEW
+
+	expectMaster  = 1
+	expectTuple   = 2
+	expectMask    = 3
+	expectTimeout = 4
 
 	ctTupleOrig  = 1
 	ctTupleReply = 2
@@ -205,6 +211,53 @@ func (t *tracker) inject(e *packet.Entry, vtag uint32) error {
 		return notRunnable("the kernel does not take the connection: " + err.Error())
 	}
 	return nil
+}
+
+// masters are the connections that expect others: of FTP, whose helper is the
+// most common one.
+var masters = map[byte]packet.Tuple{
+	unix.AF_INET:  {Src: netip.MustParseAddr("198.18.255.254"), Dst: netip.MustParseAddr("198.18.255.253"), SrcPort: 1021, DstPort: 21},
+	unix.AF_INET6: {Src: netip.MustParseAddr("2001:db8:ffff:ffff::fffe"), Dst: netip.MustParseAddr("2001:db8:ffff:ffff::fffd"), SrcPort: 1021, DstPort: 21},
+}
+
+// expect makes a connection with the mark and lets it expect one with the
+// tuple, whose first packet then is related and takes over the mark. It returns
+// the connection that expects; the expectation goes with it.
+//
+// Kernel: net/netfilter/nf_conntrack_netlink.c, ctnetlink_create_expect;
+// nf_conntrack_core.c, init_conntrack.
+func (t *tracker) expect(proto uint8, tuple packet.Tuple, mark uint32) (*packet.Entry, error) {
+	fam := family(tuple.Src)
+	master := &packet.Entry{
+		Protocol: unix.IPPROTO_TCP, Mark: mark, Helper: "ftp", Original: masters[fam],
+		Status: packet.StatusSeenReply | packet.StatusAssured,
+	}
+	master.Reply = invert(master.Protocol, master.Original)
+	if err := t.inject(master, 0); err != nil {
+		return nil, err
+	}
+	// Destinations are compared whole, whatever the mask says; the kernel only
+	// wants that of ICMP to hold a type.
+	ones := packet.Tuple{Src: allOnes(tuple.Src), Dst: allOnes(tuple.Dst), SrcPort: 0xffff, DstPort: tuple.DstPort}
+	err := t.request(expectationNew, unix.NLM_F_CREATE, join(
+		[]byte{fam, unix.NFNETLINK_V0, 0, 0},
+		encodeTuple(expectMaster, master.Protocol, master.Original),
+		encodeTuple(expectTuple, proto, tuple),
+		encodeTuple(expectMask, proto, ones),
+		attr(expectTimeout, be32(defaultExpiry))))
+	if err != nil {
+		return nil, errors.Join(notRunnable("the kernel does not expect the connection: "+err.Error()), t.remove(master))
+	}
+	return master, nil
+}
+
+func allOnes(a netip.Addr) netip.Addr {
+	b := a.AsSlice()
+	for i := range b {
+		b[i] = 0xff
+	}
+	ones, _ := netip.AddrFromSlice(b)
+	return ones
 }
 
 // translation returns the wishes that make the reply tuple of the entry out of

@@ -62,6 +62,10 @@ func TestStates(t *testing.T) {
 		{"error about a reply", ask(quoting(3, 3, sent, "eth0"), packet.Related, false), packet.Related, false},
 		{"error about nothing known", quoting(3, 3, sent, "eth0"), packet.Invalid, false},
 		{"error6", ask(quoting(1, 4, sent6, "eth0"), packet.Related, true), packet.Related, true},
+		{"tcp expected", with(syn(22), func(s *packet.Spec) { s.State, s.ConnMark = packet.Related, 3 }), packet.Related, false},
+		{"udp6 expected", ask(udp6, packet.Related, false), packet.Related, false},
+		{"echo expected", ask(echo, packet.Related, false), packet.Related, false},
+		{"udp out expected", ask(out, packet.Related, false), packet.Related, false},
 		{"sctp established", ask(packet.Spec{Proto: packet.SCTP, SrcPort: 1, DstPort: 2, In: "eth0", Payload: []byte{0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, packet.Established, false), packet.Established, false},
 		{"gre established", ask(packet.Spec{Proto: 47, In: "eth0", Payload: make([]byte, 8)}, packet.Established, false), packet.Established, false},
 		{"unknown protocol", ask(packet.Spec{Proto: 200, In: "eth0", Payload: make([]byte, 8)}, packet.Established, true), packet.Established, true},
@@ -81,7 +85,7 @@ func TestStates(t *testing.T) {
 				if (f.Observed.Entry != nil) != tracked || f.Verdict == packet.Accept && f.Tracked != tracked {
 					t.Errorf("entry %v, tracked %v", f.Observed.Entry, f.Tracked)
 				}
-				if p.Tracking.Entry != nil && tracked && c.state != packet.Related {
+				if p.Tracking.Entry != nil && tracked && p.Data[9] != packet.ICMP && p.Data[6] != packet.ICMPv6 {
 					same := cmpopts.IgnoreFields(packet.Entry{}, "Status", "Expires")
 					address := cmp.Comparer(func(a, b packet.Tuple) bool { return a == b })
 					if d := cmp.Diff(p.Tracking.Entry, f.Observed.Entry, same, address); d != "" {

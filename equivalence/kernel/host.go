@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -162,6 +163,9 @@ func newDevice(d *packet.Device) (fd int, err error) {
 // devices of a namespace at once, while nobody waits, where each by itself
 // takes some 30 ms of a close or of the end of a process.
 func attach(fd int, d *packet.Device) error {
+	if strings.ContainsRune(d.Name, '%') {
+		return errors.New("the kernel takes a % for a pattern")
+	}
 	if d.Index != 0 {
 		if err := unix.IoctlSetPointerInt(fd, unix.TUNSETIFINDEX, int(d.Index)); err != nil {
 			return fmt.Errorf("number it: %w", err)

@@ -177,12 +177,12 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	if err := m.sender.check(p); err != nil {
 		return packet.Fate{}, err
 	}
-	known, err := m.connection(p)
+	met, err := m.meet(p)
 	if err != nil {
 		return packet.Fate{}, err
 	}
 	if err := m.setMark(p); err != nil {
-		return packet.Fate{}, err
+		return packet.Fate{}, errors.Join(err, m.forget(met.made...))
 	}
 	// What is there now is about earlier business: the connection just made.
 	if _, err := m.listener.drain(); err != nil {
@@ -200,16 +200,16 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 		err = sent
 	}
 	if err != nil {
-		return packet.Fate{}, errors.Join(err, m.forget(known, nil))
+		return packet.Fate{}, errors.Join(err, m.forget(met.made...))
 	}
 	r := readReports(m.sender.host, p, reports)
-	r.fate.Observed = r.tracking(known)
+	r.fate.Observed = r.tracking(met.own)
 	if !m.options.Flow {
 		if r.ended && r.fate.Tracked && r.made == nil && r.state == stateNew {
 			// The ruleset switched events off for this connection.
 			err = m.tracker.flush()
 		} else {
-			err = m.forget(known, r.made)
+			err = m.forget(append(met.made, r.made)...)
 		}
 	}
 	return r.fate, err

@@ -35,80 +35,98 @@ func (m *Machine) Forget() error {
 	return m.tracker.flush()
 }
 
-// connection returns the entry that the packet will find, nil when there is
-// none.
-func (m *Machine) connection(p *packet.Packet) (*packet.Entry, error) {
+// circumstances are the connections that a packet meets.
+type circumstances struct {
+	// own is the entry that the packet belongs to, or, of an ICMP error, the
+	// one it is about; nil when there is none.
+	own *packet.Entry
+	// made are the entries to delete afterwards.
+	made []*packet.Entry
+}
+
+// meet returns the connections that the packet will meet, which it makes unless
+// the machine is one of flows.
+func (m *Machine) meet(p *packet.Packet) (circumstances, error) {
 	if !m.options.Flow {
 		return m.prepare(p)
 	}
 	h, ok := headerOf(p.Data)
 	if !ok {
-		return nil, nil
+		return circumstances{}, nil
 	}
-	proto, tuple := h.proto, h.tuple
 	if h.quoted != nil {
-		inner, ok := headerOf(h.quoted)
-		if !ok {
-			return nil, nil
+		if h, ok = headerOf(h.quoted); !ok {
+			return circumstances{}, nil
 		}
-		proto, tuple = inner.proto, inner.tuple
 	}
-	return m.tracker.find(proto, tuple)
+	e, err := m.tracker.find(h.proto, h.tuple)
+	return circumstances{own: e}, err
 }
 
-func (m *Machine) prepare(p *packet.Packet) (*packet.Entry, error) {
-	switch p.Tracking.State {
-	case packet.Established, packet.Related:
-	default:
+func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
+	state := p.Tracking.State
+	if state != packet.Established && state != packet.Related {
 		if m.options.Flow {
-			return nil, m.clear(p)
+			return circumstances{}, m.clear(p)
 		}
-		return nil, nil
+		return circumstances{}, nil
 	}
 	if m.options.Untracked {
-		return nil, notRunnable("connections are not tracked")
+		return circumstances{}, notRunnable("connections are not tracked")
 	}
 	h, ok := headerOf(p.Data)
 	if !ok {
-		return nil, notRunnable("a part of a datagram belongs to no connection")
+		return circumstances{}, notRunnable("a part of a datagram belongs to no connection")
 	}
-	vtag := h.vtag
-	var e packet.Entry
+	var wanted packet.Entry
 	if p.Tracking.Entry != nil {
-		e = *p.Tracking.Entry
+		wanted = *p.Tracking.Entry
 	}
-	if p.Tracking.State == packet.Related {
-		if h.quoted == nil {
-			return nil, notRunnable("only ICMP errors are made related")
-		}
-		inner, ok := headerOf(h.quoted)
-		if !ok {
-			return nil, notRunnable("an ICMP error that quotes no transport header is related to nothing")
-		}
-		// The error goes against what it quotes.
-		e.Protocol, e.Original, vtag = inner.proto, inner.tuple, inner.vtag
-		if !p.Tracking.Reply {
-			e.Original = invert(inner.proto, inner.tuple)
-		}
-		e.Reply = invert(e.Protocol, e.Original)
-	} else if p.Tracking.Entry == nil || e.Protocol != h.proto {
-		e.Protocol, e.Original = h.proto, h.tuple
+	if state == packet.Related && h.quoted == nil {
 		if p.Tracking.Reply {
+			return circumstances{}, notRunnable("only ICMP errors are related in the reply direction")
+		}
+		master, err := m.tracker.expect(h.proto, h.tuple, wanted.Mark)
+		if err != nil {
+			return circumstances{}, err
+		}
+		return circumstances{made: []*packet.Entry{master}}, nil
+	}
+	e, vtag, err := entryFor(p, h, wanted)
+	if err != nil {
+		return circumstances{}, err
+	}
+	if err := m.tracker.inject(&e, vtag); err != nil {
+		return circumstances{}, err
+	}
+	return circumstances{own: &e, made: []*packet.Entry{&e}}, nil
+}
+
+// entryFor completes the entry that an established packet belongs to or that an
+// ICMP error is about. vtag is the verification tag of an SCTP connection.
+func entryFor(p *packet.Packet, h header, e packet.Entry) (_ packet.Entry, vtag uint32, err error) {
+	reply := p.Tracking.Reply
+	complete := p.Tracking.Entry != nil && e.Protocol == h.proto
+	if p.Tracking.State == packet.Related {
+		if h, complete = headerOf(h.quoted); !complete {
+			return e, 0, notRunnable("an ICMP error that quotes no transport header is related to nothing")
+		}
+		// The error goes against what it quotes, whatever entry is wished.
+		reply, complete = !reply, false
+	}
+	if !complete {
+		e.Protocol, e.Original = h.proto, h.tuple
+		if reply {
 			e.Original = invert(h.proto, h.tuple)
 		}
 		e.Reply = invert(e.Protocol, e.Original)
 	}
 	if p.Tracking.Entry == nil {
-		e.Status = packet.StatusSeenReply | packet.StatusAssured
+		e.Status = packet.StatusAssured
 	}
-	if p.Tracking.State == packet.Established {
-		// Without a reply seen, a packet in the original direction is new.
-		e.Status |= packet.StatusSeenReply
-	}
-	if err := m.tracker.inject(&e, vtag); err != nil {
-		return nil, err
-	}
-	return &e, nil
+	// Without a reply seen, a packet in the original direction would be new.
+	e.Status |= packet.StatusSeenReply
+	return e, h.vtag, nil
 }
 
 // clear deletes the entry that the packet would belong to.
