@@ -147,6 +147,9 @@ var matchCases = []ruleCase{
 	c(OneOfTuple{Fields: []Field{ICMPType, ICMPCode}, Tuples: [][]Interval{{only(u8(3)), only(u8(1))}}, Not: true}),
 	c(OneOfTuple{Fields: []Field{ICMPv6Type, ICMPv6Code}, Tuples: [][]Interval{{only(u8(1)), span(u8(0), u8(3))}, {only(u8(3)), only(u8(0))}}}),
 
+	c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),
+	c(eq(IP6Saddr, ip("::7")), ne(IP6FragOff, u16(0)), eq(Dport(17), u16(53))),
+
 	// Connections.
 	c(AnyBit{Field: CTState, Bits: u32(6)}), c(AnyBit{Field: CTState, Bits: u32(8)}), c(AnyBit{Field: CTState, Bits: u32(0x41), Not: true}),
 	c(eq(CTState, u32(8))), c(ne(CTState, u32(8))), c(under(CTState, u32(10), u32(8))), c(set(CTState, only(u32(2)), only(u32(8)))),

@@ -46,6 +46,9 @@ func check(s Stmt) error {
 			return fmt.Errorf("write a %T: it has no field", s)
 		}
 	}
+	if err := checkPartial(s); err != nil {
+		return err
+	}
 	if err := checkFamilyTest(s); err != nil {
 		return err
 	}
@@ -53,6 +56,19 @@ func check(s Stmt) error {
 		return err
 	}
 	return checkAction(s)
+}
+
+// checkPartial refuses tests of fields that are some of the bits loaded, other
+// than with 0, and of whether a header is there, other than that.
+func checkPartial(s Stmt) error {
+	for _, f := range Fields(s) {
+		c, compared := s.(Compare)
+		zero := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)
+		if _, exists := s.(Exists); f.load.mask != nil && !zero || f.load.present != exists && f.load.kind == loadExthdrIPv6 {
+			return fmt.Errorf("write a test of %s: it is not one that can be had", f.Text)
+		}
+	}
+	return nil
 }
 
 // checkFamilyTest refuses tests of the family from which nft concludes wrongly.
