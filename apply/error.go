@@ -112,7 +112,8 @@ func refusal(err error) *Error {
 	if right {
 		err = fmt.Errorf("%w; run as root, or with CAP_NET_ADMIN", err)
 	}
-	return &Error{Err: err, Missing: right || errors.Is(err, unix.EMSGSIZE)}
+	missing := right || errors.Is(err, unix.EMSGSIZE) || errors.Is(err, nfnetlink.ErrUnsupported)
+	return &Error{Err: err, Missing: missing}
 }
 
 func stale(got, want uint32) *Error {

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -143,6 +144,14 @@ func TestFaults(t *testing.T) {
 		{name: "no right", is: unix.EPERM, missing: true, text: "CAP_NET_ADMIN", sent: 1,
 			fault: func(k *faulty) {
 				k.onSend = func(*faulty, int) error { return refuse(nfnetlink.BatchBegin, unix.EPERM) }
+			}},
+		{name: "no room in the send buffer", is: unix.EMSGSIZE, missing: true, text: "wmem_max", sent: 1,
+			fault: func(k *faulty) {
+				k.onSend = func(*faulty, int) error { return &nfnetlink.SizeError{Size: 9000, Limit: 800} }
+			}},
+		{name: "no nf_tables", is: nfnetlink.ErrUnsupported, missing: true, sent: 1,
+			fault: func(k *faulty) {
+				k.onSend = func(*faulty, int) error { return fmt.Errorf("x: %w", nfnetlink.ErrUnsupported) }
 			}},
 		{name: "bad rule in the first stage", is: unix.EMLINK, text: "rules.v4:3: a rule in chain \"a\" of table inet \"t\"", sent: 1,
 			fault: func(k *faulty) {

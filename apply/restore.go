@@ -18,6 +18,9 @@ import (
 // left, and rules with xt expressions included. Tables that the snapshot does
 // not speak for are not touched, whatever happened to them since. A snapshot
 // of another namespace is refused.
+//
+// Tables are made anew, so their base chains come after those of other tables
+// with the same hook and priority, wherever they stood before.
 func Restore(ctx context.Context, ns *netns.NS, s *Snapshot) error {
 	if err := ctx.Err(); err != nil {
 		return refusal(err)

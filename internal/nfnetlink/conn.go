@@ -1,6 +1,7 @@
 package nfnetlink
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,16 +32,20 @@ type Conn struct {
 	nl       *netlink.Conn
 	raw      syscall.RawConn
 	sequence uint32
+	buffer   []byte // of the last read
 }
 
 // Dial opens a socket in the network namespace of the calling thread and keeps
 // it there, wherever the Conn is used later. Call it inside netns.NS.Do.
 func Dial() (*Conn, error) {
 	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: receiveSize})
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT):
+		return nil, fmt.Errorf("open a netfilter socket: %w: %w", ErrUnsupported, err)
+	case err != nil:
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
 	}
-	c := &Conn{nl: nl}
+	c := &Conn{nl: nl, buffer: make([]byte, receiveSize)}
 	if c.raw, err = nl.SyscallConn(); err != nil {
 		nl.Close()
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
@@ -89,7 +94,11 @@ func (c *Conn) Namespace() (uint64, error) {
 // Kernel: nf_tables_api.c, nf_tables_getgen.
 func Generation(c *Conn) (uint32, error) {
 	replies, err := c.request(request(unix.NFT_MSG_GETGEN, netlink.Request|netlink.Acknowledge, unix.AF_UNSPEC, nil))
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		// The request has nothing in it that could be wrong.
+		return 0, fmt.Errorf("get the ruleset generation: %w: %w", ErrUnsupported, err)
+	case err != nil:
 		return 0, fmt.Errorf("get the ruleset generation: %w", err)
 	}
 	for _, m := range replies {
@@ -187,12 +196,11 @@ func (c *Conn) drain() error {
 // read returns the messages of one datagram. Without wait it returns nil when
 // there is none.
 func (c *Conn) read(wait bool) ([]netlink.Message, error) {
-	buffer := make([]byte, receiveSize)
 	var n int
 	var flags int
 	var err error
 	operation := func(fd uintptr) bool {
-		n, _, flags, _, err = unix.Recvmsg(int(fd), buffer, nil, unix.MSG_DONTWAIT)
+		n, _, flags, _, err = unix.Recvmsg(int(fd), c.buffer, nil, unix.MSG_DONTWAIT)
 		return !wait || err != unix.EAGAIN
 	}
 	if rawErr := c.raw.Read(operation); rawErr != nil {
@@ -206,7 +214,7 @@ func (c *Conn) read(wait bool) ([]netlink.Message, error) {
 	case flags&unix.MSG_TRUNC != 0:
 		return nil, fmt.Errorf("read from netfilter: message of more than %d bytes", receiveSize)
 	}
-	return parseMessages(buffer[:n])
+	return parseMessages(bytes.Clone(c.buffer[:n]))
 }
 
 func (c *Conn) write(b []byte) error {

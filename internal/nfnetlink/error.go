@@ -16,6 +16,9 @@ var ErrStale = errors.New("the ruleset changed since its generation was read")
 // batch, so that only reading back tells what happened.
 var ErrNoReceipt = errors.New("the kernel did not confirm the batch")
 
+// ErrUnsupported is wrapped when the kernel has no nf_tables at all.
+var ErrUnsupported = errors.New("the kernel has no nf_tables")
+
 // BatchBegin is the index of a failure of the batch as a whole.
 const BatchBegin = -1
 
