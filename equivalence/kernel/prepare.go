@@ -83,9 +83,8 @@ func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
 		wanted = *p.Tracking.Entry
 	}
 	if state == packet.Related && h.quoted == nil {
-		if p.Tracking.Reply {
-			return circumstances{}, notRunnable("only ICMP errors are related in the reply direction")
-		}
+		// In the reply direction it would be established, so that a wish for
+		// that is met in the original one.
 		master, err := m.tracker.expect(h.proto, h.tuple, wanted.Mark)
 		if err != nil {
 			return circumstances{}, err
