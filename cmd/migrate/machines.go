@@ -19,6 +19,7 @@ type pair struct {
 	source, target equivalence.Machine
 	names          [2]string
 	batch          []netlink.Message
+	labels         []string // of the batch, where our translation made it: "rules.v4:17"
 	deviations     []string
 	text           []byte // of our translation, when it was made
 }
@@ -57,6 +58,9 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		return nil, list, nil
 	default:
 		p.batch, p.text = t.batch.Messages, t.text
+		for _, origin := range t.batch.Origins {
+			p.labels = append(p.labels, origin.FileLine())
+		}
 		for _, d := range t.Deviations {
 			p.deviations = append(p.deviations, d.Code)
 		}
