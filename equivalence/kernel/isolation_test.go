@@ -225,7 +225,7 @@ func TestUserNamespace(t *testing.T) {
 	needKernel(t)
 	testkit.Need(t, testkit.UserNS)
 	if os.Getenv(childVariable) != "" {
-		t.Skip("runs in the first user namespace")
+		testkit.NotHere(t, "runs in the first user namespace")
 	}
 	out := inUserNamespace(t, "^(TestNAT|TestMarkLog|TestStates|TestFlow|TestFragments|TestUnknownOwner)$")
 	if strings.Count(out, "\n--- PASS") < 5 {
@@ -237,7 +237,7 @@ func TestUserNamespace(t *testing.T) {
 // the namespace does not have.
 func TestUnknownOwner(t *testing.T) {
 	if os.Getenv(childVariable) == "" {
-		t.Skip("runs in the user namespace of TestUserNamespace")
+		testkit.NotHere(t, "runs in the user namespace of TestUserNamespace")
 	}
 	m := nftables(t, empty, Options{})
 	p := build(t, packet.Spec{Proto: packet.UDP, Src: addr("192.0.2.1"), Dst: addr("198.51.100.9"), ID: 1, Socket: &packet.Socket{UID: 1234}})
@@ -254,7 +254,7 @@ func TestNoDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if st.Mode().Perm()&0o006 != 0 {
-		t.Skipf("everyone may open %s here", tunDevice)
+		testkit.NotHere(t, "everyone may open %s here", tunDevice)
 	}
 	ns, err := netns.New()
 	if err != nil {
