@@ -140,7 +140,7 @@ func (i *Dynset) exec(x *execution) result {
 	x.flight.Volatile = true
 	key := x.regs.load(i.Key, i.Set.KeyLen)
 	if i.Op == DynsetDelete {
-		i.Set.remove(key)
+		i.Set.remove(key, x.now())
 		return proceed
 	}
 	timeout := i.Timeout
@@ -150,9 +150,15 @@ func (i *Dynset) exec(x *execution) result {
 	e := i.Set.lookupHash(key)
 	switch {
 	case e == nil || e.expired(x.now()):
-		if e = i.fresh(x, key, timeout); !i.Set.insert(e, x.now()) {
+		fits, ok := i.Set.room(x.now())
+		switch {
+		case !ok:
+			return x.unknown("whether set %s is full is not modelled: it holds elements that are gone but not collected", i.Set.Name)
+		case !fits:
 			return i.outcome(false)
 		}
+		e = i.fresh(x, key, timeout)
+		i.Set.insert(e)
 	case i.Op == DynsetUpdate && e.Timeout != 0:
 		e = i.Set.renew(e, after(x.now(), timeout))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"sort"
+	"time"
 )
 
 // A Set is a decoded set, map or verdict map.
@@ -23,8 +24,9 @@ type Set struct {
 	id         uint32
 	hash       map[string]*Element // the elements of the batch, of sets without intervals
 	catchall   *Element
-	sorted     []*Element // the elements of an interval set, by key, ends before starts
-	live       map[string]*Element
+	sorted     []*Element          // the elements of an interval set, by key, ends before starts
+	live       map[string]*Element // what packets added, renewed or deleted
+	graves     []int64             // when elements died that packets deleted or replaced
 	elemStates map[*Element]states
 }
 
@@ -113,7 +115,7 @@ func (s *Set) index() {
 
 // reset forgets what packets did to the set.
 func (s *Set) reset() {
-	s.live = map[string]*Element{}
+	s.live, s.graves = map[string]*Element{}, nil
 	s.elemStates = map[*Element]states{}
 }
 
@@ -186,31 +188,50 @@ func (s *Set) holds(e *Element, key []byte) bool {
 	return true
 }
 
-// count counts the elements that have not run out.
-func (s *Set) count(now int64) int {
-	n := 0
+// collectInterval is how long an element that has run out or was deleted can
+// still take up room: until the kernel's next collection.
+//
+// Kernel: include/net/netfilter/nf_tables.h, nft_set_gc_interval; net/netfilter/
+// nft_set_hash.c, nft_rhash_delete, which only marks an element.
+const collectInterval = int64(time.Second)
+
+// room says whether an element more fits into the set. ok is false when that
+// depends on whether the kernel has collected what is gone already.
+func (s *Set) room(now int64) (fits, ok bool) {
+	if s.Size == 0 || len(s.hash)+len(s.live)+len(s.graves) < int(s.Size) {
+		return true, true
+	}
+	there, gone := 0, 0
+	count := func(e *Element) {
+		switch {
+		case !e.expired(now):
+			there++
+		case now-e.Expires <= collectInterval:
+			gone++
+		}
+	}
 	for k, e := range s.hash {
-		if s.live[k] == nil && !e.expired(now) {
-			n++
+		if s.live[k] == nil {
+			count(e)
 		}
 	}
 	for _, e := range s.live {
-		if !e.deleted && !e.expired(now) {
-			n++
+		if !e.deleted {
+			count(e)
 		}
 	}
-	return n
+	s.graves = slices.DeleteFunc(s.graves, func(died int64) bool { return now-died > collectInterval })
+	gone += len(s.graves)
+	size := int(s.Size)
+	return there < size, there >= size || there+gone < size
 }
 
-// insert adds an element for a packet, or returns false when the set is full.
-// Elements that have run out are taken as gone, although the kernel collects
-// them only once in a while.
-func (s *Set) insert(e *Element, now int64) bool {
-	if s.Size != 0 && s.count(now) >= int(s.Size) {
-		return false
+// insert adds an element for a packet.
+func (s *Set) insert(e *Element) {
+	if old := s.lookupHash(e.Key); old != nil {
+		s.graves = append(s.graves, old.Expires)
 	}
 	s.live[string(e.Key)] = e
-	return true
 }
 
 // renew gives an element a new time to run out. The batch's elements stay as
@@ -230,7 +251,12 @@ func (s *Set) renew(e *Element, expires int64) *Element {
 }
 
 // remove deletes an element for a packet.
-func (s *Set) remove(key []byte) {
+func (s *Set) remove(key []byte, now int64) {
+	e := s.lookupHash(key)
+	if e == nil || e.expired(now) {
+		return
+	}
+	s.graves = append(s.graves, now)
 	s.live[string(key)] = &Element{deleted: true}
 }
 
