@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/diag"
@@ -32,7 +33,11 @@ func (r *lineReader) forChains(do func(c *Chain)) {
 		do(r.p.findChain(r.chain))
 		return
 	}
-	for _, c := range append([]*Chain(nil), r.p.table.Chains...) {
+	if !r.affordable() {
+		return
+	}
+	r.p.searched += len(r.p.table.Chains)
+	for _, c := range slices.Clone(r.p.table.Chains) {
 		do(c)
 	}
 }
@@ -48,7 +53,9 @@ func (r *lineReader) flush() {
 // zero carries out -Z, which has no effect on the counters that the same text
 // sets, and all others are zero.
 func (r *lineReader) zero() {
-	r.forChains(func(*Chain) {})
+	if r.chain.text != "" {
+		r.p.findChain(r.chain)
+	}
 }
 
 // policy carries out -P.
@@ -87,6 +94,9 @@ func (r *lineReader) deleteChains() {
 }
 
 func (r *lineReader) deleteChain(c *Chain, where diag.Range) {
+	if !r.affordable() {
+		return
+	}
 	t := r.p.table
 	r.p.settle(c)
 	why := ""
@@ -104,18 +114,15 @@ func (r *lineReader) deleteChain(c *Chain, where diag.Range) {
 		return
 	}
 	delete(t.byName, c.Name)
-	for i := range t.Chains {
-		if t.Chains[i] == c {
-			t.Chains = append(t.Chains[:i:i], t.Chains[i+1:]...)
-			break
-		}
-	}
+	i := slices.Index(t.Chains, c)
+	t.Chains = slices.Delete(t.Chains, i, i+1)
 }
 
 // isUsed reports whether a rule of the table goes to a chain.
 func (p *parser) isUsed(chain string) bool {
 	for _, c := range p.table.Chains {
 		p.settle(c)
+		p.searched += 1 + len(c.Rules)
 		for _, rule := range c.Rules {
 			if (rule.Action.Kind == Jump || rule.Action.Kind == Goto) && rule.Action.Name == chain {
 				return true
@@ -142,7 +149,7 @@ func (r *lineReader) rename() {
 		p.report(finding{Code: "duplicate-chain", Summary: fmt.Sprintf("chain %q exists already", clip(name.text)),
 			Detail: "Choose another name.", Subject: p.of(name)})
 		return
-	case !p.validChainName(name):
+	case !p.validChainName(name) || !r.affordable():
 		return
 	}
 	old := c.Name
@@ -151,6 +158,7 @@ func (r *lineReader) rename() {
 	p.table.byName[c.Name] = c
 	for _, other := range p.table.Chains {
 		p.settle(other)
+		p.searched += 1 + len(other.Rules)
 		for _, rule := range other.Rules {
 			if (rule.Action.Kind == Jump || rule.Action.Kind == Goto) && rule.Action.Name == old {
 				rule.Action.Name = c.Name

@@ -234,9 +234,7 @@ func (r *lineReader) deleteRules() {
 		return
 	}
 	for _, rule := range r.newRules() {
-		if p.searched > searchMax {
-			p.report(finding{Code: "too-many-deletions", Summary: "there are too many -D lines for so many rules",
-				Detail: "Each compares the rules of its chain. Remove the rules themselves instead.", Subject: p.line})
+		if !r.affordable() {
 			return
 		}
 		if !p.remove(c, rule) {
@@ -244,6 +242,16 @@ func (r *lineReader) deleteRules() {
 				Detail: "-D deletes the first rule that is equal. Correct the line, or remove it.", Subject: p.line})
 		}
 	}
+}
+
+// affordable reports whether one more command may look through the rules.
+func (r *lineReader) affordable() bool {
+	if r.p.searched <= searchMax {
+		return true
+	}
+	r.p.report(finding{Code: "too-many-changes", Summary: "there are too many changes of earlier lines",
+		Detail: "Each of -D, -E, -F and -X looks through rules or chains that lines above made, and together these took too long. Change those lines instead.", Subject: r.p.line})
+	return false
 }
 
 // remove deletes the first rule that prints like another.

@@ -44,10 +44,10 @@ func (r *realTool) run(f Family, tool, stdin string, args ...string) (stdout, st
 	cmd := r.ns.Command(name, args...)
 	cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE="+r.lock)
 	cmd.Stdin = strings.NewReader(stdin)
-	var out, errors bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errors
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
 	err = cmd.Run()
-	return out.String(), errors.String(), err
+	return out.String(), complaints.String(), err
 }
 
 // save returns what the save tool prints, without comments.

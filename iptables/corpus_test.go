@@ -122,16 +122,16 @@ func restoreAndSave(t *testing.T, family iptables.Family, text []byte) (saved, s
 	}()
 	prefix := map[iptables.Family]string{iptables.IPv4: "iptables-legacy-", iptables.IPv6: "ip6tables-legacy-"}[family]
 	env := append(os.Environ(), "XTABLES_LOCKFILE="+filepath.Join(t.TempDir(), "lock"))
-	var out, errors bytes.Buffer
+	var out, complaints bytes.Buffer
 	restore := ns.Command(prefix + "restore")
-	restore.Env, restore.Stdin, restore.Stderr = env, bytes.NewReader(text), &errors
+	restore.Env, restore.Stdin, restore.Stderr = env, bytes.NewReader(text), &complaints
 	if err := restore.Run(); err != nil {
-		return "", errors.String(), err
+		return "", complaints.String(), err
 	}
 	save := ns.Command(prefix + "save")
-	save.Env, save.Stdout, save.Stderr = env, &out, &errors
+	save.Env, save.Stdout, save.Stderr = env, &out, &complaints
 	err = save.Run()
-	return out.String(), errors.String(), err
+	return out.String(), complaints.String(), err
 }
 
 // byTable splits a text by tables and leaves out comments and counters, which

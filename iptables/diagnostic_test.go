@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -208,14 +209,26 @@ func TestExpansionBounded(t *testing.T) {
 	}
 }
 
-// TestDeletionsBounded makes sure that -D lines cannot take time without end.
-func TestDeletionsBounded(t *testing.T) {
+// TestChangesBounded makes sure that no lines take time without end.
+func TestChangesBounded(t *testing.T) {
 	const n = 4000
-	p := &parser{src: diag.NewSource("test", nil), family: IPv4, reg: testRegistry{}, ruleset: new(Ruleset)}
-	p.text = tableText(strings.Repeat("-A INPUT\n", n) + strings.Repeat("-D INPUT -j DROP\n", n))
-	p.readText()
-	if p.searched < searchMax || p.searched > searchMax+n {
-		t.Errorf("%d rules were compared, want about %d", p.searched, searchMax)
+	chains := strings.Builder{}
+	for i := range n {
+		fmt.Fprintf(&chains, ":c%d - [0:0]\n-A c%d\n", i, i)
+	}
+	for _, text := range []string{
+		strings.Repeat("-A INPUT\n", n) + strings.Repeat("-D INPUT -j DROP\n", n),
+		chains.String() + strings.Repeat("-F\n", n),
+		chains.String() + strings.Repeat("-X\n", n),
+		chains.String() + strings.Repeat("-N x\n-X x\n", n),
+		chains.String() + strings.Repeat("-E c1 x\n-E x c1\n", n),
+	} {
+		p := &parser{src: diag.NewSource("test", nil), family: IPv4, reg: testRegistry{}, ruleset: new(Ruleset)}
+		p.text = tableText(text)
+		p.readText()
+		if p.searched < searchMax || p.searched > searchMax+3*n {
+			t.Errorf("%s: %d rules and chains were looked at, want about %d", text[len(text)-10:], p.searched, searchMax)
+		}
 	}
 }
 

@@ -121,7 +121,8 @@ func (r *lineReader) protocolMatch() string {
 	if name := r.p.reg.ProtocolMatch(r.p.family, uint8(r.rule.Protocol.Value)); name != "" {
 		return name
 	}
-	if name := r.rule.Protocol.Value.String(); r.p.reg.Exists(name) {
+	name := r.rule.Protocol.Value.String()
+	if r.p.reg.Exists(name) && r.p.reg.NewMatch(r.otherFamily(), name) == nil {
 		return name
 	}
 	return ""

@@ -16,7 +16,8 @@ const (
 	// expandMax is how many rules a text may get from lists of addresses, of
 	// which each line makes the product.
 	expandMax = 200_000
-	// searchMax is how many rules are compared to find those of -D.
+	// searchMax is how many rules and chains are looked at to carry out -D, -E,
+	// -F and -X.
 	searchMax = 5_000_000
 )
 

@@ -96,11 +96,11 @@ func (r *lineReader) address(t token) (a Address, ok bool) {
 			Subject: r.p.of(t)})
 		return a, false
 	}
-	any := netip.IPv4Unspecified()
+	zero := netip.IPv4Unspecified()
 	if six {
-		any = netip.IPv6Unspecified()
+		zero = netip.IPv6Unspecified()
 	}
-	return Address{Addr: any, Mask: any}, true
+	return Address{Addr: zero, Mask: zero}, true
 }
 
 // interfaceName reads -i or -o.

@@ -68,19 +68,19 @@ func nextToken(line string, i int) (t token, end int, problem scanProblem) {
 	}
 	t.text = line[i:end]
 	if end < len(line) && line[end] == '"' {
-		open := end + 1
-		close := strings.IndexAny(line[open:], `"\`)
+		first := end + 1
+		n := strings.IndexAny(line[first:], `"\`)
 		switch {
-		case close < 0:
+		case n < 0:
 			return t, len(line), unterminatedQuote
-		case line[open+close] == '"' && open == i+1:
-			t.text, end = line[open:open+close], open+close+1
+		case line[first+n] == '"' && first == i+1:
+			t.text, end = line[first:first+n], first+n+1
 		default:
-			text, n, ok := unquote(line[open:])
+			text, taken, ok := unquote(line[first:])
 			if !ok {
 				return t, len(line), unterminatedQuote
 			}
-			t.text, end = t.text+text, open+n
+			t.text, end = t.text+text, first+taken
 		}
 		t.quoted = true
 	}
