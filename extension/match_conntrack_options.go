@@ -108,10 +108,10 @@ type ctAddress struct {
 
 // Set reads "address", "address/bits" or "address/mask".
 //
-// A mask that is not contiguous is refused: iptables reads it without a word
-// as the mask of a single address. So is an address of fewer than four
-// numbers, which is read differently here (10.1 is 10.0.0.1) than behind -s
-// (10.1.0.0).
+// A mask that is not contiguous, or has too many bits, is refused: iptables
+// reads it without a word as the mask of a single address. So is an address of
+// fewer than four numbers, which is read differently here (10.1 is 10.0.0.1)
+// than behind -s (10.1.0.0).
 func (a *ctAddress) Set(arg string) error {
 	text, mask, masked := strings.Cut(arg, "/")
 	addr, err := iptables.ParseAddr(text)
@@ -133,7 +133,7 @@ func (a *ctAddress) Set(arg string) error {
 
 func ctPrefix(mask string, addr netip.Addr) (int, error) {
 	width := addr.BitLen()
-	if n, err := strconv.ParseUint(mask, 10, 8); err == nil && int(n) <= width {
+	if n, err := iptables.ParseNumber(mask, uint64(width)); err == nil {
 		return int(n), nil
 	}
 	m, err := netip.ParseAddr(mask)
@@ -169,7 +169,8 @@ func (a *ctAddress) String() string {
 }
 
 // A ctPorts is a span of ports that prints also when it holds all of them, and
-// may be reversed: then it holds none.
+// may be reversed: then it holds none. A number that does not fit into 16 bits
+// is refused; iptables cuts it off.
 type ctPorts struct{ Low, High uint16 }
 
 // Set reads "a", "a:b", "a:" or ":b".
