@@ -127,6 +127,9 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 	case !ok || !w.host.Forwarding || route.Device == "":
 		f.Step(packet.Step{Stage: "routing", Text: "no route to " + dst.String(), Result: "drop"})
 		return packet.Drop
+	case f.Packet.Type != packet.TypeHost:
+		f.Step(packet.Step{Stage: "routing", Text: "the frame was not for this host alone", Result: "drop"})
+		return packet.Drop
 	case !decrementTTL(f.Data):
 		f.Step(packet.Step{Stage: "routing", Text: "TTL has run out", Result: "drop"})
 		return packet.Drop
@@ -242,7 +245,8 @@ func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
 }
 
 // stage runs one stage. Behind a stage of kind Reroute a local packet is routed
-// again when mark, addresses or TOS changed.
+// again when mark, addresses or TOS changed; the chains that are left at the
+// hook see the old device all the same.
 //
 // Kernel: net/netfilter/nft_chain_route.c; net/ipv4/netfilter/iptable_mangle.c.
 func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
@@ -253,7 +257,6 @@ func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
 	v := s.Run(f)
 	if v == packet.Accept && routingKey(f) != before {
 		f.Emit(packet.RerouteEvent{})
-		f.Out, _ = w.host.Output(packet.Endpoints(f.Data).Dst)
 	}
 	return v
 }
@@ -336,9 +339,6 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) {
 	if dst {
 		e.Status |= packet.StatusDstNAT
 		e.Reply.Src, e.Reply.SrcPort = newAddr, newPort
-		if f.Hook == packet.Output {
-			f.Out, _ = f.Host.Output(newAddr)
-		}
 	} else {
 		e.Status |= packet.StatusSrcNAT
 		e.Reply.Dst, e.Reply.DstPort = newAddr, newPort
