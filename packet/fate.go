@@ -129,8 +129,8 @@ type Fate struct {
 	Priority uint32
 	Events   []Event
 
-	// Hotdrop says that a match dropped the packet by itself, because a header
-	// is truncated or malformed.
+	// Hotdrop says that a match, or a target of another purpose, dropped the
+	// packet by itself, because a header is truncated or malformed.
 	Hotdrop bool
 	// Volatile says that a rule asked the clock, a random number or what
 	// earlier packets left behind, so that the fate can be another next time.

@@ -27,6 +27,7 @@ func setMSS(v *view, mss uint16) predicate.Outcome {
 	segment := v.header()
 	options, ok := tcpOptions(segment)
 	if !ok {
+		v.f.Hotdrop = true
 		return predicate.Drop
 	}
 	if mss == 0 {
