@@ -17,30 +17,40 @@ const (
 // as nf_tables reads them.
 type attributes []byte
 
-func (a *attributes) bytes(kind uint16, data ...byte) { a.raw(kind, string(data)) }
+func (a *attributes) bytes(kind uint16, data ...byte) {
+	a.header(kind, len(data))
+	*a = append(*a, data...)
+	a.pad()
+}
 
 func (a *attributes) u32(kind uint16, v uint32) {
-	a.bytes(kind, binary.BigEndian.AppendUint32(nil, v)...)
+	a.header(kind, 4)
+	*a = binary.BigEndian.AppendUint32(*a, v)
 }
 
 func (a *attributes) u64(kind uint16, v uint64) {
-	a.bytes(kind, binary.BigEndian.AppendUint64(nil, v)...)
+	a.header(kind, 8)
+	*a = binary.BigEndian.AppendUint64(*a, v)
 }
 
 // text appends a string with its final NUL.
-func (a *attributes) text(kind uint16, s string) { a.raw(kind, s+"\x00") }
+func (a *attributes) text(kind uint16, s string) {
+	a.header(kind, len(s)+1)
+	*a = append(append(*a, s...), 0)
+	a.pad()
+}
 
-func (a *attributes) nested(kind uint16, inner attributes) { a.raw(kind|nestedFlag, string(inner)) }
+func (a *attributes) nested(kind uint16, inner attributes) { a.bytes(kind|nestedFlag, inner...) }
 
-func (a *attributes) raw(kind uint16, data string) {
-	length := 4 + len(data)
-	b := binary.NativeEndian.AppendUint16(*a, uint16(length))
-	b = binary.NativeEndian.AppendUint16(b, kind)
-	b = append(b, data...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
+func (a *attributes) header(kind uint16, length int) {
+	*a = binary.NativeEndian.AppendUint16(*a, uint16(4+length))
+	*a = binary.NativeEndian.AppendUint16(*a, kind)
+}
+
+func (a *attributes) pad() {
+	for len(*a)%4 != 0 {
+		*a = append(*a, 0)
 	}
-	*a = b
 }
 
 // checkAttribute refuses data that an attribute's length field cannot hold.

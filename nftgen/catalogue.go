@@ -77,7 +77,7 @@ var (
 	MetaRandom  = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
 )
 
-// Fields of the connection.
+// Fields of the connection. Values of CTExpiration are in milliseconds.
 var (
 	CTState      = ctField("ct state", ctState, unix.NFT_CT_STATE)
 	CTStatus     = ctField("ct status", ctStatus, unix.NFT_CT_STATUS)

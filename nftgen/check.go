@@ -42,7 +42,7 @@ func checkComment(s string) error {
 // text for.
 func check(s Stmt) error {
 	for _, f := range Fields(s) {
-		if f.Type == nil || f.loadInto(1, 1) == nil {
+		if f.Type == nil || f.load.kind == 0 {
 			return fmt.Errorf("write a %T: it has no field", s)
 		}
 	}

@@ -3,6 +3,7 @@ package nftgen
 import (
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,7 @@ func TestCheck(t *testing.T) {
 		"port of no protocol":                {Stmts: []Stmt{eq(MetaL4Proto, u8(253)), eq(Dport(0), u16(1))}},
 		"mask of a protocol":                 {Stmts: []Stmt{under(MetaL4Proto, u8(6), u8(6))}},
 		"port of a connection among fields":  {Stmts: []Stmt{tcp, OneOfTuple{Fields: []Field{IPSaddr, CTDport(false)}, Tuples: [][]Interval{{only(ip("10.0.0.1")), only(u16(1))}}}}},
+		"too many expressions":               {Stmts: slices.Repeat([]Stmt{counter}, 129)},
 		"unknown verdict":                    {Stmts: []Stmt{VerdictStmt{}}},
 		"jump to nowhere":                    {Stmts: []Stmt{VerdictStmt{Kind: Jump}}},
 		"jump to a word":                     {Stmts: []Stmt{VerdictStmt{Kind: Jump, Chain: "accept"}}},

@@ -73,6 +73,23 @@ func (c *compiler) add(exprs ...expression) { c.steps = append(c.steps, step{exp
 
 func (c *compiler) addHeader(t headerTest) { c.steps = append(c.steps, step{header: &t}) }
 
+// maxExpressions is the greatest number of expressions of a rule.
+//
+// Kernel: net/netfilter/nf_tables_api.c, NFT_RULE_MAXEXPRS.
+const maxExpressions = 128
+
+// count returns how many expressions there are before any are joined.
+func (c *compiler) count() int {
+	n := 0
+	for _, s := range c.steps {
+		n += len(s.exprs)
+		if s.header != nil {
+			n += 2
+		}
+	}
+	return n
+}
+
 // expressions joins what nft joins and returns the result.
 func (c *compiler) expressions() []expression {
 	var tests []int
@@ -82,6 +99,9 @@ func (c *compiler) expressions() []expression {
 		}
 	}
 	for _, group := range joined(tests, func(i int) *headerTest { return c.steps[i].header }) {
+		if len(group) == 1 {
+			continue
+		}
 		first := *c.steps[group[0]].header
 		for _, i := range group[1:] {
 			first.data = append(slices.Clip(first.data), c.steps[i].header.data...)
@@ -89,7 +109,7 @@ func (c *compiler) expressions() []expression {
 		}
 		c.steps[group[0]].header = &first
 	}
-	var out []expression
+	out := make([]expression, 0, 2*len(c.steps))
 	for _, s := range c.steps {
 		if t := s.header; t != nil {
 			out = append(out, payload(1, t.base, t.offset, uint32(len(t.data))), compare(t.op, 1, t.data))
@@ -101,8 +121,11 @@ func (c *compiler) expressions() []expression {
 
 // joined returns the groups of tests that nft makes one, each in the order of
 // the header; the first of a group gives the place in the rule. Tests that
-// stay alone are groups of one.
+// stay alone are groups of one, or in none.
 func joined(tests []int, test func(int) *headerTest) [][]int {
+	if len(tests) < 2 {
+		return nil
+	}
 	order := slices.Clone(tests)
 	sort.SliceStable(order, func(a, b int) bool {
 		x, y := test(order[a]), test(order[b])
@@ -226,11 +249,8 @@ func (c *compiler) learn(f Field, v Value) {
 	}
 }
 
-// statement adds one statement.
+// statement adds one statement that was checked.
 func (c *compiler) statement(s Stmt) error {
-	if err := check(s); err != nil {
-		return err
-	}
 	if err := c.require(Fields(s)...); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package nftgen
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -108,5 +109,31 @@ func TestTextIsBatch(t *testing.T) {
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
 	for _, family := range []Family{Inet, IP, IP6} {
 		t.Run(family.String(), func(t *testing.T) { requireSame(t, caseRuleset(family, allCases())) })
+	}
+}
+
+// TestChains has base chains at all hooks and priorities of iptables.
+func TestChains(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
+	var chains []*Chain
+	for hook, name := range hookNames {
+		for _, p := range []int32{-300, -200, -150, -100, 0, 50, 100, 300, -2147483647} {
+			types := []string{"filter"}
+			if hook == 3 {
+				types = append(types, "route")
+			}
+			if hook != 2 && p > -200 {
+				types = append(types, "nat")
+			}
+			for _, kind := range types {
+				chains = append(chains, &Chain{
+					Name: fmt.Sprintf("%s_%s_%d", kind, name, uint32(p)),
+					Base: &Base{Type: kind, Hook: uint8(hook), Priority: p, Drop: kind != "nat" && p == 0},
+				})
+			}
+		}
+	}
+	for _, family := range []Family{Inet, IP, IP6} {
+		requireSame(t, &Ruleset{Table: &Table{Family: family, Name: "chains", Chains: chains}})
 	}
 }

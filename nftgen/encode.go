@@ -146,7 +146,7 @@ func (e *encoder) rule(c *Chain, r *Rule) error {
 	for i := range compiled.sets {
 		e.set(&compiled.sets[i])
 	}
-	var list attributes
+	list := make(attributes, 0, 512)
 	for _, x := range compiled.expressions() {
 		data, err := x.marshal(e.table.Family)
 		if err != nil {

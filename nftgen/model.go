@@ -109,7 +109,8 @@ type (
 		Value Value
 	}
 
-	// InPrefix is "field address/bits".
+	// InPrefix is "field address/bits" of an address. Of a name it is its
+	// beginning, of whole bytes; [IfName] says that better.
 	InPrefix struct {
 		Field Field
 		Addr  Value
@@ -133,14 +134,16 @@ type (
 	}
 
 	// OneOf is "field { a, b-c, … }", a lookup in an anonymous set. The
-	// intervals are sorted and do not overlap.
+	// intervals are sorted and do not overlap. Of one interval it becomes a
+	// plain comparison.
 	OneOf struct {
 		Field     Field
 		Intervals []Interval
 		Not       bool
 	}
 
-	// OneOfTuple is "f . g { a . b, … }".
+	// OneOfTuple is "f . g { a . b, … }". Tuples do not overlap. Intervals
+	// cannot stand beside fields of flags.
 	OneOfTuple struct {
 		Fields []Field
 		Tuples [][]Interval // one interval per field
@@ -199,7 +202,8 @@ type (
 	// Assign is "field set …": Field = (Field & Keep) ^ Xor without From, or
 	// (Field & Keep) ^ (shift(From & Take)) ^ Xor. A nil Keep means nothing is
 	// kept; a nil Take means all of From. Shift is in bits, positive to the
-	// left.
+	// left. Keep and From exclude each other: both at once need kernel 6.13 and
+	// nft 1.1.2. Field is [MetaMark] or [CTMark].
 	Assign struct {
 		Field Field
 		Keep  Value
