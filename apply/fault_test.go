@@ -233,6 +233,21 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestLostReceipt is about a commit that took place although nobody said so.
+func TestLostReceipt(t *testing.T) {
+	k := &faulty{inode: 7}
+	k.onSend = func(k *faulty, n int) error {
+		k.onSend = nil
+		if err := k.send(stages[0].Messages, k.generation); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Errorf("%w: %w", nfnetlink.ErrNoReceipt, unix.EIO)
+	}
+	if _, err := commit(context.Background(), k, 7, stages[:1], Options{}); err != nil || len(k.tables) != 3 {
+		t.Errorf("error %v, kernel holds %d messages; want what was read back to decide", err, len(k.tables))
+	}
+}
+
 // TestUndoingFails wants an error that does not claim an undoing.
 func TestUndoingFails(t *testing.T) {
 	k := &faulty{inode: 7}

@@ -23,7 +23,8 @@ type Options struct {
 //
 // A refusal is a [*CommitError] that holds each failure with the index of its
 // message in batch. A batch that the send buffer cannot hold is a
-// [*SizeError]; nothing was sent then.
+// [*SizeError]; nothing was sent then. [ErrNoReceipt] leaves open what
+// happened.
 func Send(c *Conn, batch []netlink.Message, options Options) error {
 	if err := c.drain(); err != nil {
 		return err
@@ -52,7 +53,7 @@ func Send(c *Conn, batch []netlink.Message, options Options) error {
 			// Only errors are many: of a success there is one receipt.
 			verdict.overrun = true
 		case err != nil:
-			return fmt.Errorf("read the verdict on a batch that was sent: %w", err)
+			return fmt.Errorf("%w: %w", ErrNoReceipt, err)
 		case received == nil:
 			return verdict.result()
 		}
@@ -170,9 +171,9 @@ func (r *reader) add(m netlink.Message) {
 
 func (r *reader) result() error {
 	switch {
-	case len(r.failures) > 0 || r.overrun:
+	case len(r.failures) > 0:
 		return &CommitError{Failures: r.failures, Incomplete: r.overrun}
-	case !r.confirmed:
+	case !r.confirmed || r.overrun:
 		return ErrNoReceipt
 	}
 	return nil

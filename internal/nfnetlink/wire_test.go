@@ -91,7 +91,8 @@ func TestVerdict(t *testing.T) {
 			want: &CommitError{Failures: []Failure{{Index: BatchBegin, Errno: unix.ERESTART}}}, is: []error{ErrStale, unix.ERESTART}},
 		{name: "errors lost", replies: []netlink.Message{reply(11, unix.ENOENT, 0)}, overrun: true,
 			want: &CommitError{Failures: []Failure{{Index: 0, Errno: unix.ENOENT}}, Incomplete: true}},
-		{name: "all errors lost", overrun: true, want: &CommitError{Incomplete: true}},
+		{name: "all errors lost", overrun: true, want: ErrNoReceipt},
+		{name: "errors lost beside a receipt", replies: []netlink.Message{reply(13, 0, 0)}, overrun: true, want: ErrNoReceipt},
 		{name: "cut", replies: []netlink.Message{{Header: netlink.Header{Type: netlink.Error, Sequence: 11}, Data: []byte{1}}},
 			want: &CommitError{Failures: []Failure{{Index: 0, Errno: unix.EBADMSG}}}},
 	} {
