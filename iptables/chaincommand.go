@@ -65,6 +65,7 @@ func (r *lineReader) policy() {
 	switch {
 	case r.operand.end == 0:
 		r.missingArgument(token{text: "-P", start: r.where.Start, end: r.where.End})
+	case p.ghosts[c.Name] == c:
 	case !c.Builtin:
 		p.report(finding{Code: "invalid-policy", Summary: fmt.Sprintf("chain %q cannot have a policy", clip(c.Name)),
 			Detail: "Only built-in chains have one. Write a last rule instead.", Subject: p.of(r.chain)})
@@ -88,7 +89,7 @@ func (r *lineReader) deleteChains() {
 		})
 		return
 	}
-	if c := r.p.findChain(r.chain); r.p.table.Chain(c.Name) == c {
+	if c := r.p.findChain(r.chain); r.p.ghosts[c.Name] != c {
 		r.deleteChain(c, r.p.of(r.chain))
 	}
 }
@@ -140,6 +141,9 @@ func (r *lineReader) rename() {
 	switch {
 	case name.end == 0:
 		r.missingArgument(token{text: "-E", start: r.where.Start, end: r.where.End})
+		return
+	case p.ghosts[c.Name] == c:
+		p.ghost(strings.Clone(name.text))
 		return
 	case c.Builtin:
 		p.report(finding{Code: "chain-in-use", Summary: fmt.Sprintf("chain %s cannot be renamed", c.Name),

@@ -33,6 +33,8 @@ var diagnosticCases = []struct {
 	{"-A INPUT -j DORP", "undefined-chain", "DORP", "DROP"},
 	{"-A INPUT -j C\n:C - [0:0]", "undefined-chain", "C", "line 5"},
 	{"-A INPPUT -j DROP", "undefined-chain", "INPPUT", "INPUT"},
+	{"-E C A2\n-X A2", "undefined-chain", "C", "Declare"},
+	{"-P C DROP", "undefined-chain", "C", "Declare"},
 	{"-A INPUT -g C", "undefined-chain", "C", "Declare"},
 	{"-A INPUT -j FORWARD", "jump-to-builtin", "FORWARD", "kernel"},
 	{"-A A -j B\n-A B -g A\n-A INPUT -j A", "chain-loop", "A", "A, B and A"},
