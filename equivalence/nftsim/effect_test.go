@@ -93,7 +93,7 @@ func TestEffectsAgainstKernel(t *testing.T) {
 func plainRouting(p *packet.Packet) bool {
 	ends := packet.Endpoints(p.Data)
 	for _, a := range []netip.Addr{ends.Src, ends.Dst} {
-		if !a.IsValid() || a.IsMulticast() || a.IsLinkLocalUnicast() {
+		if !a.IsValid() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.Is4() && a.As4()[0] == 0 {
 			return false
 		}
 	}

@@ -125,7 +125,7 @@ func (i *Fib) reach(x *execution, a netip.Addr, device string) string {
 	if in := f.Host.Device(f.In); arrives && in != nil && in.Loopback {
 		return f.In
 	}
-	if x.header.version == 4 && x.source().As4()[0] == 0 {
+	if x.header.version == 4 && x.source().IsUnspecified() {
 		if to := x.destination(); to == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || to.IsLinkLocalMulticast() {
 			return f.In
 		}

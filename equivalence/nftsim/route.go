@@ -100,9 +100,8 @@ var refusing = map[packet.RouteType]bool{
 // table only, so what is not the host's own is unicast, with or without a
 // route to it.
 func addressType4(h *packet.Host, a netip.Addr, device string) packet.RouteType {
-	b := a.As4()
 	switch {
-	case b[0] == 0, b == [4]byte{255, 255, 255, 255}:
+	case a.IsUnspecified(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return packet.Broadcast
 	case a.IsMulticast():
 		return packet.Multicast
