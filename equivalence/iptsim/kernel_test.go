@@ -110,12 +110,17 @@ func fuzzOne(t *testing.T, seed uint64) (compared int, err error) {
 // that the stack sends. The walker repairs checksums that were wrong from the
 // start.
 func shown(host *packet.Host, p *packet.Packet, f packet.Fate) packet.Fate {
+	data := bytes.Clone(p.Data) // as a rule that rejects sees it
 	f.Events = slices.DeleteFunc(slices.Clone(f.Events), func(e packet.Event) bool {
 		switch e := e.(type) {
 		case packet.LogEvent:
 			return false
 		case packet.RejectEvent:
-			return !host.Answers(p.Data, p.Type, e)
+			return !host.Answers(data, p.Type, e)
+		case packet.NATEvent:
+			if e.Min.IsValid() {
+				packet.RewriteAddr(data, e.Destination, e.Min)
+			}
 		}
 		return true
 	})
@@ -432,11 +437,8 @@ func (g *generator) spec() packet.Spec {
 	} else {
 		s.In = pick(g, "eth0", "eth1")
 		s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 0, 0, pick[byte](g, 8, 9)}, Dst: hostOfFuzz.Device(s.In).MAC}
-		// The stack drops what it would forward, as it is or translated, when
-		// the frame was for many, and what comes from itself.
-		if kind := routeOf(s.Dst); g.stateless && (kind == packet.Local || kind == packet.Broadcast) {
-			s.PktType = pick[uint8](g, 0, 0, packet.TypeBroadcast, packet.TypeMulticast)
-		}
+		s.PktType = pick[uint8](g, 0, 0, 0, packet.TypeBroadcast, packet.TypeMulticast)
+		// Routing drops what comes from the host itself.
 		for routeOf(s.Src) != packet.Unicast {
 			s.Src = g.address()
 		}
