@@ -123,6 +123,12 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		f.Step(packet.Step{Stage: "routing", Text: "a group that the host is not in", Result: "drop"})
 		return packet.Drop
 	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast):
+		if f.Packet.Version() == 4 && packet.IsFragment(f.Data) {
+			// IPv4 puts together what it delivers before the input hook, IPv6
+			// behind it (net/ipv4/ip_input.c, ip_local_deliver).
+			f.Step(packet.Step{Stage: "reassembly", Text: "the rest of the datagram is missing", Result: "drop"})
+			return packet.Drop
+		}
 		return w.hook(f, packet.Input)
 	case !ok || !w.host.Forwarding || route.Device == "":
 		f.Step(packet.Step{Stage: "routing", Text: "no route to " + dst.String(), Result: "drop"})

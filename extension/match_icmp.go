@@ -138,14 +138,13 @@ func icmpMeaning(test predicate.Predicate, negated bool) predicate.Meaning {
 }
 
 func (m *icmpMatch) Translate(r *translate.Rule) error {
-	r.FirstFragment()
-	if m.Type.Value.Type != icmpAny {
+	switch {
+	case m.Type.Value.Type != icmpAny:
 		r.Add(icmpTests(nftgen.ICMPType, nftgen.ICMPCode, m.Type.Value.icmpType, m.Type.Negated)...)
-		return nil
-	}
-	if m.Type.Negated {
+	case m.Type.Negated:
 		r.Never()
 	}
+	r.FirstFragment()
 	return nil
 }
 

@@ -89,7 +89,7 @@ func (m *icmp6Match) Meaning(iptables.Context) predicate.Meaning {
 }
 
 func (m *icmp6Match) Translate(r *translate.Rule) error {
-	r.FirstFragment()
 	r.Add(icmpTests(nftgen.ICMPv6Type, nftgen.ICMPv6Code, m.Type.Value.icmpType, m.Type.Negated)...)
+	r.FirstFragment()
 	return nil
 }

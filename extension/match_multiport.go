@@ -86,7 +86,6 @@ func (m *multiportMatch) Meaning(iptables.Context) predicate.Meaning {
 }
 
 func (m *multiportMatch) Translate(r *translate.Rule) error {
-	r.FirstFragment()
 	proto, _ := r.ProtocolNumber()
 	source, destination := nftgen.Sport(proto), nftgen.Dport(proto)
 	switch {
@@ -97,6 +96,7 @@ func (m *multiportMatch) Translate(r *translate.Rule) error {
 	default:
 		addPortList(r, m.Either, source, destination)
 	}
+	r.FirstFragment()
 	return nil
 }
 

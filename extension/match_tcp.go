@@ -147,6 +147,7 @@ func (m *tcpMatch) Translate(r *translate.Rule) error {
 		}
 		r.Add(nftgen.Exists{Field: nftgen.TCPOption(kind), Missing: m.Option.Negated})
 	}
+	r.FirstFragment()
 	return nil
 }
 

@@ -60,5 +60,6 @@ func (m *udpMatch) Meaning(iptables.Context) predicate.Meaning {
 
 func (m *udpMatch) Translate(r *translate.Rule) error {
 	addPorts(r, protocolUDP, m.Sport, m.Dport)
+	r.FirstFragment()
 	return nil
 }

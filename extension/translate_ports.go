@@ -40,10 +40,8 @@ func portTest(f nftgen.Field, o iptables.Opt[iptables.PortSpan]) (stmts []nftgen
 	return []nftgen.Stmt{spanTest(f, port16(o.Value.Low), port16(o.Value.High), o.Negated)}, false
 }
 
-// addPorts adds the tests of the ports of a protocol's packets. Without any the
-// match is still false for later fragments.
+// addPorts adds the tests of the ports of a protocol's packets.
 func addPorts(r *translate.Rule, proto uint8, sport, dport iptables.Opt[iptables.PortSpan]) {
-	r.FirstFragment()
 	source, neverSource := portTest(nftgen.Sport(proto), sport)
 	destination, neverDestination := portTest(nftgen.Dport(proto), dport)
 	r.Add(source...)

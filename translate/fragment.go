@@ -7,21 +7,24 @@ import (
 
 // FirstFragment makes the rule one for packets that have a transport header:
 // whole ones and first fragments. A match that reads the transport header calls
-// it before it adds its tests; further calls do nothing.
+// it behind its tests, which fewer packets pass; further calls do nothing.
 //
 // The loads of nf_tables that are as wide as ports and flags do not look
 // whether a packet is a later fragment, and read whatever is there
 // (net/netfilter/nf_tables_core.c, nft_payload_fast_eval). Where the table makes
 // the kernel track connections, no rule sees fragments, and nothing is added.
+// Nor do rules of IPv4 that only INPUT leads to: what is delivered is put
+// together before that hook (net/ipv4/ip_input.c, ip_local_deliver).
 func (r *Rule) FirstFragment() {
 	if r.firstFragment {
 		return
 	}
 	r.firstFragment = true
-	if !r.fragments {
+	v4 := r.Context.Family == iptables.IPv4
+	if !r.fragments || v4 && r.Context.Hooks&^iptables.Input == 0 {
 		return
 	}
-	if r.Context.Family == iptables.IPv4 {
+	if v4 {
 		r.Add(nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}})
 		return
 	}
