@@ -27,9 +27,12 @@
 //   - a forwarded packet has its TTL or hop limit lowered before the FORWARD
 //     hook, and IPv4 forwarding sets the packet priority from the TOS;
 //   - fragments are collected before the hook priority -300 once connection
-//     tracking is in use (see [Options]), and the whole datagram goes on;
+//     tracking is in use (see [Options]), and the whole datagram goes on; those
+//     of an unfinished datagram wait for half a minute, so that unlike
+//     datagrams need unlike identifications;
 //   - a raw socket writes the total length and the header checksum of IPv4 and
 //     replaces an identification of 0; the last is undone in [packet.Fate];
+//   - what comes for a multicast group is delivered: the host joins it;
 //   - NAT tables are not consulted for connections that exist already.
 //
 // # What cannot be seen

@@ -174,6 +174,11 @@ COMMIT
 			{with(out, func(s *packet.Spec) { s.Socket = &packet.Socket{UID: 1235, GID: 99} }), "drop output, reject with icmp type 3 code 13"},
 			{with(out, func(s *packet.Spec) { s.Socket = nil }), "packet cannot be run in the kernel: it leaves without a socket of a user"},
 			{with(out, func(s *packet.Spec) { s.Length = 1501 }), "packet cannot be run in the kernel: it is longer than the device allows"},
+			{with(syn(9), func(s *packet.Spec) {
+				s.Proto, s.Dst, s.PktType = packet.UDP, addr("224.0.0.251"), packet.TypeMulticast
+			}), "drop input"},
+			{with(v6, func(s *packet.Spec) { s.Dst, s.PktType = addr("ff02::fb"), packet.TypeMulticast }),
+				"accept input, [2001:db8::77]:53 > [ff02::fb]:53"},
 			{v6, "accept input, [2001:db8::77]:53 > [2001:db8::1]:53"},
 			{with(v6, func(s *packet.Spec) { s.DstPort = 54 }), "drop input, reject with icmp type 1 code 1"},
 			{with(v6, func(s *packet.Spec) { s.Dst = addr("2001:db8:1::9") }), "accept postrouting by eth1, [2001:db8::77]:53 > [2001:db8:1::9]:53"},
@@ -230,4 +235,16 @@ COMMIT
 				`accept input, 192.0.2.77:4000 > 192.0.2.1:23, priority 0x3, log prefix "" level 4 flags 0x0`},
 		},
 	}})
+}
+
+// TestMulticastGroups: more groups than one socket may join.
+func TestMulticastGroups(t *testing.T) {
+	needKernel(t)
+	m := nftables(t, empty, Options{})
+	for i := range 100 {
+		s := packet.Spec{Proto: packet.UDP, In: "eth0", Dst: netip.AddrFrom4([4]byte{239, 1, 1, byte(i / 2)}), PktType: packet.TypeMulticast}
+		if f, err := m.Run(build(t, s)); err != nil || f.Verdict != packet.Accept || f.Last != packet.Input {
+			t.Fatalf("group %d: %s, %v, want it delivered", i/2, describe(f), err)
+		}
+	}
 }

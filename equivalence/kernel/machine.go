@@ -63,7 +63,10 @@ func open(host *packet.Host, options Options, load func(*Machine) ([]uint16, err
 			opened.Close()
 		}
 	}()
-	m.sender = &sender{host: host, inside: ns.Do, sockets: map[owner]*rawSocket{}}
+	m.sender = &sender{
+		host: host, inside: ns.Do, sockets: map[owner]*rawSocket{},
+		members: members{joined: map[membership]bool{}, last: map[int]int{}},
+	}
 	err = ns.Do(func() (err error) {
 		if m.sender.devices, err = buildHost(host); err != nil {
 			return err

@@ -18,6 +18,7 @@ type sender struct {
 	inside  func(func() error) error
 	sockets map[owner]*rawSocket
 	looped  *rawSocket // packet socket on the loopback device
+	members members
 	frame   []byte
 }
 
@@ -41,6 +42,7 @@ func (s *sender) close() {
 	if s.looped != nil {
 		unix.Close(s.looped.fd)
 	}
+	s.members.close()
 }
 
 // check says whether the kernel can be given the packet at all.
@@ -135,6 +137,9 @@ func (s *sender) send(p *packet.Packet) error {
 	d := s.host.Device(p.In)
 	if d.Loopback {
 		return s.loop(p)
+	}
+	if err := s.join(d, p); err != nil {
+		return err
 	}
 	s.frame = s.frame[:0]
 	if d.Ethernet {
