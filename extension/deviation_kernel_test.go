@@ -1,0 +1,139 @@
+package extension
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"nftmigrate/equivalence/kernel"
+	"nftmigrate/internal/testkit"
+	"nftmigrate/packet"
+)
+
+// TestDeviations shows each declared deviation of this package's matches and
+// targets once in the kernel: packets to which xtables and the translation do
+// something else. Where it shows nothing, the declaration is not true any more.
+//
+// owner-kernel-socket is not here: it takes a socket that the kernel has opened
+// for itself.
+func TestDeviations(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))
+	host := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }
+	syn := packet.Spec{Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 4000, DstPort: 22, In: "eth0", State: packet.New}
+	from := func(n int) packet.Spec {
+		s := syn
+		s.Src = host(n)
+		return s
+	}
+	dropped := func(f packet.Fate) bool { return f.Verdict == packet.Drop }
+
+	tests := []struct {
+		code, rules string
+		// show returns whether the deviation was seen.
+		show func(run func(packet.Spec) (xtables, nftables packet.Fate)) bool
+	}{
+		{"tcpmss-adds-option", "*mangle\n-A INPUT -p tcp --syn -j TCPMSS --set-mss 1200\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				a, b := run(syn)
+				return len(a.Data) == len(b.Data)+4
+			}},
+		{"recent-list-size", "*filter\n-A INPUT -m recent --rcheck -j DROP\n-A INPUT -m recent --set\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				for n := range 101 {
+					run(from(100 + n))
+				}
+				a, b := run(from(100))
+				return !dropped(a) && dropped(b)
+			}},
+		{"recent-ttl", "*filter\n-A INPUT -m recent --rcheck --rttl -j DROP\n-A INPUT -m recent --set\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				run(from(100))
+				other := from(100)
+				other.TTL = 9
+				a, b := run(other)
+				return !dropped(a) && dropped(b)
+			}},
+		{"recent-reap", "*filter\n-A INPUT -m mark --mark 1 -m recent --rcheck --seconds 1 --reap\n-A INPUT -m mark --mark 1 -j ACCEPT\n-A INPUT -m recent --rcheck -j DROP\n-A INPUT -m recent --set\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				run(from(100))
+				time.Sleep(1200 * time.Millisecond)
+				reap := from(100)
+				reap.Mark = 1
+				run(reap)
+				a, b := run(from(100))
+				return !dropped(a) && dropped(b)
+			}},
+		{"limit-resolution", "*filter\n-A INPUT -m limit --limit 7/minute -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				for range 4 {
+					if a, b := run(syn); !dropped(a) || !dropped(b) {
+						return false
+					}
+				}
+				time.Sleep(1500 * time.Millisecond)
+				a, b := run(syn)
+				return dropped(a) && !dropped(b)
+			}},
+		{"limit-tick", "*filter\n-A INPUT -m limit --limit 5000/second --limit-burst 1 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				passed := [2]int{}
+				for range 300 {
+					a, b := run(syn)
+					for i, f := range []packet.Fate{a, b} {
+						if dropped(f) {
+							passed[i]++
+						}
+					}
+				}
+				return passed[0] < passed[1]
+			}},
+		{"log-prefix-characters", "*filter\n-A INPUT -j LOG --log-prefix \"say \\\"no\\\"\"\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				a, b := run(syn)
+				return slices.Contains(a.Events, packet.Event(packet.LogEvent{Prefix: `say "no"`, Level: 4, Group: -1})) &&
+					slices.Contains(b.Events, packet.Event(packet.LogEvent{Prefix: `say 'no'`, Level: 4, Group: -1}))
+			}},
+		{"connbytes-uncounted", "*filter\n-A INPUT -m connbytes --connbytes 0 --connbytes-mode packets --connbytes-dir both -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				// Tracking ignores a SYN within a connection.
+				within := syn
+				within.State = packet.Established
+				a, b := run(within)
+				return dropped(a) && !dropped(b)
+			}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.code, func(t *testing.T) {
+			_, batch := translated(t, tt.rules, false)
+			devices := packet.DefaultHost([]string{"eth0"})
+			xtables, err := kernel.NewXtables(devices, []byte(tt.rules), []byte("*filter\nCOMMIT\n"), kernel.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer xtables.Close()
+			nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nftables.Close()
+			seen := tt.show(func(s packet.Spec) (a, b packet.Fate) {
+				t.Helper()
+				p, err := s.Packet()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a, err = xtables.Run(p); err != nil {
+					t.Fatal(err)
+				}
+				if b, err = nftables.Run(p); err != nil {
+					t.Fatal(err)
+				}
+				return a, b
+			})
+			if !seen {
+				t.Errorf("the kernel does not show the deviation %s", tt.code)
+			}
+		})
+	}
+}
