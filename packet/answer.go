@@ -61,7 +61,7 @@ func verified(proto uint8, segment []byte) bool {
 	switch proto {
 	case UDP:
 		return len(segment) < 8 || binary.BigEndian.Uint16(segment[6:]) != 0
-	case gre, ESP, AH, SCTP, UDPLite, DCCP:
+	case gre, ESP, AH, SCTP, UDPLite: // not DCCP, as of Linux 6.18
 		return false
 	}
 	return true

@@ -10,8 +10,9 @@ import (
 
 func init() { register("reject", decodeReject) }
 
-// Reject drops the packet and answers its sender, if the kernel finds the
-// packet worth an answer.
+// Reject drops the packet and records the answer that is asked for. Whether the
+// stack then finds the packet worth one does not depend on the rules
+// ([packet.Host.Answers]).
 //
 // Kernel: net/netfilter/nft_reject_inet.c and its kin.
 type Reject struct {
@@ -48,15 +49,12 @@ func (i *Reject) String() string { return fmt.Sprintf("[ reject type %d code %d 
 
 func (i *Reject) exec(x *execution) result {
 	e := packet.RejectEvent{Type: unreachable[x.header.version], Code: i.Code}
-	answers := x.answersError
 	switch i.Type {
 	case unix.NFT_REJECT_TCP_RST:
-		e, answers = packet.RejectEvent{Reset: true}, x.answersReset
+		e = packet.RejectEvent{Reset: true}
 	case unix.NFT_REJECT_ICMPX_UNREACH:
 		e.Code = anyCodes[x.header.version][i.Code]
 	}
-	if answers() {
-		x.flight.Emit(e)
-	}
+	x.flight.Emit(e)
 	return x.decide(Verdict{Code: VerdictDrop})
 }

@@ -31,11 +31,9 @@ const (
 
 // Transport protocol numbers.
 const (
-	protoICMP    = 1
 	protoTCP     = 6
 	protoUDP     = 17
 	protoICMPv6  = 58
-	protoSCTP    = 132
 	protoUDPLite = 136
 )
 
