@@ -148,6 +148,7 @@ var matchCases = []ruleCase{
 	c(OneOfTuple{Fields: []Field{ICMPv6Type, ICMPv6Code}, Tuples: [][]Interval{{only(u8(1)), span(u8(0), u8(3))}, {only(u8(3)), only(u8(0))}}}),
 
 	c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),
+	c(eq(Dport(17), u16(53)), Exists{Field: IP6Frag, Missing: true}), c(eq(Dport(17), u16(53)), counter, eq(IP6FragOff, u16(0))),
 	c(eq(IP6Saddr, ip("::7")), ne(IP6FragOff, u16(0)), eq(Dport(17), u16(53))),
 
 	// Connections.

@@ -151,6 +151,12 @@ func joined(tests []int, test func(int) *headerTest) [][]int {
 // require adds the tests that nft adds before it reads a field.
 func (c *compiler) require(fields ...Field) error {
 	for _, f := range fields {
+		if f.load.kind == loadExthdrIPv6 && c.l3 == 0 && !c.ether {
+			// Of an extension header nft tests the family first in the rule.
+			c.l3 = IP6
+			family := step{exprs: []expression{meta(1, unix.NFT_META_NFPROTO), compare(Eq, 1, []byte{byte(IP6)})}}
+			c.steps = slices.Insert(c.steps, 0, family)
+		}
 		for _, n := range f.needs {
 			if err := c.need(f, n); err != nil {
 				return err

@@ -78,8 +78,9 @@ func equality(invert bool) Op {
 
 // guard returns the family for which a rule in a table of both has to test
 // first, or 0 when the tests that nft adds do. They do not where a statement
-// with an effect comes before them; and behind a field of the link header nft
-// tests the type in that header, which is not there for every packet.
+// with an effect comes before them. Behind a field of the link header nft tests
+// the type in that header, which is not there for every packet, and for an
+// extension header it puts the test in front of the rule: both are told.
 func guard(family Family, stmts []Stmt) Family {
 	link, effects := false, false
 	for _, s := range stmts {
@@ -88,7 +89,7 @@ func guard(family Family, stmts []Stmt) Family {
 		}
 		for _, f := range Fields(s) {
 			for _, n := range f.needs {
-				link = link || n.ether
+				link = link || n.ether || f.load.kind == loadExthdrIPv6
 				l3 := n.l3
 				if l3 == 0 && n.of != 0 && !knows(stmts, n.l4) {
 					l3 = n.of
