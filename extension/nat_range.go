@@ -190,7 +190,7 @@ func portsNeedProtocol(c iptables.Context, what string) []iptables.Problem {
 		}
 	}
 	return []iptables.Problem{{
-		Code:    "protocol-required",
+		Code:    "missing-protocol",
 		Summary: what + " with ports needs a protocol with ports",
 		Detail:  "Only -p tcp, udp, sctp, dccp or icmp can stand with a port. Write the rule once per protocol.",
 	}}

@@ -49,7 +49,7 @@ func (t *rejectTarget) Validate(c iptables.Context) []iptables.Problem {
 	problems := placement(c, "REJECT", "filter", iptables.Input|iptables.Forward|iptables.Output)
 	if proto, ok := c.ProtocolNumber(); t.With.Value.name == "tcp-reset" && !(ok && proto == 6) {
 		problems = append(problems, iptables.Problem{
-			Code:    "protocol-required",
+			Code:    "missing-protocol",
 			Summary: "--reject-with tcp-reset needs -p tcp",
 			Detail:  "The kernel accepts it in rules for TCP only. Write -p tcp before the target, or another answer.",
 			Range:   t.With.Range,

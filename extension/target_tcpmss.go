@@ -60,7 +60,7 @@ func (t *tcpmssTarget) Validate(c iptables.Context) []iptables.Problem {
 	}
 	if proto, ok := c.ProtocolNumber(); !ok || proto != 6 || !matchesSYN(c.Rule) {
 		problems = append(problems, iptables.Problem{
-			Code:    "protocol-required",
+			Code:    "missing-protocol",
 			Summary: "TCPMSS works on TCP SYN packets only",
 			Detail:  "The kernel accepts it in rules that require SYN. Write -p tcp --tcp-flags SYN,RST SYN before the target.",
 		})
