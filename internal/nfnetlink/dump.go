@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -111,11 +112,14 @@ func dumpOnce(c *Conn, tables []Table) (*Dump, error) {
 		if kind, _ := Kind(m); kind != unix.NFT_MSG_NEWSET {
 			continue
 		}
-		attrs := AppendString(nil, unix.NFTA_SET_ELEM_LIST_TABLE, TableOf(m).Name)
-		attrs = AppendString(attrs, unix.NFTA_SET_ELEM_LIST_SET, FindString(Attributes(m), unix.NFTA_SET_NAME))
-		if err := dump(unix.NFT_MSG_GETSETELEM, Family(m), attrs); err != nil {
+		if !wanted(m) {
+			continue
+		}
+		elements, err := c.dumpSet(m, generation)
+		if err != nil {
 			return nil, err
 		}
+		d.Messages = append(d.Messages, elements...)
 	}
 	if len(tables) == 0 {
 		err = dump(unix.NFT_MSG_GETRULE, unix.AF_UNSPEC, nil)
@@ -161,4 +165,54 @@ func (c *Conn) dump(kind int, family uint8, attrs []byte, generation uint32) ([]
 		messages = append(messages, m)
 	}
 	return messages, nil
+}
+
+// smallSet is a number of elements for which no hash table grows.
+const smallSet = 32
+
+// dumpSet reads the elements of a set. A hash table that grows while it is
+// read, as it does for some time after many elements were added, gives out
+// elements twice and others not at all, and nothing in the dump says so.
+//
+// Kernel: net/netfilter/nft_set_hash.c, nft_rhash_walk.
+func (c *Conn) dumpSet(set netlink.Message, generation uint32) ([]netlink.Message, error) {
+	attrs := Attributes(set)
+	request := AppendString(nil, unix.NFTA_SET_ELEM_LIST_TABLE, TableOf(set).Name)
+	request = AppendString(request, unix.NFTA_SET_ELEM_LIST_SET, FindString(attrs, unix.NFTA_SET_NAME))
+	flags := number(attrs, unix.NFTA_SET_FLAGS)
+	steady := flags&(unix.NFT_SET_INTERVAL|unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) == 0
+	count := Find(attrs, setCount)
+	var last map[string]bool
+	for attempt := range dumpAttempts {
+		messages, err := c.dump(unix.NFT_MSG_GETSETELEM, Family(set), request, generation)
+		if err != nil || !steady {
+			return messages, err
+		}
+		keys, twice := elementKeys(messages)
+		counted := count != nil && len(keys) == int(number(attrs, setCount))
+		if !twice && (len(keys) < smallSet || counted || maps.Equal(keys, last)) {
+			return messages, nil
+		}
+		last = keys
+		time.Sleep(time.Duration(attempt) * 5 * time.Millisecond)
+	}
+	return nil, errTorn
+}
+
+// elementKeys returns the keys of a set's elements, and whether one is there
+// twice.
+func elementKeys(messages []netlink.Message) (keys map[string]bool, twice bool) {
+	keys = map[string]bool{}
+	for _, m := range messages {
+		for _, e := range parseAttributes(Find(Attributes(m), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+			attrs := parseAttributes(e.Data)
+			key := string(Find(attrs, unix.NFTA_SET_ELEM_KEY))
+			if Find(attrs, unix.NFTA_SET_ELEM_KEY) == nil {
+				continue // the element for all other keys is not of the hash
+			}
+			twice = twice || keys[key]
+			keys[key] = true
+		}
+	}
+	return keys, twice
 }

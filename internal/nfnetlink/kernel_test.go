@@ -1,6 +1,7 @@
 package nfnetlink_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -243,6 +244,42 @@ func TestDumpWhileOthersCommit(t *testing.T) {
 	close(stop)
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDumpOfGrowingSet reads a set right after it was filled, while the kernel
+// still enlarges its hash table.
+func TestDumpOfGrowingSet(t *testing.T) {
+	const count = 60000
+	_, c := dial(t)
+	attrs := nfnetlink.AppendString(nil, unix.NFTA_SET_TABLE, "a")
+	attrs = nfnetlink.AppendString(attrs, unix.NFTA_SET_NAME, "s")
+	set := attrs
+	set = nfnetlink.AppendUint32(set, unix.NFTA_SET_KEY_LEN, 4)
+	set = nfnetlink.AppendUint32(set, unix.NFTA_SET_ID, 1)
+	batch := []netlink.Message{table("a"), nfnetlink.Message(unix.NFT_MSG_NEWSET, netlink.Create, unix.NFPROTO_INET, set)}
+	for i := 0; i < count; {
+		var list []byte
+		for range 2000 {
+			key := nfnetlink.AppendAttr(nil, unix.NFTA_SET_ELEM_KEY|netlink.Nested, nfnetlink.AppendUint32(nil, unix.NFTA_DATA_VALUE, uint32(i)))
+			list = nfnetlink.AppendAttr(list, 1|netlink.Nested, key)
+			i++
+		}
+		elements := nfnetlink.AppendAttr(bytes.Clone(attrs), unix.NFTA_SET_ELEM_LIST_ELEMENTS|netlink.Nested, list)
+		batch = append(batch, nfnetlink.Message(unix.NFT_MSG_NEWSETELEM, netlink.Create, unix.NFPROTO_INET, elements))
+	}
+	for range 3 {
+		send(t, c, batch)
+		elements := 0
+		for _, m := range nfnetlink.Normalise(dump(t, c).Messages, 0) {
+			if kind, _ := nfnetlink.Kind(m); kind == unix.NFT_MSG_NEWSETELEM {
+				elements++
+			}
+		}
+		if elements != count {
+			t.Fatalf("%d elements, want %d", elements, count)
+		}
+		send(t, c, []netlink.Message{nfnetlink.Message(unix.NFT_MSG_DELTABLE, 0, unix.NFPROTO_INET, nfnetlink.AppendString(nil, unix.NFTA_TABLE_NAME, "a"))})
 	}
 }
 
