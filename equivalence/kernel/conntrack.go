@@ -236,9 +236,7 @@ func (t *tracker) expect(proto uint8, tuple packet.Tuple, mark uint32) (*packet.
 	if err := t.inject(master, 0); err != nil {
 		return nil, err
 	}
-	// Destinations are compared whole, whatever the mask says; the kernel only
-	// wants that of ICMP to hold a type.
-	ones := packet.Tuple{Src: allOnes(tuple.Src), Dst: allOnes(tuple.Dst), SrcPort: 0xffff, DstPort: tuple.DstPort}
+	ones := packet.Tuple{Src: allOnes(tuple.Src), Dst: allOnes(tuple.Dst), SrcPort: 0xffff, DstPort: 0xffff}
 	err := t.request(expectationNew, unix.NLM_F_CREATE, join(
 		[]byte{fam, unix.NFNETLINK_V0, 0, 0},
 		encodeTuple(expectMaster, master.Protocol, master.Original),

@@ -64,7 +64,6 @@ func TestStates(t *testing.T) {
 		{"error6", ask(quoting(1, 4, sent6, "eth0"), packet.Related, true), packet.Related, true},
 		{"tcp expected", with(syn(22), func(s *packet.Spec) { s.State, s.ConnMark = packet.Related, 3 }), packet.Related, false},
 		{"udp6 expected", ask(udp6, packet.Related, false), packet.Related, false},
-		{"echo expected", ask(echo, packet.Related, false), packet.Related, false},
 		{"udp out expected", ask(out, packet.Related, false), packet.Related, false},
 		{"sctp established", ask(packet.Spec{Proto: packet.SCTP, SrcPort: 1, DstPort: 2, In: "eth0", Payload: []byte{0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, packet.Established, false), packet.Established, false},
 		{"gre established", ask(packet.Spec{Proto: 47, In: "eth0", Payload: make([]byte, 8)}, packet.Established, false), packet.Established, false},

@@ -45,6 +45,9 @@ func TestNAT(t *testing.T) {
 			{with(syn(9), func(s *packet.Spec) { s.Dst = addr("203.0.113.9") }), "accept postrouting by net0, 203.0.113.200:4000 > 203.0.113.9:9"},
 			{packet.Spec{Proto: packet.UDP, Src: addr("192.0.2.1"), SrcPort: 5000, DstPort: 53, Dst: addr("203.0.113.5"), Socket: root},
 				"accept postrouting by eth1, 198.51.100.1:5000 > 198.51.100.5:53"},
+			// A related connection is a new one to NAT.
+			{with(syn(80), func(s *packet.Spec) { s.State, s.ConnMark = packet.Related, 5 }), "accept postrouting by eth1, 192.0.2.77:4000 > 198.51.100.80:8080, connmark 0x5"},
+			{with(quoting(8, 0, udp, "eth0"), func(s *packet.Spec) { s.State = packet.Related }), "packet cannot be run in the kernel: no connection expects an ICMP query"},
 			// An injected connection is not offered to nat chains, in either
 			// direction, and neither is an error about it.
 			{established(syn(80)), "accept input, 192.0.2.77:4000 > 192.0.2.1:80"},

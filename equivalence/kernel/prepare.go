@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"golang.org/x/sys/unix"
+
 	"nftmigrate/packet"
 )
 
@@ -83,6 +85,11 @@ func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
 		wanted = *p.Tracking.Entry
 	}
 	if state == packet.Related && h.quoted == nil {
+		// NAT takes every related ICMP packet for an error and drops others
+		// (nf_nat_proto.c, nf_nat_ipv4_fn), which no helper lets happen.
+		if h.proto == unix.IPPROTO_ICMP || h.proto == unix.IPPROTO_ICMPV6 {
+			return circumstances{}, notRunnable("no connection expects an ICMP query")
+		}
 		// In the reply direction it would be established, so that a wish for
 		// that is met in the original one.
 		master, err := m.tracker.expect(h.proto, h.tuple, wanted.Mark)
