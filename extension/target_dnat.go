@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"nftmigrate/diag"
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
@@ -85,11 +86,15 @@ func (t *dnatTarget) action(to natRange) predicate.Action {
 	return natAction(nat, to.HasPorts, to.Ports)
 }
 
-func (t *dnat4Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
-func (t *dnat6Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
+func (t *dnat4Target) Translate(r *translate.Rule) error {
+	return t.translate(r, t.To.Value.natRange, t.To.Range)
+}
+func (t *dnat6Target) Translate(r *translate.Rule) error {
+	return t.translate(r, t.To.Value.natRange, t.To.Range)
+}
 
-func (t *dnatTarget) translate(r *translate.Rule, to natRange) error {
-	return addNAT(r, to, nftgen.NAT{
+func (t *dnatTarget) translate(r *translate.Rule, to natRange, where diag.Range) error {
+	return addNAT(r, to, where, nftgen.NAT{
 		Destination: true,
 		Flags:       nftgen.NATFlags{Random: t.Random.Present, Persistent: t.Persistent.Present},
 	})
@@ -137,11 +142,12 @@ func natAction(nat predicate.NAT, hasPorts bool, ports portRange) predicate.Acti
 	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Accept}
 }
 
-// addNAT completes and adds the statement that maps to a range.
-func addNAT(r *translate.Rule, to natRange, nat nftgen.NAT) error {
+// addNAT completes and adds the statement that maps to a range, which stands at
+// where.
+func addNAT(r *translate.Rule, to natRange, where diag.Range, nat nftgen.NAT) error {
 	if to.HasPorts {
 		var err error
-		if nat.LowPort, nat.HiPort, nat.Protocol, err = mappedPorts(r, to.Ports); err != nil {
+		if nat.LowPort, nat.HiPort, nat.Protocol, err = mappedPorts(r, to.Ports, where); err != nil {
 			return err
 		}
 	}
@@ -151,6 +157,7 @@ func addNAT(r *translate.Rule, to natRange, nat nftgen.NAT) error {
 				Code:    "untranslatable-option",
 				Summary: "a range of addresses that ends before it starts has no nftables counterpart",
 				Detail:  "nftables refuses such a range. Write the lower address first.",
+				Range:   where,
 			}
 		}
 		nat.Low, nat.High = to.Min.AsSlice(), to.Max.AsSlice()

@@ -53,7 +53,7 @@ func (t *masqueradeTarget) Translate(r *translate.Rule) error {
 	s := nftgen.Masquerade{Flags: nftgen.NATFlags{Random: t.Random.Present, FullyRandom: t.FullRandom.Present}}
 	if t.Ports.Present {
 		var err error
-		if s.LowPort, s.HiPort, s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value)); err != nil {
+		if s.LowPort, s.HiPort, s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value), t.Ports.Range); err != nil {
 			return err
 		}
 	}

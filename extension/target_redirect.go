@@ -51,7 +51,7 @@ func (t *redirectTarget) Translate(r *translate.Rule) error {
 	s := nftgen.Redirect{Flags: nftgen.NATFlags{Random: t.Random.Present}}
 	if t.Ports.Present {
 		var err error
-		if s.LowPort, s.HiPort, s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value)); err != nil {
+		if s.LowPort, s.HiPort, s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value), t.Ports.Range); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"nftmigrate/diag"
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
@@ -107,11 +108,15 @@ func (t *snatTarget) action(to natRange) predicate.Action {
 	return natAction(nat, to.HasPorts, to.Ports)
 }
 
-func (t *snat4Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
-func (t *snat6Target) Translate(r *translate.Rule) error { return t.translate(r, t.To.Value.natRange) }
+func (t *snat4Target) Translate(r *translate.Rule) error {
+	return t.translate(r, t.To.Value.natRange, t.To.Range)
+}
+func (t *snat6Target) Translate(r *translate.Rule) error {
+	return t.translate(r, t.To.Value.natRange, t.To.Range)
+}
 
-func (t *snatTarget) translate(r *translate.Rule, to natRange) error {
-	return addNAT(r, to, nftgen.NAT{Flags: nftgen.NATFlags{
+func (t *snatTarget) translate(r *translate.Rule, to natRange, where diag.Range) error {
+	return addNAT(r, to, where, nftgen.NAT{Flags: nftgen.NATFlags{
 		Random: t.Random.Present, FullyRandom: t.FullRandom.Present, Persistent: t.Persistent.Present,
 	}})
 }
