@@ -176,10 +176,13 @@ func (s Compare) check() error {
 	if t.text && (s.Op > Ne || s.Mask != nil) {
 		return fmt.Errorf("write a comparison of %s: names can only be equal or not", s.Field.Text)
 	}
+	if t.prefixes && s.Op > Ne {
+		return fmt.Errorf("write a comparison of %s by size: nft 1.0.6 can crash when it lists one; a span says it", s.Field.Text)
+	}
 	if s.Mask == nil {
 		return nil
 	}
-	if s.Field.Text == MetaL4Proto.Text || s.Field.Text == IPProtocol.Text || t.prefixes && s.Op > Ne {
+	if s.Field.Text == MetaL4Proto.Text || s.Field.Text == IPProtocol.Text {
 		return fmt.Errorf("write a mask of %s: nft 1.0.6 crashes when it lists such a test", s.Field.Text)
 	}
 	return t.check(s.Mask)

@@ -90,7 +90,10 @@ func (m maker) match() Stmt {
 	f := catalogueFields[m.IntN(len(catalogueFields))]
 	t := f.Type
 	invert := m.pick(3)
-	switch m.IntN(8) {
+	switch m.IntN(9) {
+	case 8:
+		set, fields, masks := m.key()
+		return InSet{Fields: fields, Masks: masks, Set: set, Not: invert}
 	case 0:
 		return InPrefix{Field: f, Addr: m.value(t), Bits: m.IntN(8*t.Bytes + 1), Not: invert}
 	case 1:
@@ -128,6 +131,24 @@ func (m maker) tuple(first Field, invert bool) Stmt {
 	return s
 }
 
+// key returns a named set and fields to look up in it.
+func (m maker) key() (*Set, []Field, []Value) {
+	set := caseSets[m.IntN(len(caseSets))]
+	var fields []Field
+	masks := make([]Value, len(set.Key))
+	for i, t := range set.Key {
+		for len(fields) == i {
+			if f := catalogueFields[m.IntN(len(catalogueFields))]; f.Type == t {
+				fields = append(fields, f)
+			}
+		}
+		if m.pick(3) {
+			masks[i] = m.value(t)
+		}
+	}
+	return set, fields, masks
+}
+
 func (m maker) action() Stmt {
 	mask := func() Value {
 		if m.pick(3) {
@@ -137,7 +158,10 @@ func (m maker) action() Stmt {
 	}
 	fields := []Field{MetaMark, CTMark}
 	from := &fields[m.IntN(2)]
-	switch m.IntN(9) {
+	switch m.IntN(10) {
+	case 9:
+		set, fields, masks := m.key()
+		return Update{Op: UpdateOp(m.IntN(3)), Set: set, Fields: fields, Masks: masks, Timeout: time.Duration(m.IntN(2)*m.IntN(1e6)) * time.Millisecond}
 	case 0:
 		return Counter{Packets: m.Uint64() >> 1, Bytes: m.Uint64() >> 1}
 	case 1:
