@@ -180,17 +180,19 @@ func (c *Conn) dumpSet(set netlink.Message, generation uint32) ([]netlink.Messag
 	request := AppendString(nil, unix.NFTA_SET_ELEM_LIST_TABLE, TableOf(set).Name)
 	request = AppendString(request, unix.NFTA_SET_ELEM_LIST_SET, FindString(attrs, unix.NFTA_SET_NAME))
 	flags := number(attrs, unix.NFTA_SET_FLAGS)
-	steady := flags&(unix.NFT_SET_INTERVAL|unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) == 0
+	// Of a set that packets or time change, an element that is there twice is
+	// all that can tell.
+	moving := flags&(unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) != 0
 	count := Find(attrs, setCount)
 	var last map[string]bool
 	for attempt := range dumpAttempts {
 		messages, err := c.dump(unix.NFT_MSG_GETSETELEM, Family(set), request, generation)
-		if err != nil || !steady {
+		if err != nil || flags&unix.NFT_SET_INTERVAL != 0 {
 			return messages, err
 		}
 		keys, twice := elementKeys(messages)
 		counted := count != nil && len(keys) == int(number(attrs, setCount))
-		if !twice && (len(keys) < smallSet || counted || maps.Equal(keys, last)) {
+		if !twice && (moving || len(keys) < smallSet || counted || maps.Equal(keys, last)) {
 			return messages, nil
 		}
 		last = keys
