@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,10 +134,18 @@ func TestErrors(t *testing.T) {
 	if _, err := NewNftables(testHost(), observerBatch(false)[:1], Options{}); !errors.As(err, &ruleset) {
 		t.Errorf("a table of the observers' name: %v, want a RulesetError", err)
 	}
-	t.Setenv("PATH", t.TempDir())
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
 	var missing *MissingError
 	if _, err := NewXtables(testHost(), []byte("*filter\nCOMMIT\n"), nil, Options{}); !errors.As(err, &missing) || missing.Kind != "tool" || missing.Name != "iptables-legacy-restore" {
 		t.Errorf("without tools: %v, want a MissingError that names iptables-legacy-restore", err)
+	}
+	// A tool that loads nothing at all stands for a kernel without xtables.
+	if err := os.WriteFile(filepath.Join(dir, "ip6tables-legacy-restore"), []byte("#!/bin/sh\nexit 3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewXtables(testHost(), nil, []byte("*filter\nCOMMIT\n"), Options{}); !errors.As(err, &missing) || missing.Kind != "kernel feature" || missing.Name != "CONFIG_IP6_NF_FILTER" {
+		t.Errorf("without xtables: %v, want a MissingError that names CONFIG_IP6_NF_FILTER", err)
 	}
 }
 

@@ -129,8 +129,8 @@ func (m *Machine) Close() error {
 	return m.ns.Close()
 }
 
-// Namespace returns the namespace, for tools that look into it. It is closed
-// with the machine.
+// Namespace returns the namespace, for tools that look into it. Next to the
+// ruleset they find the observers' table. It is closed with the machine.
 func (m *Machine) Namespace() *netns.NS { return m.ns }
 
 // An Outcome is what became of one packet of many. Err wraps [ErrNotRunnable]

@@ -13,12 +13,13 @@ import (
 	"nftmigrate/packet"
 )
 
-// legacyTools are the programs that load and print the tables of one family.
-type legacyTools struct{ restore, save string }
+// legacyTools are the programs that load and print the tables of one family,
+// and what they need of the kernel.
+type legacyTools struct{ restore, save, feature string }
 
 var (
-	legacyIPv4 = legacyTools{"iptables-legacy-restore", "iptables-legacy-save"}
-	legacyIPv6 = legacyTools{"ip6tables-legacy-restore", "ip6tables-legacy-save"}
+	legacyIPv4 = legacyTools{"iptables-legacy-restore", "iptables-legacy-save", "CONFIG_IP_NF_FILTER"}
+	legacyIPv6 = legacyTools{"ip6tables-legacy-restore", "ip6tables-legacy-save", "CONFIG_IP6_NF_FILTER"}
 )
 
 // NewXtables returns a machine whose legacy xtables tables hold the given
@@ -73,6 +74,13 @@ func loadLegacy(ns *netns.NS, tools legacyTools, save []byte) ([]uint16, error) 
 	lock := "XTABLES_LOCKFILE=" + filepath.Join(dir, "lock")
 
 	if _, err := runTool(ns, lock, tools.restore, save); err != nil {
+		var refused *RulesetError
+		if errors.As(err, &refused) {
+			// What cannot even load nothing lacks its half in the kernel.
+			if _, probe := runTool(ns, lock, tools.restore, []byte("*filter\nCOMMIT\n")); probe != nil {
+				return nil, &MissingError{"kernel feature", tools.feature, probe}
+			}
+		}
 		return nil, err
 	}
 	if !bytes.Contains(save, []byte("LOG")) {
