@@ -122,9 +122,12 @@ type check struct {
 // conntrack compares whether the rulesets turn connection tracking on, which
 // decides what becomes of fragments.
 func (c *check) conntrack() {
+	any := false
+	defer func() { c.walkA.Untracked, c.walkB.Untracked = !any, !any }()
 	for _, v := range c.o.Versions {
 		inA, inB := c.a.NeedsConntrack(v), c.b.NeedsConntrack(v)
 		c.tracked[v] = inA || inB
+		any = any || c.tracked[v]
 		if inA == inB {
 			continue
 		}
@@ -196,7 +199,7 @@ func (c *check) step(p *packet.Packet) (a, b packet.Fate, aspects []Aspect, why 
 	}
 	aspects = Differ(a, b)
 	if len(aspects) > 0 {
-		if why = c.explained(a, b, aspects); why != "" {
+		if why = c.explained(p, a, b, aspects); why != "" {
 			c.a.Reset()
 			c.b.Reset()
 		}

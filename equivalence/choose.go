@@ -390,6 +390,9 @@ func (c *chooser) place(s packet.Spec) packet.Spec {
 	if s.Src.IsValid() {
 		s.Version = version(s.Src)
 	}
+	if s.Version == 6 && s.Dst.IsValid() && s.Dst.IsUnspecified() {
+		s.Dst = c.foreign(6) // what the stack does with "::" is its own matter
+	}
 	if s.Out != "" {
 		if r, ok := c.host.Lookup(s.Dst); !ok || r.Device != s.Out {
 			if d := c.host.Device(s.Out); d != nil {

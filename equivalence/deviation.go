@@ -16,7 +16,7 @@ type deviation struct {
 	// engine deviations apply to every ruleset, the others only when the
 	// translation declared them.
 	engine   bool
-	explains func(p, q packet.Fate, aspects []Aspect) bool
+	explains func(p *packet.Packet, a, b packet.Fate, aspects []Aspect) bool
 }
 
 var deviations = []deviation{
@@ -24,45 +24,59 @@ var deviations = []deviation{
 		// xtables drops packets with truncated or malformed transport headers
 		// inside a match; nf_tables goes on with the next rule.
 		code: "hotdrop", engine: true,
-		explains: func(a, _ packet.Fate, _ []Aspect) bool { return a.Hotdrop },
+		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool { return a.Hotdrop },
+	},
+	{
+		// ip6tables looks through AH headers for the protocol and the ports,
+		// nf_tables stops at them.
+		code: "ipv6-ah", engine: true,
+		explains: func(p *packet.Packet, _, _ packet.Fate, _ []Aspect) bool { return packet.HasAuthentication(p.Data) },
 	},
 	{
 		code: "tcpmss-adds-option",
-		explains: func(a, b packet.Fate, aspects []Aspect) bool {
+		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
 			return len(aspects) == 1 && aspects[0] == AspectData && len(a.Data) == len(b.Data)+4
 		},
 	},
 	// The kernel's lists of recent addresses are short, forget when --reap says
 	// so, and look at the TTL. The machine of iptables tells when that decides.
 	{
-		code:     "recent-list-size",
-		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-list-size") },
+		code: "recent-list-size",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
+			return slices.Contains(a.Declared, "recent-list-size")
+		},
 	},
 	{
-		code:     "recent-reap",
-		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-reap") },
+		code: "recent-reap",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
+			return slices.Contains(a.Declared, "recent-reap")
+		},
 	},
 	{
-		code:     "recent-ttl",
-		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "recent-ttl") },
+		code: "recent-ttl",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
+			return slices.Contains(a.Declared, "recent-ttl")
+		},
 	},
 	{
 		// A connection that has counters and no packet in them yet.
-		code:     "connbytes-uncounted",
-		explains: func(a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, "connbytes-uncounted") },
+		code: "connbytes-uncounted",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
+			return slices.Contains(a.Declared, "connbytes-uncounted")
+		},
 	},
 	// Rate buckets that are not refilled at the same times.
 	{
 		code:     "limit-resolution",
-		explains: func(a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
+		explains: func(_ *packet.Packet, a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
 	},
 	{
 		code:     "limit-tick",
-		explains: func(a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
+		explains: func(_ *packet.Packet, a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
 	},
 	{
 		code: "log-prefix-characters",
-		explains: func(a, b packet.Fate, aspects []Aspect) bool {
+		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
 			return slices.Equal(aspects, []Aspect{AspectEvents}) && slices.EqualFunc(a.Events, b.Events, equalButPrefix)
 		},
 	},
@@ -80,12 +94,12 @@ func equalButPrefix(x, y packet.Event) bool {
 }
 
 // explained names the declared deviation that explains a difference, or is "".
-func (c *check) explained(a, b packet.Fate, aspects []Aspect) string {
+func (c *check) explained(p *packet.Packet, a, b packet.Fate, aspects []Aspect) string {
 	if c.o.Strict {
 		return ""
 	}
 	for _, d := range deviations {
-		if (d.engine || c.declared(d.code)) && d.explains(a, b, aspects) {
+		if (d.engine || c.declared(d.code)) && d.explains(p, a, b, aspects) {
 			return d.code
 		}
 	}

@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -57,6 +58,7 @@ func KernelCheck(ctx context.Context, a, b Machine, k KernelPair, o Options) (*K
 	for _, v := range o.Versions {
 		tracked = tracked || a.NeedsConntrack(v) || b.NeedsConntrack(v)
 	}
+	c.walkA.Untracked, c.walkB.Untracked = !tracked, !tracked
 	source, target, done, err := k.Open(c.host, tracked)
 	if err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget packet.Fate) {
 	}
 	aspects := Differ(seen(inSource), seen(inTarget))
 	if len(aspects) > 0 {
-		if why := r.explained(simSource, simTarget, aspects); why != "" {
+		if why := r.explained(p, simSource, simTarget, aspects); why != "" {
 			r.report.Explained[why]++
 			return
 		}
@@ -171,11 +173,15 @@ func observed(p *packet.Packet, f packet.Fate) *packet.Packet {
 func seen(f packet.Fate) packet.Fate {
 	f.Events = slices.DeleteFunc(slices.Clone(f.Events), func(e packet.Event) bool {
 		switch e.(type) {
-		case packet.LogEvent, packet.RejectEvent:
+		case packet.LogEvent:
 			return false
+		case packet.RejectEvent:
+			return f.Silent
 		}
 		return true
 	})
+	f.Data = bytes.Clone(f.Data)
+	packet.FixChecksums(f.Data)
 	if f.Verdict != packet.Accept {
 		f.Tracked = false // the connection of a dropped packet is never seen
 	}

@@ -43,6 +43,8 @@ type Walker struct {
 	hooks [5]hookPlan
 	// Trace asks for the steps of each packet.
 	Trace bool
+	// Untracked says that nothing makes the kernel track connections.
+	Untracked bool
 }
 
 // A hookPlan is what runs at one hook, in order.
@@ -91,6 +93,11 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		packet.FixChecksums(f.Data)
 		fate.Data, fate.Out = f.Data, f.Out
 	}
+	for _, e := range f.Events {
+		if answer, ok := e.(packet.RejectEvent); ok && !w.host.Answers(f.Data, p.Type, answer) {
+			fate.Silent = true
+		}
+	}
 	if e := f.Tracking.Entry; e != nil {
 		fate.Tracked, fate.ConnMark = true, e.Mark
 	}
@@ -115,14 +122,15 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 	}
 	dst := packet.Endpoints(f.Data).Dst
 	route, ok := w.host.Lookup(dst)
+	if dst.Is6() && dst.IsLinkLocalUnicast() && route.Type == packet.Unicast {
+		// Link-local destinations are looked up on the incoming device alone.
+		route, ok = packet.Route{Device: f.In, Type: packet.Unicast}, packet.LinkLocal.Contains(dst)
+	}
 	switch {
 	case w.martian(f):
 		f.Step(packet.Step{Stage: "routing", Text: "an address that cannot arrive there", Result: "drop"})
 		return packet.Drop
-	case dst.IsMulticast() && !w.joined(dst):
-		f.Step(packet.Step{Stage: "routing", Text: "a group that the host is not in", Result: "drop"})
-		return packet.Drop
-	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast):
+	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast || route.Type == packet.Anycast):
 		if f.Packet.Version() == 4 && packet.IsFragment(f.Data) {
 			// IPv4 puts together what it delivers before the input hook, IPv6
 			// behind it (net/ipv4/ip_input.c, ip_local_deliver).
@@ -130,6 +138,9 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 			return packet.Drop
 		}
 		return w.hook(f, packet.Input)
+	case unforwarded(f.Data):
+		f.Step(packet.Step{Stage: "routing", Text: "an address that is not forwarded", Result: "drop"})
+		return packet.Drop
 	case !ok || !w.host.Forwarding || route.Device == "":
 		f.Step(packet.Step{Stage: "routing", Text: "no route to " + dst.String(), Result: "drop"})
 		return packet.Drop
@@ -162,18 +173,30 @@ func (w *Walker) martian(f *packet.Flight) bool {
 	}
 	d := w.host.Device(f.In)
 	loopback := d != nil && d.Loopback
-	if (t.Src.IsLoopback() || t.Dst.IsLoopback()) && !loopback {
+	if (t.Src.IsLoopback() || t.Dst.IsLoopback()) && !loopback || t.Src.IsMulticast() {
 		return true
 	}
-	if t.Src.IsMulticast() || t.Dst.IsUnspecified() {
+	if t.Src.Is6() {
+		return t.Dst.IsUnspecified()
+	}
+	all := netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	if t.Src == all {
 		return true
 	}
-	if t.Src.Is4() {
-		first := t.Src.As4()[0]
-		route, ok := w.host.Lookup(t.Src)
-		return first >= 240 || first == 0 || t.Dst.As4()[0] == 0 || ok && route.Type == packet.Broadcast
+	route, ok := w.host.Lookup(t.Src)
+	if t.Dst == all || t.Src.IsUnspecified() && t.Dst.IsUnspecified() {
+		return !t.Src.IsUnspecified() && ok && route.Type == packet.Broadcast
 	}
-	return false
+	return t.Src.IsUnspecified() || t.Dst.IsUnspecified() || ok && route.Type == packet.Broadcast
+}
+
+// unforwarded reports whether IPv6 keeps a packet from being forwarded for its
+// addresses.
+//
+// Kernel: net/ipv6/ip6_output.c, ip6_forward.
+func unforwarded(data []byte) bool {
+	t := packet.Endpoints(data)
+	return t.Dst.Is6() && (t.Src.IsUnspecified() || t.Src.IsLinkLocalUnicast() || t.Src.IsLoopback())
 }
 
 // tosPriority is the priority that IPv4 forwarding gives a packet, by the TOS
@@ -181,36 +204,6 @@ func (w *Walker) martian(f *packet.Flight) bool {
 //
 // Kernel: net/ipv4/route.c, ip_tos2prio.
 var tosPriority = [16]uint32{4: 2, 5: 2, 6: 2, 7: 2, 8: 6, 9: 6, 10: 6, 11: 6, 12: 4, 13: 4, 14: 4, 15: 4}
-
-// groups are the multicast groups that every forwarding host is in.
-var groups = map[netip.Addr]bool{
-	netip.MustParseAddr("224.0.0.1"): true,
-	netip.MustParseAddr("ff01::1"):   true, netip.MustParseAddr("ff02::1"): true,
-	netip.MustParseAddr("ff01::2"): true, netip.MustParseAddr("ff02::2"): true, netip.MustParseAddr("ff05::2"): true,
-}
-
-// joined reports whether the host is in a multicast group: those of all hosts
-// and routers, and the solicited-node groups of its IPv6 addresses (RFC 4291
-// section 2.7.1).
-func (w *Walker) joined(group netip.Addr) bool {
-	if groups[group] || group.Is4() {
-		return groups[group]
-	}
-	g := group.As16()
-	for _, d := range w.host.Devices {
-		for _, a := range d.Addrs {
-			if a.Addr().Is4() {
-				continue
-			}
-			own := a.Addr().As16()
-			solicited := [16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: own[13], 14: own[14], 15: own[15]}
-			if g == solicited {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // hook runs what hangs at a hook.
 func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
@@ -221,7 +214,7 @@ func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
 			return v
 		}
 	}
-	if tracks(h) {
+	if tracks(h) && !w.Untracked {
 		w.track(f)
 	}
 	natPriority, pending := int32(priorityNATSrc), true
@@ -294,7 +287,7 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 	if dst {
 		done = packet.StatusDstNATDone
 	}
-	if f.Tracking.State != packet.New || e.Status&done != 0 {
+	if !starts(f) || e.Status&done != 0 {
 		follow(f, dst)
 		return packet.Accept
 	}
@@ -314,6 +307,20 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 		f.NAT = nil
 	}
 	return packet.Accept
+}
+
+// starts reports whether nat chains are asked about a packet: the first of a
+// connection, or of one that was expected; an ICMP error follows the connection
+// that it is about.
+func starts(f *packet.Flight) bool {
+	switch f.Tracking.State {
+	case packet.New:
+		return true
+	case packet.Related:
+		p := f.Tracking.Entry.Protocol
+		return p != packet.ICMP && p != packet.ICMPv6 && !packet.IsICMPError(f.Data)
+	}
+	return false
 }
 
 // bind applies a translation to the first packet of a connection. Of a range

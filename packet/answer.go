@@ -24,6 +24,7 @@ func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
 		r, _ := h.Lookup(dst)
 		many = many || r.Type == Broadcast
 	} else {
+		many = many || src.IsLinkLocalUnicast() && !LinkLocal.Contains(src) // no way back
 		many = many || src.IsMulticast() || src.IsUnspecified() || dst.IsUnspecified()
 	}
 	segment := data[l.start:]

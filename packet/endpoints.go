@@ -32,3 +32,26 @@ func IsFragment(data []byte) bool {
 	l, ok := locate(data)
 	return ok && l.fragment
 }
+
+// IsICMPError reports whether a packet is an ICMP or ICMPv6 message about
+// another packet (RFC 1122 section 3.2.2, RFC 4443 section 2.1).
+func IsICMPError(data []byte) bool {
+	l, ok := locate(data)
+	if !ok || l.offset != 0 || len(data) <= l.start {
+		return false
+	}
+	switch kind := data[l.start]; l.proto {
+	case ICMP:
+		return kind == 3 || kind == 4 || kind == 5 || kind == 11 || kind == 12
+	case ICMPv6:
+		return kind < 128
+	}
+	return false
+}
+
+// HasAuthentication reports whether the headers of an IPv6 packet include an
+// authentication header (RFC 4302).
+func HasAuthentication(data []byte) bool {
+	l, _ := locate(data)
+	return l.ah
+}

@@ -132,6 +132,9 @@ type Fate struct {
 	// Hotdrop says that a match, or a target of another purpose, dropped the
 	// packet by itself, because a header is truncated or malformed.
 	Hotdrop bool
+	// Silent says that a rule asked for an answer which the stack does not send
+	// (see [Host.Answers]), so that nobody can observe it.
+	Silent bool
 	// Volatile says that a rule asked the clock, a random number or what
 	// earlier packets left behind, so that the fate can be another next time.
 	Volatile bool

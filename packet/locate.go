@@ -9,6 +9,7 @@ type location struct {
 	fragment bool // a part of a datagram
 	offset   uint16
 	more     bool
+	ah       bool // behind an IPv6 authentication header
 }
 
 // locate finds the transport header; ok is false when the IP headers are not
@@ -47,6 +48,7 @@ func locate6(data []byte) (l location, ok bool) {
 		switch l.proto {
 		case AH:
 			size = (int(b[1]) + 2) * 4
+			l.ah = true
 		case Fragment:
 			size = 8
 			frag := binary.BigEndian.Uint16(b[2:])

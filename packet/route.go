@@ -60,6 +60,10 @@ func DefaultHost(devices []string) *Host {
 	return h
 }
 
+// LinkLocal is the network of link-local addresses that every device is in
+// (RFC 4291 section 2.5.6); of fe80::/10 the kernel routes no more.
+var LinkLocal = netip.MustParsePrefix("fe80::/64")
+
 // Lookup returns the route to an address as the kernel would choose it: local
 // and broadcast addresses first, then the longest prefix of the networks of
 // the devices and of the main table, then multicast. ok is false when there is
@@ -73,6 +77,9 @@ func (h *Host) Lookup(dst netip.Addr) (route Route, ok bool) {
 			switch {
 			case a.Addr() == dst || d.Loopback && a.Contains(dst):
 				return Route{To: netip.PrefixFrom(dst, full), Device: "lo", Type: Local}, true
+			case dst.Is6() && h.Forwarding && a.Bits() < 127 && a.Masked().Addr() == dst:
+				// The subnet-router anycast address, RFC 4291 section 2.6.1.
+				return Route{To: netip.PrefixFrom(dst, full), Device: "lo", Type: Anycast}, true
 			case a.Bits() < 31 && dst.Is4() && lastOf(a) == dst:
 				return Route{To: netip.PrefixFrom(dst, full), Device: d.Name, Type: Broadcast}, true
 			}
@@ -107,7 +114,7 @@ func (h *Host) Output(dst netip.Addr) (device string, src netip.Addr) {
 	if !ok || r.Device == "" {
 		return "", netip.Addr{}
 	}
-	if r.Type == Local {
+	if r.Type == Local || r.Type == Anycast {
 		return r.Device, dst
 	}
 	d := h.Device(r.Device)
