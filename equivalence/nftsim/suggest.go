@@ -79,6 +79,7 @@ type content struct {
 	turned  bool // from host to network byte order
 	protoOf bool // it is the transport protocol
 	family  bool // it is the protocol family
+	isName  bool // it is the name of a device
 }
 
 // testsOf returns the tests of a rule, and where it jumps to.
@@ -145,20 +146,7 @@ func add(b []byte, n int) []byte {
 // its neighbours, and the constant with each bit turned that is compared.
 func (f *follower) compare(i *Cmp) {
 	c, known := f.regs[i.From]
-	candidates := [][]byte{i.Data, add(i.Data, 1), add(i.Data, -1)}
-	for k := range 8 * len(i.Data) {
-		one := make([]byte, len(i.Data))
-		one[k/8] = 0x80 >> (k % 8)
-		if c.mask != nil && (k/8 >= len(c.mask) || c.mask[k/8]&one[k/8] == 0) {
-			continue
-		}
-		if c.mask == nil && k >= 8 && k%8 != 0 && k < 8*len(i.Data)-4 {
-			continue // of wide fields, the bits at the edges of bytes
-		}
-		flipped := slices.Clone(i.Data)
-		flipped[k/8] ^= one[k/8]
-		candidates = append(candidates, flipped)
-	}
+	candidates := c.around(i.Data)
 	f.test(i.From, len(i.Data), candidates, func(v []byte) bool {
 		return cmpOps[i.Op].holds(bytes.Compare(v, i.Data))
 	})
@@ -172,6 +160,38 @@ func (f *follower) compare(i *Cmp) {
 	}
 }
 
+// around returns a constant that the field is compared with, and values next to
+// it. Those next to a device name are names: a prefix comes without the rest.
+func (c *content) around(data []byte) [][]byte {
+	if c.isName {
+		list := [][]byte{data}
+		name := bytes.TrimRight(data, "\x00")
+		if n := len(name); n > 0 {
+			for _, other := range []string{"x" + string(name[1:]), string(name[:n-1]) + "_", string(name) + "1"} {
+				if len(other) <= len(data) {
+					list = append(list, append([]byte(other), make([]byte, len(data)-len(other))...))
+				}
+			}
+		}
+		return list
+	}
+	list := [][]byte{data, add(data, 1), add(data, -1)}
+	for k := range 8 * len(data) {
+		one := make([]byte, len(data))
+		one[k/8] = 0x80 >> (k % 8)
+		if c.mask != nil && (k/8 >= len(c.mask) || c.mask[k/8]&one[k/8] == 0) {
+			continue
+		}
+		if c.mask == nil && k >= 8 && k%8 != 0 && k < 8*len(data)-4 {
+			continue // of wide fields, the bits at the edges of bytes
+		}
+		flipped := slices.Clone(data)
+		flipped[k/8] ^= one[k/8]
+		list = append(list, flipped)
+	}
+	return list
+}
+
 // maxElements bounds how many elements of a set are suggested.
 const maxElements = 24
 
@@ -183,7 +203,12 @@ func (f *follower) lookup(i *Lookup) {
 			break
 		}
 		for _, key := range [][]byte{e.Key, e.KeyEnd} {
-			if key != nil {
+			if key == nil {
+				continue
+			}
+			if c := f.regs[i.From]; c.isName {
+				candidates = append(candidates, c.around(key)...)
+			} else {
 				candidates = append(candidates, key, add(key, 1), add(key, -1))
 			}
 		}

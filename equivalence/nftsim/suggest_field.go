@@ -165,6 +165,7 @@ func (f *follower) field(i Instruction) (content, bool) {
 		return content{
 			set: metaFields[i.Key], name: "meta " + k.name, size: k.size,
 			protoOf: i.Key == unix.NFT_META_L4PROTO, family: i.Key == unix.NFT_META_NFPROTO,
+			isName: i.Key == unix.NFT_META_IIFNAME || i.Key == unix.NFT_META_OIFNAME,
 		}, metaFields[i.Key] != nil
 	case *CtLoad:
 		return f.ctField(i)
