@@ -68,6 +68,9 @@ func TestStates(t *testing.T) {
 		{"sctp established", ask(packet.Spec{Proto: packet.SCTP, SrcPort: 1, DstPort: 2, In: "eth0", Payload: []byte{0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, packet.Established, false), packet.Established, false},
 		{"gre established", ask(packet.Spec{Proto: 47, In: "eth0", Payload: make([]byte, 8)}, packet.Established, false), packet.Established, false},
 		{"unknown protocol", ask(packet.Spec{Proto: 200, In: "eth0", Payload: make([]byte, 8)}, packet.Established, true), packet.Established, true},
+		{"exempted", ask(udp, packet.Untracked, false), packet.Untracked, false},
+		{"exempted on its way out", ask(out, packet.Untracked, false), packet.Untracked, false},
+		{"udp new again", ask(udp, packet.New, false), packet.New, false},
 		{"notrack", with(udp, func(s *packet.Spec) { s.DstPort = 99 }), packet.Untracked, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

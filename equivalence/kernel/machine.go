@@ -39,6 +39,7 @@ type Machine struct {
 	listener *listener
 	sender   *sender
 	mark     [2]uint32 // mark and priority that arriving packets get
+	exempt   bool      // packets are exempted from tracking
 	run      int
 	skipped  map[string]int
 }
@@ -184,7 +185,7 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	if err != nil {
 		return packet.Fate{}, err
 	}
-	if err := m.setMark(p); err != nil {
+	if err := errors.Join(m.setMark(p), m.setExempt(p)); err != nil {
 		return packet.Fate{}, errors.Join(err, m.forget(met.made...))
 	}
 	// What is there now is about earlier business: the connection just made.
@@ -243,6 +244,20 @@ func (m *Machine) setMark(p *packet.Packet) error {
 		return fmt.Errorf("set the mark of arriving packets: %w", err)
 	}
 	m.mark = want
+	return nil
+}
+
+// setExempt sets whether packets are exempted from tracking, as the raw table
+// would do it.
+func (m *Machine) setExempt(p *packet.Packet) error {
+	want := p.Tracking.State == packet.Untracked
+	if m.options.Untracked || m.exempt == want {
+		return nil
+	}
+	if err := nfnetlink.Send(m.nft, exemptBatch(want), nfnetlink.Options{}); err != nil {
+		return fmt.Errorf("exempt packets from tracking: %w", err)
+	}
+	m.exempt = want
 	return nil
 }
 

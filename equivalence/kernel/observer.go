@@ -61,7 +61,8 @@ const (
 const (
 	before       = math.MinInt32
 	behind       = math.MaxInt32
-	behindLookup = -199 // right after connection tracking has looked
+	beforeLookup = -201 // right before connection tracking looks
+	behindLookup = -199 // right after it has looked
 )
 
 // Registers of 32 bits.
@@ -104,6 +105,8 @@ func observerBatch(tracking bool) []netlink.Message {
 	b.rule("make", logTo(groupAnswer, ""), verdict(0))
 
 	if tracking {
+		b.chain("exempt", packet.Prerouting, beforeLookup)
+		b.chain("exempt-out", packet.Output, beforeLookup)
 		b.seen("looked", packet.Prerouting)
 		b.seen("looked-out", packet.Output)
 	}
@@ -185,15 +188,30 @@ func (b *observers) end(chain string, tracking bool) {
 // markBatch returns the messages that give arriving packets a mark and a
 // priority before the first hook of the ruleset.
 func markBatch(mark, priority uint32) []netlink.Message {
-	messages := []netlink.Message{nfnetlink.Message(unix.NFT_MSG_DELRULE, 0, unix.NFPROTO_INET, join(
-		attr(unix.NFTA_RULE_TABLE, text(observerTable)),
-		attr(unix.NFTA_RULE_CHAIN, text("arrive"))))}
+	messages := []netlink.Message{emptyChain("arrive")}
 	if mark != 0 || priority != 0 {
 		messages = append(messages, ruleMessage("arrive",
 			immediate(regA, mark), store(unix.NFT_META_MARK, regA),
 			immediate(regA, priority), store(unix.NFT_META_PRIORITY, regA)))
 	}
 	return messages
+}
+
+// exemptBatch returns the messages that exempt packets from tracking, or end
+// that.
+func exemptBatch(exempt bool) []netlink.Message {
+	messages := []netlink.Message{emptyChain("exempt"), emptyChain("exempt-out")}
+	if exempt {
+		messages = append(messages, ruleMessage("exempt", expression("notrack")), ruleMessage("exempt-out", expression("notrack")))
+	}
+	return messages
+}
+
+// emptyChain deletes the rules of a chain.
+func emptyChain(chain string) netlink.Message {
+	return nfnetlink.Message(unix.NFT_MSG_DELRULE, 0, unix.NFPROTO_INET, join(
+		attr(unix.NFTA_RULE_TABLE, text(observerTable)),
+		attr(unix.NFTA_RULE_CHAIN, text(chain))))
 }
 
 // tell logs a key's value as the mark of the packet, and puts the mark back.

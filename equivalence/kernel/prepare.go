@@ -13,8 +13,8 @@ import (
 // beginning is not run. The error wraps [ErrNotRunnable] when the kernel cannot
 // be brought there.
 //
-// Whether a packet is invalid is decided by its bytes alone, and whether it is
-// untracked by its kind or the ruleset; both need no entry.
+// Whether a packet is invalid is decided by its bytes alone; one that wishes to
+// be untracked is exempted by Run. Both need no entry.
 func (m *Machine) Prepare(p *packet.Packet) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

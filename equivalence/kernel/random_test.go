@@ -131,7 +131,7 @@ func randomPacket(r *rand.Rand) packet.Spec {
 		Src:     pick(r, addr("192.0.2.77"), addr("198.51.100.77"), addr("203.0.113.77"), addr("10.9.0.7")),
 		Dst:     pick(r, addr("192.0.2.1"), addr("198.51.100.9"), addr("198.51.100.200"), addr("203.0.113.9"), addr("8.8.8.8")),
 		TOS:     pick[uint8](r, 0, 0, 0x10, 0xb8), TTL: pick(r, 64, 64, 1, 2),
-		State: pick(r, packet.New, packet.New, packet.Established, packet.Related), Reply: r.IntN(2) == 0,
+		State: pick(r, packet.New, packet.New, packet.Established, packet.Related, packet.Untracked), Reply: r.IntN(2) == 0,
 	}
 	if r.IntN(4) == 0 {
 		s.Src = pick(r, addr("2001:db8::77"), addr("2001:db8:1::77"))
