@@ -124,7 +124,7 @@ func (m *addrtypeMatch) Validate(c iptables.Context) []iptables.Problem {
 	for _, o := range []iptables.Opt[addrTypes]{m.Source, m.Destination} {
 		if unknown := o.Value &^ supported; o.Present && unknown != 0 {
 			problems = append(problems, iptables.Problem{
-				Code:    "invalid-type",
+				Code:    "invalid-argument",
 				Summary: "IPv6 does not know this type of address",
 				Detail:  fmt.Sprintf("The kernel refuses %s for IPv6.", &unknown),
 				Range:   o.Range,

@@ -79,7 +79,7 @@ func (m *conntrackMatch) Validate(c iptables.Context) []iptables.Problem {
 // wrongFamily is the problem of an address that the tool would not read.
 func wrongFamily(c iptables.Context, where diag.Range) iptables.Problem {
 	return iptables.Problem{
-		Code:    "wrong-family",
+		Code:    "address-family",
 		Summary: "the address is of the other family",
 		Detail:  fmt.Sprintf("%s takes only its own addresses.", c.Family),
 		Range:   where,
