@@ -11,6 +11,57 @@ import (
 	"nftmigrate/packet"
 )
 
+// TestConnbytes sends a flow through both engines of the kernel, whose counters
+// the models are not told.
+func TestConnbytes(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))
+	const rules = `*filter
+-A INPUT -m connbytes --connbytes 3 --connbytes-mode packets --connbytes-dir original -j MARK --or-mark 0x1
+-A INPUT -m connbytes ! --connbytes 3 --connbytes-mode packets --connbytes-dir both -j MARK --or-mark 0x2
+-A INPUT -m connbytes --connbytes 100:300 --connbytes-mode bytes --connbytes-dir original -j MARK --or-mark 0x4
+-A INPUT -m connbytes ! --connbytes 100:300 --connbytes-mode bytes --connbytes-dir both -j MARK --or-mark 0x8
+-A INPUT -m connbytes --connbytes :60 --connbytes-mode avgpkt --connbytes-dir original -j MARK --or-mark 0x10
+-A INPUT -m connbytes --connbytes 0 --connbytes-mode packets --connbytes-dir reply -j MARK --or-mark 0x20
+-A INPUT -m connbytes ! --connbytes 2:2 --connbytes-mode packets --connbytes-dir original -j MARK --or-mark 0x40
+COMMIT
+`
+	_, batch := translated(t, rules, false)
+	devices := packet.DefaultHost([]string{"eth0"})
+	xtables, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer xtables.Close()
+	nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nftables.Close()
+	for i, want := range []struct {
+		length int
+		mark   uint32
+	}{
+		{60, 0x2 | 0x8 | 0x10 | 0x20},        // 60 bytes
+		{60, 0x2 | 0x4 | 0x10 | 0x20 | 0x40}, // 120
+		{150, 0x1 | 0x4 | 0x20},              // 270
+		{31, 0x1 | 0x8 | 0x20},               // 301
+	} {
+		p, err := packet.Spec{Proto: packet.UDP, SrcPort: 4000, DstPort: 9, In: "eth0", State: packet.New, Length: want.length}.Packet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, m := range map[string]*kernel.Machine{"xtables": xtables, "nf_tables": nftables} {
+			fate, err := m.Run(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fate.Mark != want.mark {
+				t.Errorf("packet %d: %s sets mark %#x, want %#x", i+1, name, fate.Mark, want.mark)
+			}
+		}
+	}
+}
+
 // TestDeviations shows each declared deviation of this package's matches and
 // targets once in the kernel: packets to which xtables and the translation do
 // something else. Where it shows nothing, the declaration is not true any more.
