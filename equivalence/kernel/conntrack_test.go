@@ -192,3 +192,31 @@ func TestHotdrop(t *testing.T) {
 		}
 	}
 }
+
+// TestCounters: rules that ask for counters switch them on, and what they saw is
+// told, for dropped packets too.
+func TestCounters(t *testing.T) {
+	needKernel(t)
+	udp := packet.Spec{Proto: packet.UDP, SrcPort: 5000, DstPort: 53, Length: 100, In: "eth0"}
+	about := func(s packet.Spec) *packet.Packet { return build(t, s) }
+	for name, m := range map[string]*Machine{
+		"xtables":   xtables(t, "*filter\n-A INPUT -m connbytes --connbytes 1:1 --connbytes-mode packets --connbytes-dir both -p udp -m udp --dport 54 -j DROP\nCOMMIT\n", "*filter\nCOMMIT\n", Options{}),
+		"nf_tables": nftables(t, "table inet f {\n chain i {\n type filter hook input priority 0\n udp dport 54 ct packets 1 drop\n }\n}", Options{}),
+	} {
+		for _, c := range []struct {
+			p              *packet.Packet
+			verdict        packet.Verdict
+			packets, bytes [2]uint64
+		}{
+			{about(udp), packet.Accept, [2]uint64{1, 0}, [2]uint64{100, 0}},
+			{about(with(udp, func(s *packet.Spec) { s.DstPort = 54 })), packet.Drop, [2]uint64{1, 0}, [2]uint64{100, 0}},
+			{about(with(udp, func(s *packet.Spec) { s.State, s.Reply = packet.Established, true })), packet.Accept, [2]uint64{0, 1}, [2]uint64{0, 100}},
+		} {
+			f, err := m.Run(c.p)
+			e := f.Observed.Entry
+			if err != nil || f.Verdict != c.verdict || e == nil || !e.Accounting || e.Packets != c.packets || e.Bytes != c.bytes {
+				t.Errorf("%s: %v: %v, %v, %+v, want %v, counters %v %v", name, c.p, f.Verdict, err, e, c.verdict, c.packets, c.bytes)
+			}
+		}
+	}
+}

@@ -42,5 +42,6 @@
 // level and flags. Events in a fate are only [packet.LogEvent] and
 // [packet.RejectEvent]; a translation shows in the bytes. Mark, connection mark
 // and priority of a dropped packet are not known. Answers that the stack gives
-// on its own (time exceeded, no route) are no events.
+// on its own (time exceeded, no route) are no events. The clock of a packet is
+// not kept: limits and timeouts run in real time.
 package kernel

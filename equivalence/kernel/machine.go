@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sort"
 	"sync"
 
@@ -32,6 +33,9 @@ type Machine struct {
 	options Options
 	ns      *netns.NS
 	nft     *nfnetlink.Conn
+	// accounting says that connections have counters, which some rules switch
+	// on.
+	accounting bool
 
 	mu       sync.Mutex
 	closed   bool
@@ -89,6 +93,8 @@ func open(host *packet.Host, options Options, load func(*Machine) ([]uint16, err
 		return nil, err
 	}
 	err = ns.Do(func() (err error) {
+		on, _ := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_acct")
+		m.accounting = len(on) > 0 && on[0] == '1'
 		m.listener, err = newListener(groups)
 		return err
 	})
@@ -208,6 +214,11 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	}
 	r := readReports(m.sender.host, p, reports)
 	r.fate.Observed = r.tracking(met.own)
+	if m.accounting {
+		if err := m.count(p, r); err != nil {
+			return packet.Fate{}, errors.Join(err, m.forget(append(met.made, r.made)...))
+		}
+	}
 	if !m.options.Flow {
 		if r.ended && r.fate.Tracked && r.made == nil && r.state == stateNew {
 			// The ruleset switched events off for this connection.

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/packet"
@@ -146,4 +148,39 @@ func (m *Machine) clear(p *packet.Packet) error {
 		return err
 	}
 	return m.tracker.remove(e)
+}
+
+// count reads the counters of the connection that the packet met. They are as
+// the rules saw them: a packet is counted when tracking looks.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, __nf_ct_refresh_acct.
+func (m *Machine) count(p *packet.Packet, r *reading) error {
+	e := r.fate.Observed.Entry
+	if e == nil {
+		return nil
+	}
+	e.Accounting = true
+	now, err := m.tracker.find(e.Protocol, e.Original)
+	switch {
+	case err != nil:
+		return err
+	case now != nil:
+		e.Packets, e.Bytes = now.Packets, now.Bytes
+	default:
+		// A new connection that was dropped never came into the table.
+		e.Packets[0], e.Bytes[0] = 1, uint64(claimedLength(p.Data))
+	}
+	return nil
+}
+
+// claimedLength is the length in bytes that the stack takes a packet for.
+func claimedLength(data []byte) int {
+	claimed := len(data)
+	switch {
+	case len(data) >= 20 && data[0]>>4 == 4:
+		claimed = int(binary.BigEndian.Uint16(data[2:]))
+	case len(data) >= 40 && data[0]>>4 == 6:
+		claimed = 40 + int(binary.BigEndian.Uint16(data[4:]))
+	}
+	return min(claimed, len(data))
 }
