@@ -19,8 +19,8 @@ import (
 	"nftmigrate/translate"
 )
 
-// timedRules are rules whose answers depend on when packets come. Times are
-// short, so that a test is.
+// timedRules are rules whose answers depend on when packets come, or on how many
+// came before. Times are short, so that a test is.
 var timedRules = []struct {
 	name, rules string
 	family      iptables.Family
@@ -71,6 +71,10 @@ var timedRules = []struct {
 -A INPUT -p tcp -m tcp --dport 22 -m limit --limit 2/second --limit-burst 3 -j DROP
 -A INPUT -p tcp -m tcp --dport 23 -m limit --limit 60/minute --limit-burst 1 -j DROP
 -A INPUT -p tcp -m tcp --dport 24 -m limit --limit 4/second -j DROP`},
+	{name: "statistic", rules: `
+-A INPUT -p tcp -m tcp --dport 22 -m statistic --mode nth --every 3 --packet 0 -j DROP
+-A INPUT -p tcp -m tcp --dport 23 -m statistic --mode nth --every 4 --packet 2 -j DROP
+-A INPUT -p tcp -m tcp --dport 24 -m statistic --mode nth ! --every 3 --packet 1 -j DROP`},
 }
 
 // timedStep divides the time of a test. No age in the rules is a multiple of
