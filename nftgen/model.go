@@ -66,6 +66,8 @@ type Rule struct {
 	Stmts   []Stmt
 	Comment string     // goes into the kernel, at most 128 bytes
 	Origin  diag.Range // the source rule; printed as "# file:line"
+	Also    diag.Range // the like rule of the other family, when the rule stands for both
+	Note    string     // printed as a comment line above the rule
 	// Family restricts the rule in an inet table to one family (IP or IP6).
 	// 0 means both. The encoder and the printer add "meta nfproto" where no
 	// field of the rule implies it.

@@ -173,7 +173,7 @@ func (p *printer) elements(s *Set) {
 }
 
 // A line is a rule with the place it came from.
-type line struct{ text, origin string }
+type line struct{ note, text, origin string }
 
 func (p *printer) chain(c *Chain) error {
 	fmt.Fprintf(p, "\tchain %s {", c.Name)
@@ -200,12 +200,15 @@ func (p *printer) chain(c *Chain) error {
 		if err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
-		lines[i] = line{text, originText(r.Origin)}
+		lines[i] = line{r.Note, text, strings.TrimPrefix(originText(r.Origin)+also(r.Also), ", ")}
 		if len(text) <= maxAlign {
 			width = max(width, len(text))
 		}
 	}
 	for _, l := range lines {
+		if l.note != "" {
+			p.comment("\t\t", l.note)
+		}
 		p.WriteString("\t\t" + l.text)
 		if l.origin != "" {
 			p.WriteString(strings.Repeat(" ", max(0, width-len(l.text))+nearAlign) + "# " + l.origin)
@@ -238,6 +241,14 @@ func (p *printer) rule(r *Rule) (string, error) {
 		words = append(words, `comment "`+r.Comment+`"`)
 	}
 	return strings.Join(words, " "), nil
+}
+
+// also names the second of two places.
+func also(r diag.Range) string {
+	if r.IsZero() {
+		return ""
+	}
+	return ", " + originText(r)
 }
 
 // originText names the line that something came from.

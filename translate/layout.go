@@ -186,7 +186,7 @@ func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
 		chain.Base = base(plan.table, plan.chain, drops[plan.sides[0].family])
 		return
 	}
-	rules := t.shared.AddChain(&nftgen.Chain{Name: plan.name + "_rules", Origin: chain.Origin})
+	rules := t.shared.addHelper(chain, &nftgen.Chain{Name: plan.name + "_rules", Origin: chain.Origin})
 	plan.body.chain, plan.body.tail = rules, rules
 	family, word := nftgen.IP, "IPv4"
 	if drops[iptables.IPv6] {
@@ -251,16 +251,30 @@ func depth(c *nftgen.Chain, byName map[string]*nftgen.Chain, known map[string]in
 }
 
 // sortChains puts base chains first, in the order of the tables, then the
-// chains they use, so that a reader meets each hook before its details. Helper
-// chains follow the chain they serve, by their making.
+// chains they use, each followed by its helper chains, so that a reader meets
+// each hook before its details.
 func (t *translation) sortChains() {
+	helpers := make(map[*nftgen.Chain][]*nftgen.Chain)
 	var bases, others []*nftgen.Chain
 	for _, c := range t.table.Chains {
-		if c.Base != nil {
+		switch owner := t.shared.owners[c]; {
+		case owner != nil:
+			helpers[owner] = append(helpers[owner], c)
+		case c.Base != nil:
 			bases = append(bases, c)
-		} else {
+		default:
 			others = append(others, c)
 		}
 	}
-	t.table.Chains = append(bases, others...)
+	t.table.Chains = t.table.Chains[:0:0]
+	var place func(c *nftgen.Chain)
+	place = func(c *nftgen.Chain) {
+		t.table.Chains = append(t.table.Chains, c)
+		for _, h := range helpers[c] {
+			place(h)
+		}
+	}
+	for _, c := range append(bases, others...) {
+		place(c)
+	}
 }

@@ -31,7 +31,7 @@ type body struct {
 //	                 goto X_branch2           when Otherwise is Match
 //	chain X_branch2  behind-the-branch
 func (b *body) lower(r *Rule) {
-	proto := nftgen.Rule{Origin: r.Context.Rule.Range, Family: r.guard, Comment: r.comment}
+	proto := nftgen.Rule{Origin: r.Context.Rule.Range, Family: r.guard, Comment: r.comment, Note: r.note, Also: r.also}
 	b.protocol, _ = r.ProtocolNumber()
 	items := dropImplied(r.items)
 	if neverBefore(items) {
@@ -146,12 +146,12 @@ func (b *body) behind(branch *Branch, rest []item, origin diag.Range) ([]nftgen.
 }
 
 func (b *body) helper(origin diag.Range) *nftgen.Chain {
-	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_branch", Origin: origin})
+	return b.shared.addHelper(b.chain, &nftgen.Chain{Name: b.chain.Name + "_branch", Origin: origin})
 }
 
 // split makes the chain for the rules behind the present one.
 func (b *body) split(origin diag.Range) *nftgen.Chain {
-	return b.shared.AddChain(&nftgen.Chain{Name: b.chain.Name + "_rest", Origin: origin})
+	return b.shared.addHelper(b.chain, &nftgen.Chain{Name: b.chain.Name + "_rest", Origin: origin})
 }
 
 // append appends an nft rule. Where the test of "-p" stayed behind in the rule

@@ -48,7 +48,7 @@ func (t *translation) merge(v4, v6 []*Rule) []*Rule {
 	for i < len(v4) && j < len(v6) {
 		switch {
 		case keys4[i] != "" && keys4[i] == keys6[j]:
-			v4[i].guard = 0
+			v4[i].guard, v4[i].also = 0, v6[j].Context.Rule.Range
 			merged = append(merged, v4[i])
 			i, j = i+1, j+1
 		case common[(i+1)*width+j] >= common[i*width+j+1]:

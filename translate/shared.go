@@ -12,11 +12,13 @@ type Shared struct {
 	sets   []*nftgen.Set
 	chains []*nftgen.Chain
 	taken  map[string]bool
+	// owners are the chains that helper chains were made for.
+	owners map[*nftgen.Chain]*nftgen.Chain
 	values map[any]any
 }
 
 func newShared() *Shared {
-	return &Shared{taken: make(map[string]bool), values: make(map[any]any)}
+	return &Shared{taken: make(map[string]bool), owners: make(map[*nftgen.Chain]*nftgen.Chain), values: make(map[any]any)}
 }
 
 // AddSet adds a named set to the table, in the order of the calls. The name is
@@ -31,6 +33,14 @@ func (s *Shared) AddSet(set *nftgen.Set) *nftgen.Set {
 func (s *Shared) AddChain(c *nftgen.Chain) *nftgen.Chain {
 	c.Name = s.unique("chain ", c.Name)
 	s.chains = append(s.chains, c)
+	return c
+}
+
+// addHelper adds a chain that holds a part of another one; the text shows it
+// behind that one.
+func (s *Shared) addHelper(owner *nftgen.Chain, c *nftgen.Chain) *nftgen.Chain {
+	s.AddChain(c)
+	s.owners[c] = owner
 	return c
 }
 

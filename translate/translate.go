@@ -115,7 +115,7 @@ func (t *translation) collect() {
 // rule translates one rule up to its lowering. ok is false when a diagnostic
 // says why there is none.
 func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
-	r = &Rule{Context: c, Shared: t.shared, text: iptables.PrintRule(c.Rule, c.Chain), fragments: t.fragments}
+	r = &Rule{Context: c, Shared: t.shared, text: c.Rule.Range.Text(), fragments: t.fragments}
 	ok = true
 	translateBase(r)
 	for _, use := range c.Rule.Matches {
@@ -132,7 +132,7 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 	for _, d := range r.deviations {
 		t.deviate(d, c)
 	}
-	r.comment = kernelComment(r.comments)
+	r.comment, r.note = splitComments(r.comments)
 	return r, ok
 }
 
@@ -222,16 +222,18 @@ func (t *translation) deviate(dev Deviation, c iptables.Context) {
 	}
 }
 
+// maxKernelComment is how many bytes nft takes in a comment (128 with its end).
 const maxKernelComment = 127
 
-// kernelComment joins the user's comments into one that nft can hold, or
-// returns "" when it cannot: the printer then shows the source rule alone.
-func kernelComment(comments []string) string {
+// splitComments makes of the user's comments one that nft can hold, or a note
+// for the text when it cannot: iptables allows 255 bytes, quotes, and several
+// comments.
+func splitComments(comments []string) (comment, note string) {
 	text := strings.Join(comments, "; ")
 	if len(text) > maxKernelComment || strings.ContainsAny(text, "\"\n\r\x00") {
-		return ""
+		return "", strings.Join(comments, "\n")
 	}
-	return text
+	return text, ""
 }
 
 // head is the comment at the top of the text.

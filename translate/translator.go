@@ -50,7 +50,9 @@ type Rule struct {
 	deviations []Deviation
 	comments   []string
 	guard      nftgen.Family // what the nft rule is restricted to
-	comment    string        // the part of comments that fits a kernel comment
+	also       diag.Range    // the like rule of the other family
+	comment    string        // comments as a kernel comment, when they fit one
+	note       string        // else as comment lines of the text
 	text       string        // the rule as iptables-save prints it
 
 	fragments     bool // rules see fragments
