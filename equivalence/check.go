@@ -128,7 +128,7 @@ func (c *check) conntrack() {
 		inA, inB := c.a.NeedsConntrack(v), c.b.NeedsConntrack(v)
 		c.tracked[v] = inA || inB
 		any = any || c.tracked[v]
-		if inA == inB {
+		if inA == inB || inB && !c.o.Strict && c.declared("inet-tracks-both") {
 			continue
 		}
 		on, off := "source", "translation"

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"slices"
+
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 )
@@ -50,4 +52,43 @@ func (t *translation) tracks() bool {
 		}
 	}
 	return false
+}
+
+// tracks reports whether one of the rule's statements makes the kernel track
+// connections.
+func (r *Rule) tracks() bool {
+	for _, it := range r.items {
+		if it.branch == nil {
+			if nftgen.Tracks(it.stmt) {
+				return true
+			}
+			continue
+		}
+		for _, row := range it.branch.Rows {
+			if slices.ContainsFunc(row.Stmts, nftgen.Tracks) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// declareTracking declares that the table of both families tracks the
+// connections of a family whose own rules do not.
+func (t *translation) declareTracking() {
+	if t.table.Family != nftgen.Inet || len(t.tracking) != 1 {
+		return
+	}
+	for family, c := range t.tracking {
+		other := "IPv6"
+		if family == iptables.IPv6 {
+			other = "IPv4"
+		}
+		t.deviate(Deviation{
+			Code: "inet-tracks-both",
+			Detail: "A rule about connections in a table of both families makes the kernel track those of " + other +
+				" too, which the rules of that family do not ask for: its fragments are put together before the first rule. " +
+				"Translate the two files separately to keep them apart.",
+		}, c)
+	}
 }

@@ -51,7 +51,7 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 
 // run makes one translation. fragments says that rules see fragments.
 func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
-	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), fragments: fragments}
+	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), fragments: fragments}
 	if o.Table == "" {
 		t.options.Table = "firewall"
 	}
@@ -67,6 +67,7 @@ func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
 	for _, c := range t.chains {
 		t.fill(c)
 	}
+	t.declareTracking()
 	t.finish()
 	return t
 }
@@ -85,6 +86,9 @@ type translation struct {
 
 	fragments      bool // rules see fragments
 	firstFragments bool // a rule asked for first fragments
+	// tracking is the first rule of each family that makes the kernel track
+	// connections.
+	tracking map[iptables.Family]iptables.Context
 }
 
 // contexts calls f for each rule of both families, in order.
@@ -131,6 +135,9 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 	t.firstFragments = t.firstFragments || r.firstFragment
 	for _, d := range r.deviations {
 		t.deviate(d, c)
+	}
+	if _, known := t.tracking[c.Family]; !known && r.tracks() {
+		t.tracking[c.Family] = c
 	}
 	r.comment, r.note = splitComments(r.comments)
 	return r, ok
