@@ -404,11 +404,51 @@ func (c *chooser) place(s packet.Spec) packet.Spec {
 			}
 		}
 	}
-	if s.In != "" {
-		s.Socket = nil
-		if d := c.host.Device(s.In); d != nil && d.Ethernet && s.Link == nil && !d.Loopback {
-			s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 1, 0, 9}, Dst: d.MAC}
+	return c.link(s)
+}
+
+// link makes device, frame and packet type agree.
+func (c *chooser) link(s packet.Spec) packet.Spec {
+	if s.In == "" {
+		s.Link, s.PktType = nil, packet.TypeHost
+		// No socket sends from an address of another link, or from none.
+		if own := c.local[s.Version]; len(own) > 0 && (s.Src.IsLinkLocalUnicast() && s.Version == 6 || s.Src.IsUnspecified()) {
+			s.Src = own[0]
 		}
+		return s
+	}
+	s.Socket = nil
+	d := c.host.Device(s.In)
+	// What goes to many hosts comes back from the loopback device only when a
+	// socket asks for it, which is not the way of an arriving packet.
+	if d != nil && d.Loopback && many(s.Dst) && len(c.devices) > 0 {
+		s.In = c.devices[0]
+		d = c.host.Device(s.In)
+	}
+	switch {
+	case d == nil:
+	case d.Loopback || !d.Ethernet:
+		s.Link, s.PktType = nil, packet.TypeHost
+	default:
+		own := packet.Link{Src: [6]byte{2, 0, 0, 1, 0, 9}}
+		if s.Link != nil {
+			own.Src = s.Link.Src
+		}
+		own.Dst = d.MAC
+		if s.PktType != packet.TypeHost {
+			own.Dst = frames[s.PktType&3]
+		}
+		s.Link = &own
 	}
 	return s
 }
+
+// frames are Ethernet destinations by packet type.
+var frames = [4][6]byte{
+	packet.TypeBroadcast: {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	packet.TypeMulticast: {0x01, 0x00, 0x5e, 0x00, 0x00, 0x01},
+	packet.TypeOtherHost: {0x02, 0xff, 0xff, 0xff, 0xff, 0xfe},
+}
+
+// many reports whether an address is that of several hosts.
+func many(a netip.Addr) bool { return a.IsMulticast() || a == broadcast4 }

@@ -105,8 +105,22 @@ func (r *kernelRun) all(ctx context.Context, candidates []candidate) error {
 	return nil
 }
 
+// maxRead is the length of the longest packet that the kernel's reports hold
+// whole.
+const maxRead = 65000
+
 // one runs one packet through all four machines.
 func (r *kernelRun) one(p *packet.Packet) error {
+	if p.Path == packet.Leaving && p.Socket == nil {
+		// Packets without a socket cannot be made at will.
+		q := *p
+		q.Socket = &packet.Socket{}
+		p = &q
+	}
+	if len(p.Data) > maxRead {
+		r.report.Skipped["packets that are too long to be read back"]++
+		return nil
+	}
 	if r.tracked && packet.IsFragment(p.Data) {
 		r.report.Skipped["fragments, which connection tracking reassembles"]++
 		return nil

@@ -58,7 +58,8 @@ func Scene(suggestions []packet.Suggestion) *packet.Host {
 	}
 	most := len(owned) + maxSceneAddrs
 	for _, a := range local {
-		if _, taken := routes[a]; !taken && !owned[a] && len(owned) < most {
+		r, _ := h.Lookup(a) // every router has the first address of a network
+		if _, taken := routes[a]; !taken && !owned[a] && r.Type != packet.Anycast && len(owned) < most {
 			owned[a] = true
 			d := &h.Devices[1]
 			d.Addrs = append(d.Addrs, netip.PrefixFrom(a, a.BitLen()))

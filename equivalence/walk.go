@@ -2,8 +2,6 @@ package equivalence
 
 import (
 	"bytes"
-	"encoding/binary"
-	"net/netip"
 	"sort"
 
 	"nftmigrate/packet"
@@ -93,8 +91,12 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		packet.FixChecksums(f.Data)
 		fate.Data, fate.Out = f.Data, f.Out
 	}
+	device := f.In
+	if device == "" {
+		device = f.Out
+	}
 	for _, e := range f.Events {
-		if answer, ok := e.(packet.RejectEvent); ok && !w.host.Answers(f.Data, p.Type, answer) {
+		if answer, ok := e.(packet.RejectEvent); ok && !w.host.Answers(f.Data, device, p.Type, answer) {
 			fate.Silent = true
 		}
 	}
@@ -117,39 +119,20 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		return w.hook(f, packet.Postrouting)
 	}
 	f.In = f.Packet.In
+	if malformed6(f.Data, w.loopback(f.In)) {
+		f.Step(packet.Step{Stage: "receiving", Text: "an address that no packet may have", Result: "drop"})
+		return packet.Drop
+	}
 	if v := w.hook(f, packet.Prerouting); v != packet.Accept {
 		return v
 	}
-	dst := packet.Endpoints(f.Data).Dst
-	route, ok := w.host.Lookup(dst)
-	if dst.Is6() && dst.IsLinkLocalUnicast() && route.Type == packet.Unicast {
-		// Link-local destinations are looked up on the incoming device alone.
-		route, ok = packet.Route{Device: f.In, Type: packet.Unicast}, packet.LinkLocal.Contains(dst)
+	route, refusal := w.route(f)
+	if refusal != "" {
+		f.Step(packet.Step{Stage: "routing", Text: refusal, Result: "drop"})
+		return packet.Drop
 	}
-	switch {
-	case w.martian(f):
-		f.Step(packet.Step{Stage: "routing", Text: "an address that cannot arrive there", Result: "drop"})
-		return packet.Drop
-	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast || route.Type == packet.Anycast):
-		if f.Packet.Version() == 4 && packet.IsFragment(f.Data) {
-			// IPv4 puts together what it delivers before the input hook, IPv6
-			// behind it (net/ipv4/ip_input.c, ip_local_deliver).
-			f.Step(packet.Step{Stage: "reassembly", Text: "the rest of the datagram is missing", Result: "drop"})
-			return packet.Drop
-		}
+	if route.Type != packet.Unicast {
 		return w.hook(f, packet.Input)
-	case unforwarded(f.Data):
-		f.Step(packet.Step{Stage: "routing", Text: "an address that is not forwarded", Result: "drop"})
-		return packet.Drop
-	case !ok || !w.host.Forwarding || route.Device == "":
-		f.Step(packet.Step{Stage: "routing", Text: "no route to " + dst.String(), Result: "drop"})
-		return packet.Drop
-	case f.Packet.Type != packet.TypeHost:
-		f.Step(packet.Step{Stage: "routing", Text: "the frame was not for this host alone", Result: "drop"})
-		return packet.Drop
-	case !decrementTTL(f.Data):
-		f.Step(packet.Step{Stage: "routing", Text: "TTL has run out", Result: "drop"})
-		return packet.Drop
 	}
 	f.Out = route.Device
 	if f.Data[0]>>4 == 4 {
@@ -161,49 +144,10 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 	return w.hook(f, packet.Postrouting)
 }
 
-// martian reports whether routing drops an arriving packet for its addresses:
-// loopback addresses on another device, and sources that are not one host's.
-//
-// Kernel: net/ipv4/route.c, ip_route_input_slow; net/ipv6/ip6_input.c,
-// ip6_rcv_core.
-func (w *Walker) martian(f *packet.Flight) bool {
-	t := packet.Endpoints(f.Data)
-	if !t.Src.IsValid() {
-		return true
-	}
-	d := w.host.Device(f.In)
-	loopback := d != nil && d.Loopback
-	if (t.Src.IsLoopback() || t.Dst.IsLoopback()) && !loopback || t.Src.IsMulticast() {
-		return true
-	}
-	if t.Src.Is6() {
-		return t.Dst.IsUnspecified()
-	}
-	all := netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	if t.Src == all {
-		return true
-	}
-	route, ok := w.host.Lookup(t.Src)
-	if t.Dst == all || t.Src.IsUnspecified() && t.Dst.IsUnspecified() {
-		return !t.Src.IsUnspecified() && ok && route.Type == packet.Broadcast
-	}
-	return t.Src.IsUnspecified() || t.Dst.IsUnspecified() || ok && route.Type == packet.Broadcast
+func (w *Walker) loopback(device string) bool {
+	d := w.host.Device(device)
+	return d != nil && d.Loopback
 }
-
-// unforwarded reports whether IPv6 keeps a packet from being forwarded for its
-// addresses.
-//
-// Kernel: net/ipv6/ip6_output.c, ip6_forward.
-func unforwarded(data []byte) bool {
-	t := packet.Endpoints(data)
-	return t.Dst.Is6() && (t.Src.IsUnspecified() || t.Src.IsLinkLocalUnicast() || t.Src.IsLoopback())
-}
-
-// tosPriority is the priority that IPv4 forwarding gives a packet, by the TOS
-// bits of RFC 1349.
-//
-// Kernel: net/ipv4/route.c, ip_tos2prio.
-var tosPriority = [16]uint32{4: 2, 5: 2, 6: 2, 7: 2, 8: 6, 9: 6, 10: 6, 11: 6, 12: 4, 13: 4, 14: 4, 15: 4}
 
 // hook runs what hangs at a hook.
 func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
@@ -288,8 +232,7 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 		done = packet.StatusDstNATDone
 	}
 	if !starts(f) || e.Status&done != 0 {
-		follow(f, dst)
-		return packet.Accept
+		return follow(f, dst)
 	}
 	for i := range chains {
 		f.NAT = nil
@@ -303,8 +246,9 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 	e.Status |= done
 	if f.NAT != nil {
 		f.Emit(*f.NAT)
-		bind(f, *f.NAT, dst)
+		n := *f.NAT
 		f.NAT = nil
+		return bind(f, n, dst)
 	}
 	return packet.Accept
 }
@@ -326,7 +270,7 @@ func starts(f *packet.Flight) bool {
 // bind applies a translation to the first packet of a connection. Of a range
 // the packet's own value is kept when it is inside, else the lowest is taken:
 // the kernel chooses by a hash, and the comparison is of the ranges.
-func bind(f *packet.Flight, n packet.NATEvent, dst bool) {
+func bind(f *packet.Flight, n packet.NATEvent, dst bool) packet.Verdict {
 	e := f.Tracking.Entry
 	now := packet.Endpoints(f.Data)
 	addr, port := now.Src, now.SrcPort
@@ -341,7 +285,10 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) {
 		newPort = n.MinPort
 	}
 	if newAddr == addr && newPort == port {
-		return
+		return packet.Accept
+	}
+	if !packet.Translatable(f.Data) {
+		return packet.Drop
 	}
 	if newAddr != addr {
 		packet.RewriteAddr(f.Data, dst, newAddr)
@@ -356,13 +303,14 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) {
 		e.Status |= packet.StatusSrcNAT
 		e.Reply.Dst, e.Reply.DstPort = newAddr, newPort
 	}
+	return packet.Accept
 }
 
 // follow translates a later packet of a connection as its entry says.
-func follow(f *packet.Flight, dst bool) {
+func follow(f *packet.Flight, dst bool) packet.Verdict {
 	e := f.Tracking.Entry
 	if e.Status&(packet.StatusSrcNAT|packet.StatusDstNAT) == 0 || f.Tracking.State == packet.Related {
-		return
+		return packet.Accept
 	}
 	// What the packet should look like behind this hook is the inverse of the
 	// other direction's tuple.
@@ -378,43 +326,5 @@ func follow(f *packet.Flight, dst bool) {
 		packet.RewriteAddr(f.Data, dst, addr)
 		packet.RewritePort(f.Data, dst, port)
 	}
-}
-
-// routingKey is what a routing decision of a local packet depends on.
-func routingKey(f *packet.Flight) [40]byte {
-	var k [40]byte
-	binary.BigEndian.PutUint32(k[:], f.Mark)
-	switch {
-	case len(f.Data) >= 20 && f.Data[0]>>4 == 4:
-		copy(k[4:], f.Data[12:20])
-		k[36] = f.Data[1]
-	case len(f.Data) >= 40 && f.Data[0]>>4 == 6:
-		copy(k[4:], f.Data[8:40])
-		copy(k[36:], f.Data[0:4])
-	}
-	return k
-}
-
-// decrementTTL takes one off the TTL or hop limit before the forward hook; it
-// returns false when there is none left.
-func decrementTTL(data []byte) bool {
-	at := 0
-	switch {
-	case len(data) >= 20 && data[0]>>4 == 4:
-		at = 8
-	case len(data) >= 40 && data[0]>>4 == 6:
-		at = 7
-	default:
-		return false
-	}
-	if data[at] <= 1 {
-		return false
-	}
-	data[at]--
-	if at == 8 {
-		// RFC 1141: the checksum grows by the 0x100 that the word lost.
-		sum := uint32(binary.BigEndian.Uint16(data[10:])) + 0x100
-		binary.BigEndian.PutUint16(data[10:], uint16(sum+sum>>16))
-	}
-	return true
+	return packet.Accept
 }

@@ -1,9 +1,13 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // Answers reports whether the kernel's stack sends the answer that a rule asks
-// for. data is the packet as the rule saw it and kind its packet type. Both
+// for. data is the packet as the rule saw it, device the one it arrived on (or,
+// when it is local, leaves by), and kind its packet type. Both
 // engines call the same functions of the stack, so that this is no part of a
 // comparison of rules, only of what can be observed.
 //
@@ -13,7 +17,7 @@ import "encoding/binary"
 //
 // Kernel: nf_reject_ipv4.c and nf_reject_ipv6.c; net/ipv4/icmp.c, __icmp_send;
 // net/ipv6/icmp.c, icmp6_send.
-func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
+func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bool {
 	l, ok := locate(data)
 	if !ok || l.offset != 0 {
 		return false
@@ -24,7 +28,6 @@ func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
 		r, _ := h.Lookup(dst)
 		many = many || r.Type == Broadcast
 	} else {
-		many = many || src.IsLinkLocalUnicast() && !LinkLocal.Contains(src) // no way back
 		many = many || src.IsMulticast() || src.IsUnspecified() || dst.IsUnspecified()
 	}
 	segment := data[l.start:]
@@ -32,6 +35,9 @@ func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
 		return !many && l.proto == TCP && len(segment) >= 20 && segment[13]&RST == 0 && checksumRight(data, l)
 	}
 	if many || kind != TypeHost || dst.Is6() && (len(segment) == 0 || l.proto == NoNext) {
+		return false
+	}
+	if src.Is6() && !h.returns(src, device) {
 		return false
 	}
 	if verified(l.proto, segment) && !checksumRight(data, l) {
@@ -44,6 +50,21 @@ func (h *Host) Answers(data []byte, kind uint8, e RejectEvent) bool {
 		return segment[0]&0x80 != 0
 	}
 	return true
+}
+
+// returns reports whether an ICMPv6 error finds its way back: a link-local
+// address is looked for on the device alone, and an address that every router of
+// a network has is not answered.
+//
+// Kernel: net/ipv6/icmp.c, icmpv6_route_lookup; include/net/ip6_route.h,
+// ipv6_anycast_destination.
+func (h *Host) returns(src netip.Addr, device string) bool {
+	route, ok := h.Lookup(src)
+	if src.IsLinkLocalUnicast() {
+		route, ok = h.LookupBy(src, device)
+	}
+	everyRouter := route.To.Bits() < 127 && !route.Via.IsValid() && route.To.Addr() == src
+	return ok && route.Type != Anycast && !everyRouter
 }
 
 // answerable are the types of ICMP that the stack does not take for errors,

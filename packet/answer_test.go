@@ -40,7 +40,7 @@ func TestAnswers(t *testing.T) {
 		{"v6 syn behind options", Spec{Version: 6, Proto: TCP, TCPFlags: SYN, Headers: []Extension{{Proto: DestOpts}}}, reset, true},
 	}
 	for _, tt := range tests {
-		if got := h.Answers(build(t, tt.spec).Data, tt.spec.PktType, tt.event); got != tt.want {
+		if got := h.Answers(build(t, tt.spec).Data, "eth0", tt.spec.PktType, tt.event); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}

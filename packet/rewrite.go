@@ -88,3 +88,13 @@ func adaptTransport(segment []byte, proto uint8, old, fresh []byte) {
 		binary.BigEndian.PutUint16(segment[field:], 0xffff)
 	}
 }
+
+// Translatable reports whether NAT can change a packet. It cannot change a GRE
+// packet that is shorter than the header with a key, and drops it.
+//
+// Kernel: net/netfilter/nf_nat_proto.c, gre_manip_pkt.
+func Translatable(data []byte) bool {
+	const gre, keyed = 47, 8
+	l, ok := locate(data)
+	return ok && (l.proto != gre || l.offset != 0 || len(data)-l.start >= keyed)
+}

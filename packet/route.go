@@ -60,10 +60,6 @@ func DefaultHost(devices []string) *Host {
 	return h
 }
 
-// LinkLocal is the network of link-local addresses that every device is in
-// (RFC 4291 section 2.5.6); of fe80::/10 the kernel routes no more.
-var LinkLocal = netip.MustParsePrefix("fe80::/64")
-
 // Lookup returns the route to an address as the kernel would choose it: local
 // and broadcast addresses first, then the longest prefix of the networks of
 // the devices and of the main table, then multicast. ok is false when there is
@@ -107,9 +103,36 @@ func (h *Host) Lookup(dst netip.Addr) (route Route, ok bool) {
 	return route, best >= 0
 }
 
+// LookupBy returns the route to an address by one device, as the kernel looks for
+// link-local addresses of IPv6. The devices of a host have none themselves.
+//
+// Kernel: net/ipv6/route.c, rt6_need_strict.
+func (h *Host) LookupBy(dst netip.Addr, device string) (route Route, ok bool) {
+	best := -1
+	if d := h.Device(device); d != nil {
+		for _, a := range d.Addrs {
+			if a.Contains(dst) && a.Bits() > best {
+				best, route = a.Bits(), Route{To: a.Masked(), Device: device, Type: Unicast}
+			}
+		}
+	}
+	for _, r := range h.Routes {
+		if r.Device == device && r.To.Contains(dst) && r.To.Bits() > best {
+			best, route = r.To.Bits(), r
+		}
+	}
+	return route, best >= 0
+}
+
 // Output returns the device by which a local packet to dst leaves and the
 // source address it gets there. The device is "" when there is no way.
+//
+// Kernel: net/ipv4/route.c, ip_route_output_key_hash_rcu, which takes 0.0.0.0 for
+// this host.
 func (h *Host) Output(dst netip.Addr) (device string, src netip.Addr) {
+	if dst == netip.IPv4Unspecified() {
+		return "lo", netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
 	r, ok := h.Lookup(dst)
 	if !ok || r.Device == "" {
 		return "", netip.Addr{}

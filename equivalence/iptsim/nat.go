@@ -40,25 +40,33 @@ var dynamic = map[string]func(v *view, e predicate.NAT) netip.Addr{
 	"masquerade": masquerade, "redirect": redirect, "netmap": netmap,
 }
 
-// masquerade chooses the address of the outgoing device: of IPv4 the one in
-// whose network the next hop is, of IPv6 the one with the longest common
-// prefix, else the first; without any, one of another device.
+// masquerade chooses the address of packets that leave by the outgoing device.
 //
-// Kernel: net/netfilter/nf_nat_masquerade.c; net/ipv4/devinet.c,
-// inet_select_addr; net/ipv6/addrconf.c, ipv6_dev_get_saddr.
+// Kernel: net/netfilter/nf_nat_masquerade.c.
 func masquerade(v *view, _ predicate.NAT) netip.Addr {
-	h, dst := v.f.Host, v.address(true)
-	if d := h.Device(v.f.Out); d != nil {
+	if dst := v.address(true); dst.Is6() {
+		return sourceOf6(v.f.Host, v.f.Out, dst)
+	}
+	return sourceOf4(v.f.Host, v.f.Out, v.address(true))
+}
+
+// sourceOf4 is the address of the device in whose network the next hop is, else
+// the first of the device, else that of another device. The scope of loopback
+// addresses is too small to be seen elsewhere.
+//
+// Kernel: net/ipv4/devinet.c, inet_select_addr.
+func sourceOf4(h *packet.Host, out string, dst netip.Addr) netip.Addr {
+	if d := h.Device(out); d != nil {
 		next := dst
-		if r, ok := mainRoute(h, dst, d.Name); ok && r.Via.IsValid() && !onLink(d, dst) {
+		if r, ok := mainRoute(h, dst, out); ok && r.Via.IsValid() && !onLink(d, dst) {
 			next = r.Via
 		}
-		if a := preferred(d, next); a.IsValid() {
+		if a := preferred4(d, next); a.IsValid() {
 			return a
 		}
 	}
 	for i := range h.Devices {
-		if a := preferred(&h.Devices[i], dst); a.IsValid() {
+		if a := preferred4(&h.Devices[i], dst); a.IsValid() {
 			return a
 		}
 	}
@@ -74,23 +82,54 @@ func onLink(d *packet.Device, a netip.Addr) bool {
 	return false
 }
 
-// preferred returns the address of a device that suits a peer best. The scope
-// of loopback addresses is too small to be seen elsewhere.
-func preferred(d *packet.Device, peer netip.Addr) netip.Addr {
-	best, longest := netip.Addr{}, -1
+// preferred4 returns the address of a device that suits a peer best.
+func preferred4(d *packet.Device, peer netip.Addr) netip.Addr {
+	var first netip.Addr
 	for _, p := range d.Addrs {
-		if p.Addr().Is4() != peer.Is4() || p.Addr().IsLoopback() {
+		switch {
+		case !p.Addr().Is4() || p.Addr().IsLoopback():
+		case p.Contains(peer):
+			return p.Addr()
+		case !first.IsValid():
+			first = p.Addr()
+		}
+	}
+	return first
+}
+
+// sourceOf6 is, of the addresses of all devices, the destination itself, else
+// one of a scope that reaches it, else one of the outgoing device, else the one
+// with the longest common prefix. For what stays on a link only the addresses
+// of the device count.
+//
+// Kernel: net/ipv6/addrconf.c, ipv6_dev_get_saddr (RFC 6724, section 5).
+func sourceOf6(h *packet.Host, out string, dst netip.Addr) netip.Addr {
+	var best netip.Addr
+	highest := -1
+	for i := range h.Devices {
+		d := &h.Devices[i]
+		if d.Name != out && (dst.IsMulticast() || dst.IsLinkLocalUnicast()) {
 			continue
 		}
-		common := 0
-		switch {
-		case peer.Is6():
-			common = commonPrefix(p.Addr(), peer)
-		case p.Contains(peer):
-			common = 1
-		}
-		if common > longest {
-			best, longest = p.Addr(), common
+		for _, p := range d.Addrs {
+			a := p.Addr()
+			if !a.Is6() {
+				continue
+			}
+			score := min(commonPrefix(a, dst), p.Bits())
+			if d.Name == out {
+				score += 1 << 8
+			}
+			narrow := func(a netip.Addr) bool { return a.IsLoopback() || a.IsLinkLocalUnicast() }
+			if narrow(a) == narrow(dst) {
+				score += 1 << 9
+			}
+			if a == dst {
+				score += 1 << 10
+			}
+			if score > highest {
+				best, highest = a, score
+			}
 		}
 	}
 	return best

@@ -155,6 +155,13 @@ func (f *fuzz) ruleset(ctx context.Context, n int, show bool) error {
 	if r.Word == equivalence.Different {
 		f.different++
 		fmt.Fprintf(f.out, "\nruleset %d of seed %d (again: -seed %d -only %d)\n", n, f.seed, f.seed, n)
+		if show {
+			for _, list := range [][]equivalence.Difference{r.Differences, r.Source, r.Target} {
+				for _, d := range list {
+					fmt.Fprintf(f.out, "%v\n  %x\n  %x\n  %x\n", d.Packet, d.Packet.Data, d.A.Data, d.B.Data)
+				}
+			}
+		}
 		return report.Kernel(f.out, r, report.Names{A: "iptables", B: "nftables"})
 	}
 	return nil

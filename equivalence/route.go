@@ -1,0 +1,143 @@
+package equivalence
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"nftmigrate/packet"
+)
+
+// malformed6 reports whether the kernel drops an arriving IPv6 packet for its
+// addresses before the first hook.
+//
+// Kernel: net/ipv6/ip6_input.c, ip6_rcv_core.
+func malformed6(data []byte, loopback bool) bool {
+	t := packet.Endpoints(data)
+	if !t.Src.Is6() {
+		return false
+	}
+	const reserved, interfaceLocal = 0, 1 // RFC 4291 section 2.7
+	scope := t.Dst.As16()[1] & 15
+	return (t.Src.IsLoopback() || t.Dst.IsLoopback()) && !loopback ||
+		t.Src.IsMulticast() ||
+		t.Dst.IsMulticast() && (scope == reserved || scope == interfaceLocal && !loopback)
+}
+
+// route decides where an arriving packet goes behind the prerouting hook, and
+// takes one off its TTL when it is forwarded. refusal says why the stack drops
+// it, and is "" when it does not.
+//
+// Kernel: net/ipv4/route.c, ip_route_input_slow; net/ipv4/ip_forward.c;
+// net/ipv6/ip6_output.c, ip6_forward.
+func (w *Walker) route(f *packet.Flight) (route packet.Route, refusal string) {
+	t := packet.Endpoints(f.Data)
+	if !t.Src.IsValid() || t.Dst.Is4() && w.martian(t.Src, t.Dst, f.In) {
+		return route, "an address that cannot arrive there"
+	}
+	route, ok := w.host.Lookup(t.Dst)
+	if t.Dst.Is6() && t.Dst.IsLinkLocalUnicast() && route.Type == packet.Unicast {
+		route, ok = w.host.LookupBy(t.Dst, f.In)
+	}
+	if t.Dst == netip.IPv4Unspecified() {
+		route, ok = packet.Route{Type: packet.Broadcast}, true
+	}
+	switch {
+	case ok && (route.Type == packet.Local || route.Type == packet.Broadcast || route.Type == packet.Multicast || route.Type == packet.Anycast):
+		if t.Dst.Is4() && packet.IsFragment(f.Data) {
+			// IPv4 puts together what it delivers before the input hook, IPv6
+			// behind it (net/ipv4/ip_input.c, ip_local_deliver).
+			return route, "the rest of the datagram is missing"
+		}
+		return route, ""
+	case !ok || !w.host.Forwarding || route.Device == "" || route.Type != packet.Unicast:
+		return route, "no route to " + t.Dst.String()
+	case f.Packet.Type != packet.TypeHost:
+		return route, "the frame was not for this host alone"
+	case !decrementTTL(f.Data):
+		return route, "TTL has run out"
+	case t.Src.Is6() && route.Device != f.In && (t.Src.IsUnspecified() || t.Src.IsLinkLocalUnicast() || t.Src.IsLoopback()):
+		return route, "an address that is not forwarded"
+	case w.tooLong(f.Data, route.Device):
+		return route, "it is longer than " + route.Device + " takes"
+	}
+	return route, ""
+}
+
+// martian reports whether routing drops an IPv4 packet for its addresses. The
+// host filters no reverse paths and accepts its own addresses, so that sources
+// that are broadcast addresses of a network pass.
+//
+// Kernel: net/ipv4/route.c, ip_route_input_rcu, ip_route_input_slow and
+// ip_mc_validate_source.
+func (w *Walker) martian(src, dst netip.Addr, device string) bool {
+	loopback := (src.IsLoopback() || dst.IsLoopback()) && !w.loopback(device)
+	if src.IsMulticast() || src == broadcast4 || loopback {
+		return true
+	}
+	nowhere := src == netip.IPv4Unspecified()
+	switch {
+	case dst.IsMulticast():
+		return nowhere && !dst.IsLinkLocalMulticast()
+	case dst == broadcast4:
+		return false
+	}
+	return nowhere != (dst == netip.IPv4Unspecified())
+}
+
+var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// tooLong reports whether a packet is not forwarded for its length: IPv4 cuts
+// it up behind the last hook unless it forbids that.
+func (w *Walker) tooLong(data []byte, device string) bool {
+	d := w.host.Device(device)
+	if d == nil || d.MTU == 0 || len(data) <= d.MTU {
+		return false
+	}
+	const dontFragment = 0x40
+	return data[0]>>4 == 6 || data[6]&dontFragment != 0
+}
+
+// tosPriority is the priority that IPv4 forwarding gives a packet, by the TOS
+// bits of RFC 1349.
+//
+// Kernel: net/ipv4/route.c, ip_tos2prio.
+var tosPriority = [16]uint32{4: 2, 5: 2, 6: 2, 7: 2, 8: 6, 9: 6, 10: 6, 11: 6, 12: 4, 13: 4, 14: 4, 15: 4}
+
+// routingKey is what a routing decision of a local packet depends on.
+func routingKey(f *packet.Flight) [40]byte {
+	var k [40]byte
+	binary.BigEndian.PutUint32(k[:], f.Mark)
+	switch {
+	case len(f.Data) >= 20 && f.Data[0]>>4 == 4:
+		copy(k[4:], f.Data[12:20])
+		k[36] = f.Data[1]
+	case len(f.Data) >= 40 && f.Data[0]>>4 == 6:
+		copy(k[4:], f.Data[8:40])
+		copy(k[36:], f.Data[0:4])
+	}
+	return k
+}
+
+// decrementTTL takes one off the TTL or hop limit before the forward hook; it
+// returns false when there is none left.
+func decrementTTL(data []byte) bool {
+	at := 0
+	switch {
+	case len(data) >= 20 && data[0]>>4 == 4:
+		at = 8
+	case len(data) >= 40 && data[0]>>4 == 6:
+		at = 7
+	default:
+		return false
+	}
+	if data[at] <= 1 {
+		return false
+	}
+	data[at]--
+	if at == 8 {
+		// RFC 1141: the checksum grows by the 0x100 that the word lost.
+		sum := uint32(binary.BigEndian.Uint16(data[10:])) + 0x100
+		binary.BigEndian.PutUint16(data[10:], uint16(sum+sum>>16))
+	}
+	return true
+}
