@@ -76,7 +76,11 @@ func (c *codes) literal(s source, l *ast.CompositeLit) {
 	if code == nil {
 		return
 	}
-	if selector, ok := l.Type.(*ast.SelectorExpr); ok && selector.Sel.Name == "Deviation" {
+	of, _ := l.Type.(*ast.Ident)
+	if selector, ok := l.Type.(*ast.SelectorExpr); ok {
+		of = selector.Sel
+	}
+	if of != nil && of.Name == "Deviation" {
 		c.declared[text(code)] = fileSet.Position(l.Pos()).String()
 		return
 	}
