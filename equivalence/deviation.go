@@ -38,6 +38,13 @@ var deviations = []deviation{
 			return len(aspects) == 1 && aspects[0] == AspectData && len(a.Data) == len(b.Data)+4
 		},
 	},
+	{
+		// IPv6 between addresses of the host, over an MTU of more than 16 bits.
+		code: "tcpmss-loopback",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, aspects []Aspect) bool {
+			return slices.Equal(aspects, []Aspect{AspectData}) && slices.Contains(a.Declared, "tcpmss-loopback")
+		},
+	},
 	// The kernel's lists of recent addresses are short, forget when --reap says
 	// so, and look at the TTL. The machine of iptables tells when that decides.
 	{

@@ -7,11 +7,23 @@ import (
 	"nftmigrate/packet"
 )
 
-// malformed6 reports whether the kernel drops an arriving IPv6 packet for its
-// addresses before the first hook.
+// refused says why the kernel drops an arriving packet before the first hook, or
+// is "".
 //
-// Kernel: net/ipv6/ip6_input.c, ip6_rcv_core.
-func malformed6(data []byte, loopback bool) bool {
+// Kernel: net/ipv4/ip_input.c, ip_rcv_core; net/ipv6/ip6_input.c, ip6_rcv_core.
+func (w *Walker) refused(f *packet.Flight) string {
+	switch {
+	case f.Packet.Type == packet.TypeOtherHost:
+		return "the frame was for another host"
+	case misaddressed6(f.Data, w.loopback(f.In)):
+		return "an address that no packet may have"
+	}
+	return ""
+}
+
+// misaddressed6 reports whether an arriving IPv6 packet has an address that it
+// may not have.
+func misaddressed6(data []byte, loopback bool) bool {
 	t := packet.Endpoints(data)
 	if !t.Src.Is6() {
 		return false
@@ -70,16 +82,16 @@ func (w *Walker) route(f *packet.Flight) (route packet.Route, refusal string) {
 // Kernel: net/ipv4/route.c, ip_route_input_rcu, ip_route_input_slow and
 // ip_mc_validate_source.
 func (w *Walker) martian(src, dst netip.Addr, device string) bool {
-	loopback := (src.IsLoopback() || dst.IsLoopback()) && !w.loopback(device)
-	if src.IsMulticast() || src == broadcast4 || loopback {
-		return true
-	}
 	nowhere := src == netip.IPv4Unspecified()
 	switch {
-	case dst.IsMulticast():
-		return nowhere && !dst.IsLinkLocalMulticast()
+	case src.IsMulticast(), src == broadcast4:
+		return true
 	case dst == broadcast4:
 		return false
+	case (src.IsLoopback() || dst.IsLoopback()) && !w.loopback(device):
+		return true
+	case dst.IsMulticast():
+		return nowhere && !dst.IsLinkLocalMulticast()
 	}
 	return nowhere != (dst == netip.IPv4Unspecified())
 }

@@ -119,8 +119,8 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		return w.hook(f, packet.Postrouting)
 	}
 	f.In = f.Packet.In
-	if malformed6(f.Data, w.loopback(f.In)) {
-		f.Step(packet.Step{Stage: "receiving", Text: "an address that no packet may have", Result: "drop"})
+	if refusal := w.refused(f); refusal != "" {
+		f.Step(packet.Step{Stage: "receiving", Text: refusal, Result: "drop"})
 		return packet.Drop
 	}
 	if v := w.hook(f, packet.Prerouting); v != packet.Accept {

@@ -89,6 +89,31 @@ func TestDeviations(t *testing.T) {
 				a, b := run(syn)
 				return len(a.Data) == len(b.Data)+4
 			}},
+		{"tcpmss-loopback", "*mangle\n-A OUTPUT -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				own := netip.MustParseAddr("2001:db8::1")
+				a, b := run(packet.Spec{
+					Src: own, Dst: own, Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 1400,
+					State: packet.New, Socket: &packet.Socket{},
+				})
+				size := func(f packet.Fate) int {
+					const option = 40 + 20 + 2
+					if len(f.Data) < option+2 {
+						return 0
+					}
+					return int(f.Data[option])<<8 | int(f.Data[option+1])
+				}
+				return size(a) == 1400 && size(b) == 536
+			}},
+		{"ipv6-ah", "*filter\n-A INPUT -p tcp -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				authenticated := packet.Spec{
+					Version: 6, Headers: []packet.Extension{{Proto: packet.AH, Body: make([]byte, 10)}},
+					Proto: packet.TCP, TCPFlags: packet.SYN, DstPort: 22, In: "eth0", State: packet.New,
+				}
+				a, b := run(authenticated)
+				return dropped(a) && !dropped(b)
+			}},
 		{"recent-list-size", "*filter\n-A INPUT -m recent --rcheck -j DROP\n-A INPUT -m recent --set\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				for n := range 101 {
@@ -156,9 +181,14 @@ func TestDeviations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.code, func(t *testing.T) {
-			_, batch := translated(t, tt.rules, false)
+			v4, v6 := []byte(tt.rules), []byte("*filter\nCOMMIT\n")
+			inIPv6 := tt.code == "ipv6-ah" || tt.code == "tcpmss-loopback"
+			if inIPv6 {
+				v4, v6 = v6, v4
+			}
+			_, batch := translated(t, tt.rules, inIPv6)
 			devices := packet.DefaultHost([]string{"eth0"})
-			xtables, err := kernel.NewXtables(devices, []byte(tt.rules), []byte("*filter\nCOMMIT\n"), kernel.Options{})
+			xtables, err := kernel.NewXtables(devices, v4, v6, kernel.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,11 +26,11 @@ func Endpoints(data []byte) Tuple {
 	return t
 }
 
-// IsFragment reports whether the data are a part of a datagram: a fragment
-// other than one that is whole.
+// IsFragment reports whether the data are a part of a datagram, or are in an IPv6
+// fragment header for another reason, whatever comes behind it.
 func IsFragment(data []byte) bool {
-	l, ok := locate(data)
-	return ok && l.fragment
+	l, _ := locate(data)
+	return l.fragment
 }
 
 // IsICMPError reports whether a packet is an ICMP or ICMPv6 message about

@@ -2,6 +2,7 @@ package iptsim_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -116,7 +117,7 @@ func shown(host *packet.Host, p *packet.Packet, f packet.Fate) packet.Fate {
 		case packet.LogEvent:
 			return false
 		case packet.RejectEvent:
-			return !host.Answers(data, p.Type, e)
+			return !host.Answers(data, cmp.Or(p.In, f.Out), p.Type, e)
 		case packet.NATEvent:
 			if e.Min.IsValid() {
 				packet.RewriteAddr(data, e.Destination, e.Min)

@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"encoding/binary"
+	"math"
 
 	"nftmigrate/equivalence/predicate"
 )
@@ -65,12 +66,18 @@ func (v *view) pathMSS() (mss uint16, ok bool) {
 	if v.version == 6 {
 		headers = 60
 	}
-	mtu := 0xffff
+	mtu := math.MaxInt
 	if d := v.device(v.f.Out); d != nil {
-		mtu = min(mtu, d.MTU)
+		mtu = d.MTU
 	}
 	if back, ok := routeMTU(v.f.Host, v.address(false)); ok {
 		mtu = min(mtu, back)
+	}
+	if mtu > 0xffff {
+		if v.version == 6 {
+			v.Declare("tcpmss-loopback")
+		}
+		mtu = 0xffff
 	}
 	if mtu <= headers {
 		return 0, false

@@ -139,7 +139,7 @@ func routeMTU(h *packet.Host, a netip.Addr) (mtu int, ok bool) {
 		d := &h.Devices[i]
 		for _, p := range d.Addrs {
 			switch {
-			case p.Addr() == a || d.Loopback && p.Contains(a):
+			case p.Addr() == a, d.Loopback && p.Contains(a), a.Is6() && p.Bits() < 127 && p.Masked().Addr() == a:
 				if lo := loopback(h); lo != nil {
 					return lo.MTU, true
 				}

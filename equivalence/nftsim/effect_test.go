@@ -1,6 +1,7 @@
 package nftsim_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -70,7 +71,7 @@ func TestEffectsAgainstKernel(t *testing.T) {
 					case packet.LogEvent:
 						return false
 					case packet.RejectEvent:
-						return !host.Answers(p.Data, p.Type, e)
+						return !host.Answers(p.Data, cmp.Or(p.In, got.Out), p.Type, e)
 					}
 					return true // the kernel shows no other events
 				})

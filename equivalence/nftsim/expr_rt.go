@@ -1,6 +1,8 @@
 package nftsim
 
 import (
+	"net/netip"
+
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +59,7 @@ func (i *Rt) exec(x *execution) result {
 	mtu, headers := d.MTU, map[int]int{4: ipv4Len + tcpLen, 6: ipv6Len + tcpLen}[x.header.version]
 	if back, ok := lookupRoute(x.flight.Host, x.source(), ""); ok && !refusing[back.kind] {
 		device := back.device
-		if back.kind == packet.Local {
+		if back.kind == packet.Local || everyRouters(x.flight.Host, x.source()) {
 			device = "lo"
 		}
 		if d := x.flight.Host.Device(device); d != nil {
@@ -73,4 +75,19 @@ func (i *Rt) exec(x *execution) result {
 	}
 	x.regs.storeU16(i.To, uint16(mss))
 	return proceed
+}
+
+// everyRouters reports whether an IPv6 address is that of all routers of a network
+// of the host, which the local table routes to the loopback device.
+//
+// Kernel: net/ipv6/route.c, ip6_rt_get_dev_rcu (RFC 4291 section 2.6.1).
+func everyRouters(h *packet.Host, a netip.Addr) bool {
+	for _, d := range h.Devices {
+		for _, p := range d.Addrs {
+			if a.Is6() && p.Bits() < 127 && p.Masked().Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
 }
