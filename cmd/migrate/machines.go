@@ -31,8 +31,7 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 	if in.diags.HasErrors() {
 		return nil, in.diags, nil
 	}
-	p := &pair{names: [2]string{in.sources(), "its translation"}}
-	var list diag.List
+	p := &pair{}
 	t, list, err := flags.translate(in)
 	switch {
 	case err != nil:
@@ -53,21 +52,33 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		if err != nil || list.HasErrors() {
 			return nil, list, err
 		}
-		p.batch, p.names[1] = batch, in.nft.Name
+		p.batch, p.names = batch, [2]string{in.sources(), in.nft.Name}
 	case t == nil:
 		return nil, list, nil
 	default:
-		p.batch, p.text = t.batch.Messages, t.text
-		for _, origin := range t.batch.Origins {
-			p.labels = append(p.labels, origin.FileLine())
-		}
-		for _, d := range t.Deviations {
-			p.deviations = append(p.deviations, d.Code)
-		}
+		p, err := ourPair(in, t)
+		return p, list, err
 	}
+	return p, list, p.open(in)
+}
+
+// ourPair makes the pair of an input and our translation of it.
+func ourPair(in *input, t *translated) (*pair, error) {
+	p := &pair{names: [2]string{in.sources(), "its translation"}, batch: t.batch.Messages, text: t.text}
+	for _, origin := range t.batch.Origins {
+		p.labels = append(p.labels, origin.FileLine())
+	}
+	for _, d := range t.Deviations {
+		p.deviations = append(p.deviations, d.Code)
+	}
+	return p, p.open(in)
+}
+
+// open makes the machines of the input and of the batch.
+func (p *pair) open(in *input) error {
 	target, err := nftsim.Decode(p.batch)
 	if err != nil {
-		return nil, list, err
+		return err
 	}
 	p.target = target
 	var sources []equivalence.Machine
@@ -78,5 +89,5 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		sources = append(sources, iptsim.New(in.v6))
 	}
 	p.source = equivalence.Join(sources...)
-	return p, list, nil
+	return nil
 }

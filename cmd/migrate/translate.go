@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nftmigrate/diag"
+	"nftmigrate/equivalence"
 	"nftmigrate/nftgen"
 	"nftmigrate/report"
 	"nftmigrate/translate"
@@ -70,7 +71,9 @@ func translateCommand(s *streams) *cobra.Command {
 	var (
 		files  inputFlags
 		flags  translateFlags
+		checks checkFlags
 		output string
+		verify bool
 		asJSON bool
 	)
 	c := &cobra.Command{
@@ -79,8 +82,11 @@ func translateCommand(s *streams) *cobra.Command {
 		Long: `Translate reads what iptables-save and ip6tables-save wrote and prints the same
 rules for nft -f. With files of both families the result is one inet table.
 Nothing is left out in silence: what has no counterpart is named with its line,
-and then nothing is printed (exit code 3).`,
-		Example: "  iptables-save | migrate translate -\n  migrate translate --v4 rules.v4 --v6 rules.v6 -o firewall.nft",
+and then nothing is printed (exit code 3).
+
+With --verify the rules and the result are compared by packets as verify does.
+The result of that goes to standard error, and decides the exit code.`,
+		Example: "  migrate translate --verify rules.v4\n  iptables-save | migrate translate -\n  migrate translate --v4 rules.v4 --v6 rules.v6 -o firewall.nft",
 		RunE: func(_ *cobra.Command, args []string) error {
 			in, err := files.read(s, args)
 			if err != nil {
@@ -96,8 +102,18 @@ and then nothing is printed (exit code 3).`,
 			if err := tell(s, asJSON, list); err != nil {
 				return err
 			}
+			var r *equivalence.Report
+			if verify {
+				p, err := ourPair(in, t)
+				if err != nil {
+					return err
+				}
+				if r, err = checks.check(s, in, p, flags.strict); err != nil {
+					return err
+				}
+			}
 			if !asJSON {
-				return writeFile(s, output, t.text)
+				return t.show(s, in, output, r)
 			}
 			doc := report.Document{Schema: translateSchema, Diagnostics: report.Diagnostics(list), Ruleset: string(t.text)}
 			for _, d := range t.Deviations {
@@ -106,16 +122,35 @@ and then nothing is printed (exit code 3).`,
 			for _, r := range t.Renamed {
 				doc.Renamed = append(doc.Renamed, report.RenameJSON(r))
 			}
+			if r != nil {
+				doc.Check = report.CheckDocument(r)
+			}
 			var b bytes.Buffer
 			if err := doc.Write(&b); err != nil {
 				return err
 			}
-			return writeFile(s, output, b.Bytes())
+			if err := writeFile(s, output, b.Bytes()); err != nil || r == nil {
+				return err
+			}
+			return verdict(r.Word)
 		},
 	}
 	files.register(c, false)
 	flags.register(c)
+	checks.register(c)
+	c.Flags().BoolVar(&verify, "verify", false, "compare the rules and the result by packets")
 	c.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` (mode 0600) instead of standard output")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	return c
+}
+
+// show writes a translation and, when it was checked, what the check found.
+func (t *translated) show(s *streams, in *input, output string, r *equivalence.Report) error {
+	if err := writeFile(s, output, t.text); err != nil || r == nil {
+		return err
+	}
+	if err := report.Check(s.errs, r, report.Names{A: in.sources(), B: "its translation"}); err != nil {
+		return err
+	}
+	return verdict(r.Word)
 }
