@@ -110,11 +110,14 @@ type Spec struct {
 
 	// State is what connection tracking finds. For New, Established and
 	// Related an entry is made from the addresses, ports and Reply, with
-	// ConnMark and Status; a Status of 0 means what the state implies.
+	// ConnMark and Status; a Status of 0 means what the state implies. It has
+	// counters when any of Packets and Bytes, by direction, is not 0.
 	State    State
 	Reply    bool
 	ConnMark uint32
 	Status   uint32
+	Packets  [2]uint64
+	Bytes    [2]uint64
 }
 
 var errLength = errors.New("the length is smaller than the headers")
@@ -394,11 +397,12 @@ func (s Spec) tracking() Tracking {
 	if s.resolve() != nil {
 		return t
 	}
-	e := &Entry{Status: s.Status, Mark: s.ConnMark, Protocol: s.Proto, Expires: 300}
+	e := &Entry{Status: s.Status, Mark: s.ConnMark, Protocol: s.Proto, Expires: 300, Packets: s.Packets, Bytes: s.Bytes}
+	e.Accounting = s.Packets != [2]uint64{} || s.Bytes != [2]uint64{}
 	one := Tuple{Src: s.Src, Dst: s.Dst, SrcPort: s.SrcPort, DstPort: s.DstPort}
 	two := Tuple{Src: s.Dst, Dst: s.Src, SrcPort: s.DstPort, DstPort: s.SrcPort}
 	switch s.Proto {
-	case TCP, UDP, UDPLite, SCTP, DCCP:
+	case TCP, UDP, UDPLite, SCTP: // not DCCP, since Linux 6.17
 	case ICMP, ICMPv6:
 		one.DstPort = uint16(s.Type)<<8 | uint16(s.Code)
 		two.SrcPort = s.SrcPort

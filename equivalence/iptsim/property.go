@@ -77,8 +77,17 @@ var properties = map[predicate.FieldID]property{
 	})},
 	predicate.CTStatus:    {15, plain(func(s *packet.Spec, n uint64) { s.Status = uint32(n) })},
 	predicate.CTDirection: {1, plain(func(s *packet.Spec, n uint64) { s.State, s.Reply = packet.Established, n == 1 })},
-	predicate.SocketUID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).UID = uint32(n) })},
-	predicate.SocketGID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).GID = uint32(n) })},
+	predicate.CTPackets: {64, counted(func(s *packet.Spec, direction int, n uint64) {
+		s.Packets[direction], s.Bytes[direction] = n, n*64
+	})},
+	predicate.CTBytes: {64, counted(func(s *packet.Spec, direction int, n uint64) {
+		s.Packets[direction], s.Bytes[direction] = 1+n/1500, n
+	})},
+	predicate.CTAvgPkt: {64, counted(func(s *packet.Spec, direction int, n uint64) {
+		s.Packets[direction], s.Bytes[direction] = 3, 3*n
+	})},
+	predicate.SocketUID: {32, plain(func(s *packet.Spec, n uint64) { owner(s).UID = uint32(n) })},
+	predicate.SocketGID: {32, plain(func(s *packet.Spec, n uint64) { owner(s).GID = uint32(n) })},
 	predicate.DstType: {4, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, f iptables.Family) {
 		if a, ok := typicalAddr(packet.RouteType(v.Lo), f); ok {
 			s.Dst, s.Version = a, int(f)
@@ -87,14 +96,28 @@ var properties = map[predicate.FieldID]property{
 	predicate.Random: {32, plain(func(s *packet.Spec, n uint64) { s.Random = []uint32{uint32(n)} })},
 }
 
+// counted makes a setter of the counters of a connection. The direction is the
+// field's argument; what both together are to be, the original one gets.
+func counted(set func(s *packet.Spec, direction int, n uint64)) specSetter {
+	return func(s *packet.Spec, f predicate.Field, v predicate.Bits, _ iptables.Family) {
+		s.State, s.Packets, s.Bytes = packet.Established, [2]uint64{}, [2]uint64{}
+		if f.Arg == 1 {
+			s.Packets[0], s.Bytes[0] = 1, 64
+			set(s, 1, v.Lo)
+			return
+		}
+		set(s, 0, v.Lo)
+	}
+}
+
 var wishStates = []struct {
 	bit   uint64
 	state packet.State
 }{
-	{predicate.StateInvalid, packet.Invalid},
 	{predicate.StateEstablished, packet.Established},
-	{predicate.StateRelated, packet.Related},
 	{predicate.StateNew, packet.New},
+	{predicate.StateRelated, packet.Related},
+	{predicate.StateInvalid, packet.Invalid},
 	{predicate.StateUntracked, packet.Untracked},
 }
 
