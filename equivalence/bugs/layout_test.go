@@ -25,9 +25,9 @@ var layoutRulesets = []ruleset{
 COMMIT
 `,
 		bugs: []bug{
-			{name: "jump for goto", batch: rule("INPUT", 1, verdict(unix.NFT_GOTO, unix.NFT_JUMP, "ssh")), shows: verdictDiffers},
-			{name: "goto for jump", batch: rule("INPUT", 2, verdict(unix.NFT_JUMP, unix.NFT_GOTO, "web")), shows: verdictDiffers},
-			{name: "jump to another chain", batch: rule("INPUT", 2, attr("cmp", 2, unix.NFTA_CMP_DATA, value(be16(80)), value(be16(80))), target("web", "ssh")), shows: verdictDiffers},
+			{name: "jump for goto", batch: rule("INPUT", 1, verdict(unix.NFT_GOTO, unix.NFT_JUMP, "ssh")), shows: eventsDiffer},
+			{name: "goto for jump", batch: rule("INPUT", 2, verdict(unix.NFT_JUMP, unix.NFT_GOTO, "web")), shows: eventsDiffer},
+			{name: "jump to another chain", batch: rule("INPUT", 2, target("web", "ssh")), shows: verdictDiffers},
 			{name: "accept for return", batch: rule("web", 1, verdict(unix.NFT_RETURN, 1, "")), shows: verdictDiffers},
 			{name: "return for accept", batch: rule("web", 2, verdict(1, unix.NFT_RETURN, "")), shows: verdictDiffers},
 			{name: "drop for accept", old: "ip saddr 198.51.100.0/24 accept", new: "ip saddr 198.51.100.0/24 drop", shows: verdictDiffers},
