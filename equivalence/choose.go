@@ -100,9 +100,17 @@ func (c *chooser) all(n int) []candidate {
 		}
 	}
 	// Rounds go through all suggestions, so that a small budget still visits
-	// each rule.
-	const rounds = 4
-	for round := 0; round < rounds && len(out) < 4*n; round++ {
+	// each rule. The first tries every boundary, unless there are so many rules
+	// that the others would not be reached.
+	const (
+		rounds       = 4
+		thorough = 512
+	)
+	first := 0
+	if len(c.suggestions) > thorough {
+		first = 1
+	}
+	for round := first; round < rounds && len(out) < 4*n; round++ {
 		for _, s := range c.suggestions {
 			for _, h := range s.Hooks {
 				c.visit(s, h, round, add)
@@ -412,7 +420,7 @@ func (c *chooser) link(s packet.Spec) packet.Spec {
 	if s.In == "" {
 		s.Link, s.PktType = nil, packet.TypeHost
 		// No socket sends from an address of another link, or from none.
-		if own := c.local[s.Version]; len(own) > 0 && (s.Src.IsLinkLocalUnicast() && s.Version == 6 || s.Src.IsUnspecified()) {
+		if own := c.local[s.Version]; len(own) > 0 && (s.Src.IsLinkLocalUnicast() && s.Version == 6 || s.Src.IsUnspecified() || many(s.Src)) {
 			s.Src = own[0]
 		}
 		return s

@@ -32,6 +32,7 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 	}
 	segment := data[l.start:]
 	if e.Reset {
+		many = many || src.Is4In6() || dst.Is4In6() // no unicast addresses, says ipv6_addr_type
 		return !many && l.proto == TCP && len(segment) >= 20 && segment[13]&RST == 0 && checksumRight(data, l)
 	}
 	if many || kind != TypeHost || dst.Is6() && (len(segment) == 0 || l.proto == NoNext) {

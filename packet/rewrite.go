@@ -34,8 +34,8 @@ func RewriteAddr(data []byte, destination bool, to netip.Addr) {
 	copy(field, fresh)
 }
 
-// RewritePort replaces the source or destination port of TCP, UDP, UDP-Lite,
-// DCCP and SCTP, or the identifier of an ICMP query, and adapts the checksum.
+// RewritePort replaces the source or destination port of TCP, UDP, UDP-Lite
+// and SCTP (not of DCCP, which Linux 6.17 forgot how to translate), or the identifier of an ICMP query, and adapts the checksum.
 // Other packets and fragments without the header are left alone.
 func RewritePort(data []byte, destination bool, to uint16) {
 	l, ok := locate(data)
@@ -45,7 +45,7 @@ func RewritePort(data []byte, destination bool, to uint16) {
 	segment := data[l.start:]
 	at := 0
 	switch l.proto {
-	case TCP, UDP, UDPLite, SCTP, DCCP:
+	case TCP, UDP, UDPLite, SCTP:
 		if destination {
 			at = 2
 		}

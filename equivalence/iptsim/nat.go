@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"net/netip"
+	"slices"
 
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/packet"
@@ -66,7 +67,7 @@ func sourceOf4(h *packet.Host, out string, dst netip.Addr) netip.Addr {
 		}
 	}
 	for i := range h.Devices {
-		if a := preferred4(&h.Devices[i], dst); a.IsValid() {
+		if a := preferred4(&h.Devices[i], netip.Addr{}); a.IsValid() {
 			return a
 		}
 	}
@@ -98,8 +99,8 @@ func preferred4(d *packet.Device, peer netip.Addr) netip.Addr {
 }
 
 // sourceOf6 is, of the addresses of all devices, the destination itself, else
-// one of a scope that reaches it, else one of the outgoing device, else the one
-// with the longest common prefix. For what stays on a link only the addresses
+// one of a scope that reaches it, else one of the outgoing device, else one with
+// the same policy label, else the one with the longest common prefix. For what stays on a link only the addresses
 // of the device count.
 //
 // Kernel: net/ipv6/addrconf.c, ipv6_dev_get_saddr (RFC 6724, section 5).
@@ -117,15 +118,18 @@ func sourceOf6(h *packet.Host, out string, dst netip.Addr) netip.Addr {
 				continue
 			}
 			score := min(commonPrefix(a, dst), p.Bits())
-			if d.Name == out {
+			if labelOf6(a) == labelOf6(dst) {
 				score += 1 << 8
+			}
+			if d.Name == out {
+				score += 1 << 9
 			}
 			narrow := func(a netip.Addr) bool { return a.IsLoopback() || a.IsLinkLocalUnicast() }
 			if narrow(a) == narrow(dst) {
-				score += 1 << 9
+				score += 1 << 10
 			}
 			if a == dst {
-				score += 1 << 10
+				score += 1 << 11
 			}
 			if score > highest {
 				best, highest = a, score
@@ -134,6 +138,31 @@ func sourceOf6(h *packet.Host, out string, dst netip.Addr) netip.Addr {
 	}
 	return best
 }
+
+// labels6 is the kernel's policy table; the first network that holds an address
+// gives its label.
+//
+// Kernel: net/ipv6/addrlabel.c, ip6addrlbl_init_table (RFC 6724, section 2.1).
+var labels6 = []netip.Prefix{
+	netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("::ffff:0:0/96"), netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("2001:10::/28"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("3ffe::/16"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("::/0"),
+}
+
+func labelOf6(a netip.Addr) int {
+	return slices.IndexFunc(labels6, func(p netip.Prefix) bool { return holds6(p, a) })
+}
+
+// holds6 is Contains for a prefix of mapped addresses as well.
+func holds6(p netip.Prefix, a netip.Addr) bool {
+	n := 0
+	for n < p.Bits() && bit6(p.Addr(), n) == bit6(a, n) {
+		n++
+	}
+	return n == p.Bits()
+}
+
+func bit6(a netip.Addr, n int) byte { b := a.As16(); return b[n/8] >> (7 - n%8) & 1 }
 
 func commonPrefix(a, b netip.Addr) int {
 	n := 0

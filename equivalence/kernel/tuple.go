@@ -3,6 +3,8 @@ package kernel
 import (
 	"encoding/binary"
 	"net/netip"
+	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +50,9 @@ func headerOf(data []byte) (h header, ok bool) {
 	default:
 		return h, false
 	}
+	if h.proto == unix.IPPROTO_DCCP && !dccpTracked() {
+		return h, true
+	}
 	switch h.proto {
 	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_SCTP, unix.IPPROTO_DCCP:
 		if len(body) < 4 {
@@ -71,6 +76,13 @@ func headerOf(data []byte) (h header, ok bool) {
 	}
 	return h, true
 }
+
+// dccpTracked says whether the ports of DCCP belong to a connection: Linux 6.17
+// took the tracking of DCCP out, with its settings.
+var dccpTracked = sync.OnceValue(func() bool {
+	_, err := os.Stat("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_request")
+	return err == nil
+})
 
 // isICMPError says whether a type quotes the packet it is about.
 //

@@ -177,7 +177,7 @@ func select6(h *packet.Host, d *packet.Device, to netip.Addr) netip.Addr {
 }
 
 // closer6 says whether an IPv6 address is a better source for a destination
-// than another: rules 1, 2, 5 and 8.
+// than another: rules 1, 2, 5, 6 and 8.
 func closer6(to, a, b netip.Addr, aHere, bHere bool) bool {
 	switch {
 	case (a == to) != (b == to):
@@ -186,6 +186,8 @@ func closer6(to, a, b netip.Addr, aHere, bHere bool) bool {
 		return scope6(a) == scope6(to)
 	case aHere != bHere:
 		return aHere
+	case (label(a) == label(to)) != (label(b) == label(to)):
+		return label(a) == label(to)
 	}
 	return commonBits(to, a) > commonBits(to, b)
 }
@@ -197,6 +199,34 @@ func scope6(a netip.Addr) int {
 		return 2
 	}
 	return 14
+}
+
+// label is the label of the kernel's policy table, by the longest prefix.
+//
+// Kernel: net/ipv6/addrlabel.c.
+func label(a netip.Addr) int {
+	b := a.As16()
+	switch high := binary.BigEndian.Uint32(b[:]); {
+	case a.IsLoopback():
+		return 0
+	case a.Is4In6():
+		return 4
+	case high == 0 && binary.BigEndian.Uint64(b[4:]) == 0:
+		return 3
+	case high>>4 == 0x2001001:
+		return 7
+	case high == 0x20010000:
+		return 6
+	case high>>16 == 0x2002:
+		return 2
+	case high>>16 == 0x3ffe:
+		return 12
+	case high>>22 == 0xfec0>>6:
+		return 11
+	case high>>25 == 0xfc>>1:
+		return 5
+	}
+	return 1
 }
 
 func commonBits(a, b netip.Addr) int {
