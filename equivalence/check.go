@@ -3,6 +3,7 @@ package equivalence
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"nftmigrate/packet"
@@ -101,6 +102,13 @@ func Check(a, b Machine, o Options) (*Report, error) {
 		Seed:      o.Seed,
 		Explained: make(map[string]int), Unknown: make(map[string]int),
 		Assumptions: assumptions,
+	}
+	for _, m := range []Machine{a, b} {
+		if len(m.Suggestions()) > packet.MaxSuggestions {
+			c.report.Assumptions = append(slices.Clone(c.report.Assumptions),
+				fmt.Sprintf("packets are made for about %d rules of a large ruleset, taken at even distances", packet.MaxSuggestions))
+			break
+		}
 	}
 	candidates := newChooser(c.host, suggestions, o.Versions, o.Seed).all(o.Packets)
 	c.conntrack()

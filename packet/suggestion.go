@@ -25,3 +25,16 @@ type Setting struct {
 	Name  string
 	Apply func(*Spec)
 }
+
+// MaxSuggestions is how many rules a machine suggests packets for. Of larger
+// rulesets it takes rules at even distances.
+const MaxSuggestions = 2048
+
+// Suggested says whether the i-th of n rules is among those for which packets
+// are suggested.
+func Suggested(i, n int) bool {
+	if n <= MaxSuggestions {
+		return true
+	}
+	return i*MaxSuggestions/n != (i-1)*MaxSuggestions/n || i == 0
+}

@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -103,7 +106,11 @@ func commit(c *cobra.Command, p *pair, namespace string) (*report.CommitJSON, er
 		return nil, &exit{exitMissing, fmt.Errorf("open the network namespace: %w", err)}
 	}
 	defer ns.Close()
-	receipt, err := apply.Commit(c.Context(), ns, []apply.Batch{{Messages: p.batch, Labels: p.labels}}, apply.Options{})
+	// Only here is a signal held back: a commit that has begun is finished or
+	// undone.
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	receipt, err := apply.Commit(ctx, ns, []apply.Batch{{Messages: p.batch, Labels: p.labels}}, apply.Options{})
 	var refused *apply.Error
 	switch {
 	case errors.As(err, &refused) && refused.RolledBack:

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -47,8 +45,6 @@ type streams struct {
 
 // run executes the command line and returns the exit code.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	s := &streams{in: in, out: &sticky{w: out}, errs: errs}
 	root := &cobra.Command{
 		Use:           "migrate",
@@ -64,7 +60,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(s.out)
 	root.SetErr(errs)
 	root.AddCommand(translateCommand(s), verifyCommand(s), traceCommand(s), applyCommand(s))
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(context.Background())
 	if w := s.out.(*sticky); err == nil && w.err != nil {
 		err = &exit{exitUsage, fmt.Errorf("write the result: %w", w.err)}
 	}

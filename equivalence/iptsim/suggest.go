@@ -12,6 +12,8 @@ import (
 // jumps to it, then its own, each with the settings at its boundaries.
 func (m *Machine) Suggestions() []packet.Suggestion {
 	var out []packet.Suggestion
+	total, at := 0, 0
+	m.eachRule(func(*rule) { total++ })
 	for _, t := range m.tables {
 		ways := t.ways(m.family)
 		for _, c := range t.chains {
@@ -21,6 +23,9 @@ func (m *Machine) Suggestions() []packet.Suggestion {
 			}
 			for i := range c.rules {
 				r := &c.rules[i]
+				if at++; !packet.Suggested(at-1, total) {
+					continue
+				}
 				tests := append([]packet.Test(nil), ways[c]...)
 				out = append(out, packet.Suggestion{
 					Rule:  r.source.Range.FileLine() + " " + iptables.PrintRule(r.source, c.source.Name),
@@ -34,6 +39,7 @@ func (m *Machine) Suggestions() []packet.Suggestion {
 				}
 			}
 		}
+		out = append(out, t.repeats(ways, m.family)...)
 	}
 	return out
 }
@@ -154,18 +160,11 @@ func (w *wishes) settings(p predicate.Predicate) (hold, fail []packet.Setting) {
 			hold = []packet.Setting{combine(together)}
 		}
 	case predicate.Any:
-		var together []packet.Setting
-		for _, part := range p {
-			h, f := w.settings(part)
-			hold = append(hold, h...)
-			if len(f) > 0 {
-				together = append(together, f[0])
-			}
-		}
-		if len(together) > 0 {
-			fail = []packet.Setting{combine(together)}
-		}
+		hold, fail = w.anySettings(p)
 	case predicate.Between:
+		if p.Field.ID == predicate.CTState {
+			return w.states(p.Field, p.Low)
+		}
 		hold = w.values(p.Field, p.Low, p.High)
 		if !p.Low.IsZero() {
 			fail = append(fail, w.values(p.Field, p.Low.Dec())...)
@@ -184,6 +183,51 @@ func (w *wishes) settings(p predicate.Predicate) (hold, fail []packet.Setting) {
 		}
 	case predicate.Masked:
 		hold, fail = w.maskedSettings(p)
+	}
+	return hold, fail
+}
+
+// anySettings makes each part hold alone, behind failures of the others.
+func (w *wishes) anySettings(parts predicate.Any) (hold, fail []packet.Setting) {
+	holds := make([][]packet.Setting, len(parts))
+	fails := make([]packet.Setting, len(parts))
+	known := make([]bool, len(parts))
+	for i, part := range parts {
+		h, f := w.settings(part)
+		if holds[i] = h; len(f) > 0 {
+			fails[i], known[i] = f[0], true
+		}
+	}
+	except := func(skip int) []packet.Setting {
+		var list []packet.Setting
+		for i := range parts {
+			if known[i] && i != skip {
+				list = append(list, fails[i])
+			}
+		}
+		return list
+	}
+	for i, h := range holds {
+		others := except(i)
+		for _, set := range h {
+			hold = append(hold, combine(append(others[:len(others):len(others)], set)))
+		}
+	}
+	if all := except(-1); len(all) > 0 {
+		fail = []packet.Setting{combine(all)}
+	}
+	return hold, fail
+}
+
+// states makes a setting of each state, so that one holds.
+func (w *wishes) states(f predicate.Field, wanted predicate.Bits) (hold, fail []packet.Setting) {
+	for _, s := range wishStates {
+		set := w.values(f, predicate.Number(s.bit))
+		if wanted == predicate.Number(s.bit) {
+			hold = append(hold, set...)
+		} else {
+			fail = append(fail, set...)
+		}
 	}
 	return hold, fail
 }

@@ -15,6 +15,12 @@ import (
 // boundaries. They are found by following what is loaded into registers.
 func (m *Machine) Suggestions() []packet.Suggestion {
 	var all []packet.Suggestion
+	total, at := 0, 0
+	for _, t := range m.Tables {
+		for _, c := range t.Chains {
+			total += len(c.Rules)
+		}
+	}
 	for _, t := range m.Tables {
 		for _, base := range t.Chains {
 			if base.Base == nil || base.Base.Hook > uint32(packet.Postrouting) || t.Family == familyNetdev {
@@ -24,6 +30,9 @@ func (m *Machine) Suggestions() []packet.Suggestion {
 			all = append(all, packet.Suggestion{Rule: "policy of " + t.Name + " " + base.Name, Hooks: hooks})
 			for _, w := range waysFrom(base) {
 				for _, r := range w.chain.Rules {
+					if at++; !packet.Suggested(at%max(total, 1), total) {
+						continue
+					}
 					own, _ := testsOf(r)
 					name := fmt.Sprintf("message %d %s", r.Message, r.Comment)
 					all = append(all, packet.Suggestion{Rule: name, Hooks: hooks, Tests: slices.Concat(w.tests, own)})
