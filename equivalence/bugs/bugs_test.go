@@ -3,6 +3,7 @@ package bugs_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"os"
 	"slices"
 	"testing"
@@ -69,13 +70,8 @@ func TestPlantedBugs(t *testing.T) {
 	}
 }
 
-// seeds are how many choices of packets a bug must be found with.
-func seeds() uint64 {
-	if testing.Short() {
-		return 1
-	}
-	return 5
-}
+// seeds is how many choices of packets a bug must be found with.
+var seeds = flag.Uint64("seeds", 2, "number of choices of packets")
 
 // A translation is a ruleset with what the project makes of it.
 type translation struct {
@@ -175,7 +171,7 @@ const maxBefore = 30
 // bug says.
 func (r *translation) check(t *testing.T, batch []netlink.Message, b bug) {
 	t.Helper()
-	for seed := uint64(1); seed <= seeds(); seed++ {
+	for seed := uint64(1); seed <= *seeds; seed++ {
 		target, err := nftsim.Decode(batch)
 		if err != nil {
 			t.Fatalf("decode: %v", err)
