@@ -103,7 +103,7 @@ func (c *chooser) all(n int) []candidate {
 	// each rule. The first tries every boundary, unless there are so many rules
 	// that the others would not be reached.
 	const (
-		rounds       = 4
+		rounds   = 4
 		thorough = 512
 	)
 	first := 0
