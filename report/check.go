@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"nftmigrate/equivalence"
@@ -106,14 +107,47 @@ func Trace(w io.Writer, name string, f packet.Fate) error {
 
 // Step writes one step of a trace on one line.
 func Step(s packet.Step) string {
+	text, result := s.Text, s.Result
+	if strings.HasPrefix(text, "[ ") {
+		text = expressions(text)
+		// The last expression is the one that did not match.
+		result, _, _ = strings.Cut(result, " at [ ")
+	}
 	parts := []string{s.Stage}
-	if s.Place != "" {
-		parts = append(parts, s.Place)
+	for _, part := range []string{s.Place, text} {
+		if part != "" {
+			parts = append(parts, part)
+		}
 	}
-	if s.Text != "" {
-		parts = append(parts, s.Text)
+	return strings.ReplaceAll(strings.Join(parts, "  ")+"  → "+result, "\n", " ")
+}
+
+// Words about registers in the notation of nft --debug=netlink, and values that
+// are padded with zeros.
+var (
+	register = regexp.MustCompile(` => reg \d+| reg \d+`)
+	padded   = regexp.MustCompile(`( 0x[0-9a-f]{8})( 0x00000000)+$`)
+)
+
+// expressions puts the expressions of a rule on one line, without brackets and
+// registers: "meta load iifname = 0x30687465, cmp eq 0x00006f6c". A semicolon
+// ends each test.
+func expressions(text string) string {
+	var b strings.Builder
+	between := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "[ ")
+		body, value, _ := strings.Cut(line, " ]")
+		body = register.ReplaceAllString(body, "")
+		b.WriteString(between + padded.ReplaceAllString(body, "$1") + padded.ReplaceAllString(value, "$1"))
+		between = ", "
+		for _, test := range []string{"cmp ", "range ", "lookup "} {
+			if strings.HasPrefix(body, test) {
+				between = "; "
+			}
+		}
 	}
-	return strings.ReplaceAll(strings.Join(parts, "  ")+"  → "+s.Result, "\n", "\n      ")
+	return b.String()
 }
 
 func count(n int, what string) string {

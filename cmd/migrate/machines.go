@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 
 	"github.com/mdlayher/netlink"
 
@@ -42,6 +44,7 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		list = in.diags
 		if t != nil {
 			p.text = t.text
+			p.declare(t)
 		}
 		batch, more, err := scratch.Compile(ctx, in.nft)
 		list = append(list, more...)
@@ -68,10 +71,16 @@ func ourPair(in *input, t *translated) (*pair, error) {
 	for _, origin := range t.batch.Origins {
 		p.labels = append(p.labels, origin.FileLine())
 	}
+	p.declare(t)
+	return p, p.open(in)
+}
+
+// declare takes over what a translation declares. It holds for a file that is
+// given instead, too: what nftables cannot express, that cannot either.
+func (p *pair) declare(t *translated) {
 	for _, d := range t.Deviations {
 		p.deviations = append(p.deviations, d.Code)
 	}
-	return p, p.open(in)
 }
 
 // open makes the machines of the input and of the batch.
@@ -80,6 +89,7 @@ func (p *pair) open(in *input) error {
 	if err != nil {
 		return err
 	}
+	p.locate(target)
 	p.target = target
 	var sources []equivalence.Machine
 	if in.v4 != nil {
@@ -90,4 +100,23 @@ func (p *pair) open(in *input) error {
 	}
 	p.source = equivalence.Join(sources...)
 	return nil
+}
+
+// locate makes traces say where a rule of the target is from: the source line of
+// a rule that we made, the number within its chain of another.
+func (p *pair) locate(m *nftsim.Machine) {
+	for _, t := range m.Tables {
+		for _, c := range t.Chains {
+			for i, r := range c.Rules {
+				place := fmt.Sprintf("rule %d", i+1)
+				if r.Message < len(p.labels) && p.labels[r.Message] != "" {
+					place = p.labels[r.Message]
+				}
+				if r.Comment != "" {
+					place += " " + strconv.Quote(r.Comment)
+				}
+				r.Comment = place
+			}
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nftmigrate/diag"
 	"nftmigrate/report"
@@ -59,9 +60,10 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(s.out)
 	root.SetErr(errs)
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(translateCommand(s), verifyCommand(s), traceCommand(s), applyCommand(s))
 	err := root.ExecuteContext(context.Background())
-	if w := s.out.(*sticky); err == nil && w.err != nil {
+	if w := s.out.(*sticky); w.err != nil {
 		err = &exit{exitUsage, fmt.Errorf("write the result: %w", w.err)}
 	}
 	var e *exit
@@ -76,6 +78,20 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	}
 	fmt.Fprintf(errs, "migrate: %v\nRun \"migrate --help\" for usage.\n", err)
 	return exitUsage
+}
+
+// flagError says what is wrong with a flag, and which one may have been meant.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	hint := ""
+	if errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := diag.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+			hint = fmt.Sprintf("; did you mean --%s?", near)
+		}
+	}
+	return usage("%v%s\nRun %q for the flags.", err, hint, c.CommandPath()+" --help")
 }
 
 // A sticky writer remembers the first error, so that a full disk or a closed
