@@ -77,7 +77,7 @@ var assumptions = []string{
 	"routing, addresses and devices are those of one synthetic host",
 	"one packet at a time; rules see no concurrent changes",
 	"a translation out of a range is compared as the range",
-	"time goes in steps of 10 ms",
+	"time goes in steps of 20 ms",
 }
 
 // ErrNoVersions is returned when no IP version was named.

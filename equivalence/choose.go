@@ -360,10 +360,11 @@ func (c *chooser) port() uint16 {
 	return uint16(c.rng.IntN(1 << 16))
 }
 
-// tick is the grid of the virtual clock: a whole number of jiffies for every
-// CONFIG_HZ. xtables counts jiffies where nf_tables counts nanoseconds, so that
-// between the points of the grid the two round differently.
-const tick = 10_000_000
+// tick is the grid of the virtual clock: a whole number of jiffies for each
+// CONFIG_HZ that distributions set (100, 250, 300, 1000). xtables counts
+// jiffies where nf_tables counts nanoseconds, so that between the points of the
+// grid the two round differently.
+const tick = 20_000_000
 
 // build turns a spec into a packet at the next moment of the clock. ok is false
 // for specs that contradict themselves.
