@@ -1,0 +1,262 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (g *generator) protocolMatch(proto string) string {
+	switch proto {
+	case "tcp":
+		s := "-m tcp"
+		if g.IntN(2) == 0 {
+			s += " " + g.not() + "--sport " + g.ports()
+		}
+		if g.IntN(2) == 0 {
+			s += " " + g.not() + "--dport " + g.ports()
+		}
+		switch g.IntN(6) {
+		case 0, 1:
+			mask := g.flags()
+			s += " " + g.not() + "--tcp-flags " + mask + " " + g.within(mask)
+		case 2:
+			s += " " + g.not() + "--tcp-option " + g.pick("2", "3", "5", "8", "254")
+		case 3:
+			s += " " + g.not() + "--syn"
+		}
+		return s
+	case "udp":
+		return fmt.Sprintf("-m udp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
+	case "icmp":
+		return "-m icmp " + g.not() + "--icmp-type " + g.pick("any", "8", "0", "3", "3/1", "3/4", "11", "5/0", "13", "255/255")
+	case "ipv6-icmp":
+		return "-m icmp6 " + g.not() + "--icmpv6-type " + g.pick("128", "129", "1", "1/4", "3", "135", "136", "2", "4/1")
+	}
+	return ""
+}
+
+var flagNames = []string{"FIN", "SYN", "RST", "PSH", "ACK", "URG"}
+
+func (g *generator) flags() string {
+	var names []string
+	for _, n := range flagNames {
+		if g.IntN(2) == 0 {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return g.pick("SYN", "ACK", "ALL")
+	}
+	return strings.Join(names, ",")
+}
+
+// within returns a part of the flags of a mask.
+func (g *generator) within(mask string) string {
+	var names []string
+	for _, n := range strings.Split(mask, ",") {
+		if g.IntN(2) == 0 {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return "NONE"
+	}
+	return strings.Join(names, ",")
+}
+
+func (g *generator) multiport(proto string) string {
+	switch proto {
+	case "tcp", "udp", "udplite", "sctp":
+	default:
+		return ""
+	}
+	list := g.ports()
+	for range g.IntN(4) {
+		list += "," + g.ports()
+	}
+	return "-m multiport " + g.not() + g.pick("--dports", "--sports", "--ports") + " " + list
+}
+
+func (g *generator) state() string {
+	list := []string{"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "SNAT", "DNAT"}
+	g.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return strings.Join(list[:1+g.IntN(3)], ",")
+}
+
+func (g *generator) mark() string {
+	return fmt.Sprintf("%#x/%#x", g.Uint32()&0xff, g.pickMask())
+}
+
+func (g *generator) pickMask() uint32 {
+	return [...]uint32{0xff, 0xf, 0xffffffff, 0x80000001, 0, 0xff00}[g.IntN(6)]
+}
+
+// match returns a random match that is right in the chain.
+func (g *generator) match(c chain) string {
+	choices := []func() string{
+		func() string { return "-m mark " + g.not() + "--mark " + g.mark() },
+		func() string { return "-m iprange " + g.not() + "--src-range " + g.span() },
+		func() string {
+			return "-m iprange " + g.not() + "--dst-range " + g.span() + " " + g.not() + "--src-range " + g.span()
+		},
+		func() string {
+			return "-m length " + g.not() + "--length " + g.pick("0:40", "40", "41:60", "60:65535", "20:28")
+		},
+		func() string {
+			return "-m pkttype " + g.not() + "--pkt-type " + g.pick("unicast", "broadcast", "multicast")
+		},
+		func() string { return g.addrtype(c) },
+		func() string {
+			if g.v6 {
+				return "-m hl " + g.pick("--hl-eq 64", "! --hl-eq 63", "--hl-lt 100", "--hl-gt 100")
+			}
+			return "-m ttl " + g.pick("--ttl-eq 64", "! --ttl-eq 63", "--ttl-lt 100", "--ttl-gt 100")
+		},
+		g.limit,
+		g.statistic,
+		g.comment,
+	}
+	if !g.stateless {
+		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
+			func() string {
+				return "-m state " + g.not() + "--state " + g.pick("NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID,NEW", "UNTRACKED")
+			},
+			func() string { return "-m connmark " + g.not() + "--mark " + g.mark() })
+		if c.table != "raw" {
+			choices = append(choices, g.connbytes)
+		}
+	}
+	if c.arriving() {
+		choices = append(choices, func() string {
+			return "-m mac " + g.not() + "--mac-source " + g.pick("02:00:00:01:00:09", "02:00:00:00:00:07")
+		})
+	}
+	if c.only("OUTPUT", "POSTROUTING") {
+		choices = append(choices, g.owner, g.owner)
+	}
+	if c.table == "filter" || c.table == "raw" {
+		choices = append(choices, g.recent, g.recent)
+	}
+	return choices[g.IntN(len(choices))]()
+}
+
+// conntrack returns a match with some of its options.
+func (g *generator) conntrack() string {
+	options := []func() string{
+		func() string { return g.not() + "--ctstate " + g.state() },
+		func() string {
+			return g.not() + "--ctstatus " + g.pick("NONE", "SEEN_REPLY", "ASSURED", "CONFIRMED,EXPECTED", "SEEN_REPLY,ASSURED")
+		},
+		func() string { return "--ctdir " + g.pick("ORIGINAL", "REPLY") },
+		func() string { return g.not() + "--ctproto " + g.pick("6", "17", "1") },
+		func() string { return g.not() + "--ctorigsrc " + g.prefix() },
+		func() string { return g.not() + "--ctorigdst " + g.prefix() },
+		func() string { return g.not() + "--ctreplsrc " + g.prefix() },
+		func() string { return g.not() + "--ctrepldst " + g.prefix() },
+		func() string { return g.not() + "--ctorigsrcport " + g.ports() },
+		func() string { return g.not() + "--ctorigdstport " + g.ports() },
+		func() string { return g.not() + "--ctreplsrcport " + g.ports() },
+		func() string { return g.not() + "--ctrepldstport " + g.ports() },
+		func() string { return g.not() + "--ctexpire " + g.pick("0", "1:200", "100000:4294967295") },
+	}
+	g.Shuffle(len(options), func(i, j int) { options[i], options[j] = options[j], options[i] })
+	s := "-m conntrack"
+	for _, o := range options[:1+g.IntN(2)] {
+		s += " " + o()
+	}
+	return s
+}
+
+func (g *generator) connbytes() string {
+	return fmt.Sprintf("-m connbytes %s--connbytes %s --connbytes-mode %s --connbytes-dir %s", g.not(),
+		g.pick("1", "0:100", "41:", "50:60", "2:2", "1:1"), g.pick("packets", "bytes", "avgpkt"), g.pick("original", "reply", "both"))
+}
+
+func (g *generator) owner() string {
+	uid := g.not() + "--uid-owner " + g.pick("0", "1000", "0-999", "60000-70000")
+	gid := g.not() + "--gid-owner " + g.pick("0", "1000", "1-65535")
+	return "-m owner " + g.pick(uid, gid, gid+" "+uid, g.not()+"--socket-exists", uid+" "+g.not()+"--socket-exists")
+}
+
+// recent returns a match on one of two lists, which last longer than a run.
+func (g *generator) recent() string {
+	s := "-m recent --name " + g.pick("x", "y")
+	if g.v6 {
+		s += "6"
+	}
+	switch g.IntN(8) {
+	case 0, 1, 2:
+		s += " " + g.not() + "--set"
+	case 3:
+		s += " " + g.not() + "--remove"
+	default:
+		s += " " + g.not() + g.pick("--rcheck", "--update")
+		if g.IntN(3) != 0 {
+			s += " --seconds " + g.pick("60", "600", "3600")
+			if g.IntN(6) == 0 {
+				s += " --reap"
+			}
+		}
+		if g.IntN(2) == 0 {
+			s += " --hitcount " + g.pick("1", "2", "3", "5", "20")
+		}
+		if g.IntN(6) == 0 {
+			s += " --rttl"
+		}
+	}
+	if g.IntN(5) == 0 {
+		s += " --rdest"
+	}
+	return s
+}
+
+// limit returns a rate. Most are so slow that no run lasts until the bucket is
+// filled again.
+func (g *generator) limit() string {
+	rate := fmt.Sprintf("%d/%s", 1+g.IntN(4), g.pick("hour", "day"))
+	switch g.IntN(6) {
+	case 0:
+		rate = fmt.Sprintf("%d/%s", 1+g.IntN(20), g.pick("sec", "min"))
+	case 1:
+		rate = fmt.Sprintf("%d/%s", 1+g.IntN(6), g.pick("min", "hour"))
+	}
+	return fmt.Sprintf("-m limit --limit %s --limit-burst %d", rate, 1+g.IntN(4))
+}
+
+func (g *generator) statistic() string {
+	if g.IntN(5) == 0 {
+		return "-m statistic --mode random " + g.not() + "--probability " + g.pick("0.5", "0.01", "0.99")
+	}
+	every := 1 + g.IntN(5)
+	return fmt.Sprintf("-m statistic --mode nth %s--every %d --packet %d", g.not(), every, g.IntN(every))
+}
+
+func (g *generator) comment() string {
+	if g.IntN(8) == 0 {
+		return `-m comment --comment "` + strings.Repeat("long ", 10+g.IntN(40)) + `"`
+	}
+	return "-m comment --comment " + g.odd(20)
+}
+
+func (g *generator) addrtype(c chain) string {
+	types := []string{"LOCAL", "UNICAST", "BROADCAST", "MULTICAST", "LOCAL,BROADCAST", "UNSPEC"}
+	if g.v6 {
+		types = []string{"LOCAL", "UNICAST", "MULTICAST", "ANYCAST", "LOCAL,ANYCAST"}
+	}
+	s := "-m addrtype " + g.not() + g.pick("--src-type ", "--dst-type ") + g.pick(types...)
+	switch {
+	case g.IntN(4) != 0:
+	case c.arriving():
+		s += " --limit-iface-in"
+	case c.leaving():
+		s += " --limit-iface-out"
+	}
+	return s
+}
+
+func (g *generator) span() string {
+	if g.v6 {
+		return g.pick("2001:db8::1-2001:db8::ff", "2001:db8::4-2001:db8::4", "fd00::-fdff::")
+	}
+	return g.pick("192.0.2.1-192.0.2.10", "10.0.0.7-10.0.0.7", "1.0.0.0-198.51.100.3")
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// target returns a random target, with matches that it needs before it, and the
+// protocol that it requires.
+func (g *generator) target(c chain, user []chain) (target, proto string) {
+	if to := g.next(c, user); to != "" && g.IntN(3) == 0 {
+		return g.pick("-j ", "-j ", "-g ") + to, ""
+	}
+	switch c.table {
+	case "nat":
+		if g.IntN(4) != 0 {
+			return g.nat(c)
+		}
+	case "raw":
+		if g.IntN(2) == 0 && !g.stateless {
+			return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+		}
+	case "mangle":
+		if g.IntN(5) != 0 {
+			return g.mangle(c)
+		}
+	case "filter":
+		switch g.IntN(5) {
+		case 0:
+			return "-j REJECT --reject-with " + g.pick(rejections[g.v6]...), ""
+		case 1:
+			return "-j REJECT --reject-with tcp-reset", "tcp"
+		}
+	}
+	if g.IntN(4) == 0 {
+		return g.log(), ""
+	}
+	if g.IntN(20) == 0 {
+		return "", "" // a rule that only counts
+	}
+	return "-j " + g.pick("ACCEPT", "DROP", "RETURN", "ACCEPT"), ""
+}
+
+// next returns a chain that can be jumped to, or "".
+func (g *generator) next(c chain, user []chain) string {
+	var names []string
+	for _, u := range user {
+		if !slices.ContainsFunc(c.from, func(f string) bool { return !slices.Contains(u.from, f) }) {
+			names = append(names, u.name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return g.pick(names...)
+}
+
+var rejections = map[bool][]string{
+	false: {"icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable", "icmp-net-prohibited", "icmp-host-prohibited", "icmp-admin-prohibited"},
+	true:  {"icmp6-no-route", "icmp6-adm-prohibited", "icmp6-addr-unreachable", "icmp6-port-unreachable", "icmp6-policy-fail", "icmp6-reject-route"},
+}
+
+func (g *generator) log() string {
+	s := "-j LOG"
+	if g.IntN(4) != 0 {
+		prefix := fmt.Sprintf("\"p%d \"", g.IntN(10))
+		if g.IntN(5) == 0 {
+			prefix = g.odd(8)
+		}
+		s += " --log-prefix " + prefix
+	}
+	if g.IntN(2) == 0 {
+		s += " --log-level " + g.pick("0", "1", "2", "3", "4", "5", "6", "7")
+	}
+	for _, option := range []string{" --log-uid", " --log-tcp-options", " --log-ip-options", " --log-tcp-sequence", " --log-macdecode"} {
+		if g.IntN(6) == 0 {
+			s += option
+		}
+	}
+	return s
+}
+
+func (g *generator) mangle(c chain) (target, proto string) {
+	number := func() string { return fmt.Sprintf("%#x", g.Uint32()&[...]uint32{0xff, 0xffff, 0xffffffff}[g.IntN(3)]) }
+	kind := "-j MARK --"
+	switch g.IntN(6) {
+	case 0:
+		if g.stateless {
+			break
+		}
+		return fmt.Sprintf("-j CONNMARK --%s-mark --nfmask %#x --ctmask %#x", g.pick("save", "restore"), g.pickMask(), g.pickMask()), ""
+	case 1:
+		if !g.stateless {
+			kind = "-j CONNMARK --"
+		}
+	case 2:
+		clamp := "--clamp-mss-to-pmtu"
+		if !c.leaving() || g.IntN(2) == 0 {
+			clamp = g.pick("--set-mss 600", "--set-mss 1400", "--set-mss 536")
+		}
+		return "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS " + clamp, "tcp"
+	}
+	if g.IntN(2) == 0 {
+		return kind + "set-xmark " + g.mark(), ""
+	}
+	return kind + g.pick("set-mark ", "and-mark ", "or-mark ", "xor-mark ") + number(), ""
+}
+
+// nat returns a translation that is right in the chain.
+func (g *generator) nat(c chain) (target, proto string) {
+	flags := func(names ...string) string {
+		s := ""
+		for _, n := range names {
+			if g.IntN(8) == 0 {
+				s += " --" + n
+			}
+		}
+		return s
+	}
+	port := func() string {
+		p := 1 + g.port()%60000
+		if g.IntN(2) == 0 {
+			return fmt.Sprint(p)
+		}
+		return fmt.Sprintf("%d-%d", p, p+1+g.IntN(100))
+	}
+	to := func() (string, string) {
+		address := g.address()
+		if g.IntN(4) == 0 {
+			address = map[bool]string{false: "10.9.0.3-10.9.0.60", true: "fd00:9::3-fd00:9::60"}[g.v6]
+		}
+		if g.IntN(3) != 0 {
+			return address, ""
+		}
+		if g.v6 {
+			address = "[" + address + "]"
+		}
+		return address + ":" + port(), g.pick("tcp", "udp")
+	}
+	netmap := map[bool][]string{false: {"10.1.0.0/16", "10.1.2.3/32", "10.0.0.0/8"}, true: {"fd00:1::/64", "fd00:2::/48", "fd00::7/128"}}[g.v6]
+	destination := c.only("PREROUTING", "OUTPUT")
+	switch {
+	case !destination && !c.only("POSTROUTING", "INPUT"):
+		return "-j " + g.pick("ACCEPT", "RETURN"), ""
+	case g.IntN(5) == 0:
+		return "-j NETMAP --to " + g.pick(netmap...), ""
+	case destination && g.IntN(4) == 0:
+		if g.IntN(3) == 0 {
+			return "-j REDIRECT", ""
+		}
+		return "-j REDIRECT --to-ports " + port() + flags("random"), g.pick("tcp", "udp")
+	case c.only("POSTROUTING") && g.IntN(2) == 0:
+		if g.IntN(3) == 0 {
+			return "-j MASQUERADE --to-ports " + port() + flags("random", "random-fully"), g.pick("tcp", "udp")
+		}
+		return "-j MASQUERADE" + flags("random", "random-fully"), ""
+	}
+	address, proto := to()
+	if destination {
+		return "-j DNAT --to-destination " + address + flags("random", "persistent"), proto
+	}
+	return "-j SNAT --to-source " + address + flags("random", "random-fully", "persistent"), proto
+}
