@@ -72,7 +72,7 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 		}
 		if looksLikeNft(src.Text) {
 			if !f.withNft || in.nft != nil {
-				return nil, usage("%s is an .nft file, which this command takes %s", path, map[bool]string{true: "once", false: "not"}[f.withNft])
+				return nil, usage("%s is an .nft file, and this command takes %s of them", path, map[bool]string{true: "one", false: "none"}[f.withNft])
 			}
 			in.nft = src
 			continue
@@ -91,6 +91,9 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 func (in *input) add(src *diag.Source, family iptables.Family) error {
 	rs, list := iptables.Parse(src, family, extension.Registry)
 	in.diags = append(in.diags, list...)
+	if len(rs.Tables) == 0 && !list.HasErrors() {
+		return usage("%s holds no table; iptables-save prints none where iptables was never used (iptables-legacy-save and iptables-nft-save show which one was)", src.Name)
+	}
 	slot, other := &in.v4, "--v4"
 	if rs.Family == iptables.IPv6 {
 		slot, other = &in.v6, "--v6"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -74,15 +75,20 @@ func traceCommand(s *streams) *cobra.Command {
 	flags.register(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	c.Flags().StringVar(&out, "out", "", "forward the packet by this `DEVICE`")
+	var ends []string // the words that give a packet its ends; one at most
 	for _, w := range packet.Words() {
 		name := w.Name[2:]
 		words[name] = w
+		if strings.Contains(w.Argument, "-B") || name == "hex" {
+			ends = append(ends, name)
+		}
 		if w.Argument == "" {
 			c.Flags().Bool(name, false, w.Help)
 		} else {
 			c.Flags().String(name, "", fmt.Sprintf("`%s`: %s", w.Argument, w.Help))
 		}
 	}
+	c.MarkFlagsMutuallyExclusive(ends...)
 	return c
 }
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"nftmigrate/internal/netns"
+	"nftmigrate/internal/scratch"
+)
+
+func TestMain(m *testing.M) {
+	scratch.Main()
+	testscript.Main(m, map[string]func(){"migrate": main})
+}
+
+// TestScript runs the program as a user would; the first word of a script's
+// name is the command that it is about.
+//
+// The conditions nft, kernel and legacy say what the machine has. With CI=true
+// they hold everywhere, so that what is missing fails a script.
+func TestScript(t *testing.T) {
+	features := map[string]func() error{
+		"nft":    func() error { _, err := exec.LookPath("nft"); return err },
+		"legacy": func() error { _, err := exec.LookPath("iptables-legacy-restore"); return err },
+		"kernel": func() error {
+			n, err := netns.New()
+			if err != nil {
+				return err
+			}
+			return n.Close()
+		},
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			path, err := exec.LookPath("migrate")
+			e.Setenv("MIGRATE", path)
+			return err
+		},
+		Condition: func(name string) (bool, error) {
+			probe, ok := features[name]
+			if !ok {
+				return false, &exec.Error{Name: name, Err: os.ErrNotExist}
+			}
+			return os.Getenv("CI") == "true" || probe() == nil, nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode},
+	})
+}
+
+// exits is "exits CODE PROGRAM ARGUMENT...": the program must exit with the
+// code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGUMENT...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		code = ""
+		if exit, ok := err.(*exec.ExitError); ok {
+			code = exit.ProcessState.String()[len("exit status "):]
+		}
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %q (%v), want %s", code, err, args[0])
+	}
+}
+
+// mode is "mode BITS FILE": the file must have these permissions.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode BITS FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := info.Mode().Perm().String(); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
