@@ -388,6 +388,28 @@ func (s Spec) lengths(transport []byte) {
 	}
 }
 
+// account gives an entry counters, when any are asked for: at least a packet in
+// the direction that opened the connection, bytes where there are packets, and
+// packets where there are bytes. No counter is near the end of its range, where
+sums would turn over.
+func (e *Entry) account(packets, bytes [2]uint64) {
+	if packets == [2]uint64{} && bytes == [2]uint64{} {
+		return
+	}
+	const header, most = 20, 1 << 56
+	packets[0] = max(packets[0], 1)
+	for d := range packets {
+		packets[d], bytes[d] = min(packets[d], most), min(bytes[d], most)
+		if bytes[d] > 0 {
+			packets[d] = max(packets[d], 1)
+		}
+		if packets[d] > 0 && bytes[d] == 0 {
+			bytes[d] = header * packets[d]
+		}
+	}
+	e.Accounting, e.Packets, e.Bytes = true, packets, bytes
+}
+
 // tracking makes what connection tracking will find.
 func (s Spec) tracking() Tracking {
 	t := Tracking{State: s.State, Reply: s.Reply}
@@ -397,8 +419,8 @@ func (s Spec) tracking() Tracking {
 	if s.resolve() != nil {
 		return t
 	}
-	e := &Entry{Status: s.Status, Mark: s.ConnMark, Protocol: s.Proto, Expires: 300, Packets: s.Packets, Bytes: s.Bytes}
-	e.Accounting = s.Packets != [2]uint64{} || s.Bytes != [2]uint64{}
+	e := &Entry{Status: s.Status, Mark: s.ConnMark, Protocol: s.Proto, Expires: 300}
+	e.account(s.Packets, s.Bytes)
 	one := Tuple{Src: s.Src, Dst: s.Dst, SrcPort: s.SrcPort, DstPort: s.DstPort}
 	two := Tuple{Src: s.Dst, Dst: s.Src, SrcPort: s.DstPort, DstPort: s.SrcPort}
 	switch s.Proto {
