@@ -391,7 +391,7 @@ func (s Spec) lengths(transport []byte) {
 // account gives an entry counters, when any are asked for: at least a packet in
 // the direction that opened the connection, bytes where there are packets, and
 // packets where there are bytes. No counter is near the end of its range, where
-sums would turn over.
+// sums would turn over.
 func (e *Entry) account(packets, bytes [2]uint64) {
 	if packets == [2]uint64{} && bytes == [2]uint64{} {
 		return
