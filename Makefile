@@ -1,5 +1,5 @@
 # A runner of scripts only: each target is one or two commands that also work
-# without make.
+# without make. CONTRIBUTING.md says what each level of tests is for.
 
 GO ?= go
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -13,27 +13,30 @@ test: tools ## install what is missing, then run all tests
 tools: ## install iptables, nft and ipset where they are missing
 	@./.ci/tools
 
-unit: ## the tests that need neither root nor tools
+unit: ## all tests; those that lack a right or a tool are skipped
 	CI= $(GO) test ./...
 
-kernel: ## packets through namespaces, commits, rollback
-	$(GO) test -p 1 ./equivalence/kernel/... ./apply/... ./internal/...
+kernel: ## packets through namespaces, commits, faults, restore
+	$(GO) test -p 1 ./equivalence/... ./apply/... ./internal/...
+	$(GO) test ./extension -run 'Deviations|Timed|Connbytes'
 
-confirm: ## archives against iptables and nft
-	$(GO) test ./extension ./nftgen ./iptables -run 'Confirm|Corpus'
+confirm: ## archives and texts against iptables and nft
+	$(GO) test ./extension ./nftgen ./iptables -run 'Confirm|Corpus|IsBatch|Chains|InNft'
 
 fuzz: ## random rulesets and packets: simulators against the kernel
 	$(GO) run ./internal/fuzz -packets 1000000 -seed 1
 
-golden: ## rewrite the archives; read the diff
-	$(GO) test ./extension -run TestArchives -update
+golden: ## rewrite what tests compare with; read the diff
+	$(GO) test ./extension ./translate -run 'TestArchives|TestDocument' -update
+	$(GO) test ./nftgen -run 'TestRules|TestPrint' -update
+	$(GO) test ./cmd/migrate -run TestReadme -update
 
-bench:
+bench: ## the benchmarks of all packages
 	$(GO) test -run NONE -bench . ./iptables ./nftgen ./equivalence/...
 
-lint:
+lint: ## files that gofmt would change, and what vet says
 	gofmt -l .
 	$(GO) vet ./...
 
-build:
+build: ## bin/migrate
 	$(GO) build -o bin/migrate ./cmd/migrate
