@@ -121,7 +121,7 @@ func walk(uses []stateUse, ways map[*chain][]packet.Test, family iptables.Family
 }
 
 // tick is the grid of the clock on which packets are chosen.
-const tick = 10 * int64(time.Millisecond)
+const tick = 20 * int64(time.Millisecond)
 
 // sender is the address of all packets for a state that is kept by address.
 var sender = map[iptables.Family]netip.Addr{
