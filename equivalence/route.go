@@ -1,8 +1,10 @@
 package equivalence
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"nftmigrate/packet"
 )
@@ -17,8 +19,32 @@ func (w *Walker) refused(f *packet.Flight) string {
 		return "the frame was for another host"
 	case misaddressed6(f.Data, w.loopback(f.In)):
 		return "an address that no packet may have"
+	case misoptioned6(f.Data):
+		return "options for every hop that cannot be read"
 	}
 	return ""
+}
+
+// departure is the device of a local packet behind the output hook. A second
+// routing decision sends what goes to many hosts by the device that has the
+// source address, which the first did not know.
+//
+// Kernel: net/ipv4/netfilter.c, ip_route_me_harder; net/ipv4/route.c,
+// ip_route_output_key_hash_rcu.
+func (w *Walker) departure(f *packet.Flight) string {
+	t := packet.Endpoints(f.Data)
+	out, _ := w.host.Output(t.Dst)
+	if !t.Dst.Is4() || !many(t.Dst) || !slices.Contains(f.Events, packet.Event(packet.RerouteEvent{})) {
+		return out
+	}
+	for i := range w.host.Devices {
+		for _, a := range w.host.Devices[i].Addrs {
+			if a.Addr() == t.Src {
+				return w.host.Devices[i].Name
+			}
+		}
+	}
+	return out
 }
 
 // misaddressed6 reports whether an arriving IPv6 packet has an address that it
@@ -34,6 +60,46 @@ func misaddressed6(data []byte, loopback bool) bool {
 		t.Src.IsMulticast() ||
 		t.Dst.IsMulticast() && (scope == reserved || scope == interfaceLocal && !loopback)
 }
+
+// misoptioned6 reports whether the kernel drops an arriving IPv6 packet for its
+// hop-by-hop options.
+//
+// Kernel: net/ipv6/exthdrs.c, ipv6_parse_hopopts, ip6_parse_tlv and
+// ip6_tlvopt_unknown (RFC 8200 section 4.2).
+func misoptioned6(data []byte) bool {
+	if len(data) < 40 || data[0]>>4 != 6 || data[6] != packet.HopByHop {
+		return false
+	}
+	b := data[40:]
+	if len(b) < 8 || len(b) < (int(b[1])+1)*8 {
+		return true
+	}
+	const pad1, padN, routerAlert, mostPadding = 0, 1, 5, 7
+	padding := 0
+	for b = b[2 : (int(b[1])+1)*8]; len(b) > 0; {
+		size := 1
+		if b[0] != pad1 {
+			if len(b) < 2 || len(b) < 2+int(b[1]) {
+				return true
+			}
+			size = 2 + int(b[1])
+		}
+		switch kind := b[0]; {
+		case kind == pad1, kind == padN:
+			if padding += size; padding > mostPadding || !zero(b[min(2, size):size]) {
+				return true
+			}
+		case kind == routerAlert && size == 4, kind>>6 == 0 && kind != routerAlert:
+			padding = 0 // known, or to be skipped
+		default:
+			return true
+		}
+		b = b[size:]
+	}
+	return false
+}
+
+func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // route decides where an arriving packet goes behind the prerouting hook, and
 // takes one off its TTL when it is forwarded. refusal says why the stack drops

@@ -115,7 +115,7 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 		if v := w.hook(f, packet.Output); v != packet.Accept {
 			return v
 		}
-		f.Out, _ = w.host.Output(packet.Endpoints(f.Data).Dst)
+		f.Out = w.departure(f)
 		return w.hook(f, packet.Postrouting)
 	}
 	f.In = f.Packet.In

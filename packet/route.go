@@ -71,7 +71,7 @@ func (h *Host) Lookup(dst netip.Addr) (route Route, ok bool) {
 	for _, d := range h.Devices {
 		for _, a := range d.Addrs {
 			switch {
-			case a.Addr() == dst || d.Loopback && a.Contains(dst):
+			case a.Addr() == dst || d.Loopback && a.Contains(dst) && (dst.Is6() || lastOf(a) != dst):
 				return Route{To: netip.PrefixFrom(dst, full), Device: "lo", Type: Local}, true
 			case dst.Is6() && h.Forwarding && a.Bits() < 127 && a.Masked().Addr() == dst:
 				// The subnet-router anycast address, RFC 4291 section 2.6.1.

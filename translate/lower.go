@@ -2,6 +2,7 @@ package translate
 
 import (
 	"bytes"
+	"slices"
 
 	"nftmigrate/diag"
 	"nftmigrate/nftgen"
@@ -15,6 +16,8 @@ type body struct {
 	tail   *nftgen.Chain // where the next rule goes
 	// protocol is what "-p" of the rule at hand requires, 0 for none.
 	protocol uint8
+	// family is what the rule at hand is restricted to, 0 for nothing.
+	family nftgen.Family
 }
 
 // lower appends one source rule to a chain.
@@ -33,6 +36,7 @@ type body struct {
 func (b *body) lower(r *Rule) {
 	proto := nftgen.Rule{Origin: r.Context.Rule.Range, Family: r.guard, Comment: r.comment, Note: r.note, Also: r.also}
 	b.protocol, _ = r.ProtocolNumber()
+	b.family = r.guard
 	items := dropImplied(r.items)
 	if neverBefore(items) {
 		b.note(r)
@@ -154,8 +158,9 @@ func (b *body) split(origin diag.Range) *nftgen.Chain {
 	return b.shared.addHelper(b.chain, &nftgen.Chain{Name: b.chain.Name + "_rest", Origin: origin})
 }
 
-// append appends an nft rule. Where the test of "-p" stayed behind in the rule
-// that jumps here and nft asks for it again, it is repeated.
+// append appends an nft rule. Where the test of "-p", or that of the family,
+// stayed behind in the rule that jumps here and nft asks for it again, it is
+// repeated.
 func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stmt) {
 	if b.protocol != 0 && nftgen.WantsProtocol(stmts) {
 		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{b.protocol}}
@@ -163,7 +168,16 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 	}
 	rule := proto
 	rule.Stmts = stmts
+	if rule.Family == 0 && slices.ContainsFunc(stmts, answersByICMP) {
+		rule.Family = b.family
+	}
 	chain.Rules = append(chain.Rules, &rule)
+}
+
+// answersByICMP reports whether a statement answers with an error of one family.
+func answersByICMP(s nftgen.Stmt) bool {
+	reject, ok := s.(nftgen.Reject)
+	return ok && !reject.Reset
 }
 
 // note records a rule that can never match and has no effects.

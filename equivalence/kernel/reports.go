@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,7 +102,9 @@ func (l *listener) open(groups []uint16) error {
 			return err
 		}
 	}
-	for _, g := range groups {
+	groups = slices.Clone(groups)
+	slices.Sort(groups) // both families log to some
+	for _, g := range slices.Compact(groups) {
 		if err := l.subscribe(g, copyMeta); err != nil {
 			return err
 		}

@@ -157,7 +157,7 @@ func (g *generator) conntrack() string {
 		func() string { return g.not() + "--ctorigdstport " + g.ports() },
 		func() string { return g.not() + "--ctreplsrcport " + g.ports() },
 		func() string { return g.not() + "--ctrepldstport " + g.ports() },
-		func() string { return g.not() + "--ctexpire " + g.pick("0", "1:200", "100000:4294967295") },
+		func() string { return g.not() + "--ctexpire 0:4294967295" },
 	}
 	g.Shuffle(len(options), func(i, j int) { options[i], options[j] = options[j], options[i] })
 	s := "-m conntrack"
