@@ -197,9 +197,10 @@ func (c *check) run(candidates []candidate) {
 }
 
 // step runs one packet through both machines. why is the declared deviation that
-// explains the difference, or "". Behind a packet that differs the two sides may
-// have unlike states (a bucket that only one of them was asked for), so both
-// start anew, and no later packet differs only for that.
+// explains the difference, or "". Behind a packet that differs, or that the
+// engines treat unlike with the same end, the two sides may have unlike states (a
+// bucket that only one of them was asked for), so both start anew, and no later
+// packet differs only for that.
 func (c *check) step(p *packet.Packet) (a, b packet.Fate, aspects []Aspect, why string) {
 	a, b = c.walkA.Run(p), c.walkB.Run(p)
 	if a.Verdict == packet.Undecided || b.Verdict == packet.Undecided {
@@ -208,6 +209,8 @@ func (c *check) step(p *packet.Packet) (a, b packet.Fate, aspects []Aspect, why 
 	aspects = Differ(a, b)
 	if len(aspects) > 0 {
 		why = c.explained(p, a, b, aspects)
+	}
+	if len(aspects) > 0 || c.engines(p, a, b) {
 		c.a.Reset()
 		c.b.Reset()
 	}

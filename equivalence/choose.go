@@ -3,6 +3,7 @@ package equivalence
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sort"
 
 	"nftmigrate/packet"
@@ -185,9 +186,14 @@ func (c *chooser) pick(round, n int) int {
 	return c.rng.IntN(n)
 }
 
-// at returns a random spec whose packet passes a hook.
+// at returns a random spec, whole and well formed, whose packet passes a hook.
+// Packets that the engines treat unlike are left to the random rest: behind them
+// the machines start anew, and a sequence that fills a state would be lost.
 func (c *chooser) at(h packet.Hook) packet.Spec {
 	s := c.random()
+	s.Truncate, s.Keep, s.DataOffset = false, 0, 0
+	s.Fragmented, s.FragmentOffset, s.MoreFragments = false, 0, false
+	s.Headers = slices.DeleteFunc(s.Headers, func(e packet.Extension) bool { return e.Proto == packet.AH })
 	v := s.Version
 	if len(c.local[v]) == 0 || len(c.devices) == 0 {
 		return s

@@ -113,6 +113,14 @@ func (c *check) explained(p *packet.Packet, a, b packet.Fate, aspects []Aspect) 
 	return ""
 }
 
+// engines reports whether the engines treat a packet unlike, whatever became of
+// it.
+func (c *check) engines(p *packet.Packet, a, b packet.Fate) bool {
+	return !c.o.Strict && slices.ContainsFunc(deviations, func(d deviation) bool {
+		return d.engine && d.explains(p, a, b, nil)
+	})
+}
+
 func (c *check) declared(code string) bool {
 	for _, d := range c.o.Deviations {
 		if d == code {
