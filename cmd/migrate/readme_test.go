@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"flag"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"nftmigrate/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the outputs that documents show")
@@ -18,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the outputs that documents show
 var counted = regexp.MustCompile(`\d+ (packet|fragment)s?`)
 
 // wantShown makes sure that a document shows an output, but for the numbers of
-// packets, in the block behind a comment.
+// packets, in the block behind a comment that says so.
 func wantShown(t *testing.T, name, printed string) {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -59,43 +56,4 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("%s exits with %d: %s", line, code, errs.String())
 	}
 	wantShown(t, "README.md", out.String()+errs.String())
-}
-
-// TestIncident puts the line of the incident on top of the rules and asks what
-// it changes, as examples/incident/README.md does.
-func TestIncident(t *testing.T) {
-	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
-	t.Chdir("../..")
-	const before = "examples/incident/rules.v4"
-	rules, err := os.ReadFile(before)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	after, compiled := filepath.Join(dir, "after.v4"), filepath.Join(dir, "after.nft")
-	changed := strings.Replace(string(rules), "-A INPUT -i lo", "-A INPUT -s 10.0.0.0/8 -j DROP\n-A INPUT -i lo", 1)
-	if err := os.WriteFile(after, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	want := func(code int, args ...string) string {
-		var out, errs bytes.Buffer
-		if got := run(args, strings.NewReader(""), &out, &errs); got != code {
-			t.Fatalf("%v exits with %d, want %d: %s", args, got, code, errs.String())
-		}
-		return strings.ReplaceAll(out.String(), dir+"/", "")
-	}
-	want(exitNothing, "translate", after, "-o", compiled)
-	report := want(exitDifferent, "verify", before, compiled)
-	_, report, found := strings.Cut(report, "\n\ndifference 1:")
-	if !found {
-		t.Fatal("verify shows no difference")
-	}
-	first, _, _ := strings.Cut(report, "\n\n")
-	wantShown(t, "examples/incident/README.md", "difference 1:"+first+"\n")
-	for _, lost := range []string{"10.0.0.7:4000-192.0.2.1:22", "10.244.3.9:4000-192.0.2.1:8080"} {
-		trace := want(exitDifferent, "trace", before, compiled, "--in", "eth0", "--tcp", lost, "--syn", "--ct", "new")
-		if !strings.HasSuffix(trace, "→ drop\n") {
-			t.Errorf("%s is not dropped:\n%s", lost, trace)
-		}
-	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,12 +20,19 @@ func TestMain(m *testing.M) {
 // TestScript runs the program as a user would; the first word of a script's
 // name is the command that it is about.
 //
-// The conditions nft, kernel and legacy say what the machine has. With CI=true
+// The conditions nft, kernel, legacy and root say what the machine has. With CI=true
 // they hold everywhere, so that what is missing fails a script.
 func TestScript(t *testing.T) {
 	features := map[string]func() error{
 		"nft":    func() error { _, err := exec.LookPath("nft"); return err },
 		"legacy": func() error { _, err := exec.LookPath("iptables-legacy-restore"); return err },
+		"root": func() error {
+			if os.Geteuid() != 0 {
+				return os.ErrPermission
+			}
+			_, err := exec.LookPath("ip")
+			return err
+		},
 		"kernel": func() error {
 			n, err := netns.New()
 			if err != nil {
@@ -49,7 +57,7 @@ func TestScript(t *testing.T) {
 			}
 			return os.Getenv("CI") == "true" || probe() == nil, nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode, "netns": namedNS},
 	})
 }
 
@@ -82,4 +90,16 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := info.Mode().Perm().String(); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// namedNS is "netns VARIABLE": it makes a network namespace that lasts as long
+// as the script, and puts its name into the variable.
+func namedNS(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: netns VARIABLE")
+	}
+	name := "migrate-test-" + strconv.Itoa(os.Getpid())
+	ts.Check(ts.Exec("ip", "netns", "add", name))
+	ts.Defer(func() { ts.Check(ts.Exec("ip", "netns", "delete", name)) })
+	ts.Setenv(args[0], name)
 }
