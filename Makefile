@@ -29,7 +29,7 @@ fuzz: ## random rulesets and packets: simulators against the kernel
 golden: ## rewrite what tests compare with; read the diff
 	$(GO) test ./extension ./translate -run 'TestArchives|TestDocument' -update
 	$(GO) test ./nftgen -run 'TestRules|TestPrint' -update
-	$(GO) test ./cmd/migrate -run 'TestReadme|TestIncident' -update
+	$(GO) test ./cmd/migrate -run TestReadme -update
 
 bench: ## the benchmarks of all packages
 	$(GO) test -run NONE -bench . ./iptables ./nftgen ./equivalence/...
