@@ -30,6 +30,7 @@ golden: ## rewrite what tests compare with; read the diff
 	$(GO) test ./extension ./translate -run 'TestArchives|TestDocument' -update
 	$(GO) test ./nftgen -run 'TestRules|TestPrint' -update
 	$(GO) test ./cmd/migrate -run TestReadme -update
+	$(GO) test ./examples -run TestWalkthroughs -update
 
 bench: ## the benchmarks of all packages
 	$(GO) test -run NONE -bench . ./iptables ./nftgen ./equivalence/...
