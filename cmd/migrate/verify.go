@@ -211,7 +211,7 @@ func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, f *checkFl
 	})
 	var missing *kernel.MissingError
 	if errors.As(err, &missing) {
-		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w", err)}
+		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w\nRun it as root, or, where users may open /dev/net/tun, behind unshare --user --map-root-user --net", err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run packets through this kernel: %w", err)
