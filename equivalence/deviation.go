@@ -33,6 +33,14 @@ var deviations = []deviation{
 		explains: func(p *packet.Packet, _, _ packet.Fate, _ []Aspect) bool { return packet.HasAuthentication(p.Data) },
 	},
 	{
+		// A key that packets add and delete many times within a second is not
+		// added again until the kernel has collected what was deleted.
+		code: "set-churn", engine: true,
+		explains: func(_ *packet.Packet, _, b packet.Fate, _ []Aspect) bool {
+			return slices.Contains(b.Declared, "set-churn")
+		},
+	},
+	{
 		code: "tcpmss-adds-option",
 		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
 			return len(aspects) == 1 && aspects[0] == AspectData && len(a.Data) == len(b.Data)+4
@@ -46,47 +54,26 @@ var deviations = []deviation{
 		},
 	},
 	// The kernel's lists of recent addresses are short, forget when --reap says
-	// so, and look at the TTL. The machine of iptables tells when that decides.
-	{
-		code: "recent-list-size",
-		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
-			return slices.Contains(a.Declared, "recent-list-size")
-		},
-	},
-	{
-		code: "recent-reap",
-		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
-			return slices.Contains(a.Declared, "recent-reap")
-		},
-	},
-	{
-		code: "recent-ttl",
-		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
-			return slices.Contains(a.Declared, "recent-ttl")
-		},
-	},
-	{
-		// A connection that has counters and no packet in them yet.
-		code: "connbytes-uncounted",
-		explains: func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool {
-			return slices.Contains(a.Declared, "connbytes-uncounted")
-		},
-	},
-	// Rate buckets that are not refilled at the same times.
-	{
-		code:     "limit-resolution",
-		explains: func(_ *packet.Packet, a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
-	},
-	{
-		code:     "limit-tick",
-		explains: func(_ *packet.Packet, a, b packet.Fate, _ []Aspect) bool { return a.Volatile && b.Volatile },
-	},
+	// so, and look at the TTL; a connection can have counters and no packet in
+	// them yet; its rate buckets are refilled in steps. The machine of iptables
+	// tells when that decides.
+	{code: "recent-list-size", explains: declaredBySource("recent-list-size")},
+	{code: "recent-reap", explains: declaredBySource("recent-reap")},
+	{code: "recent-ttl", explains: declaredBySource("recent-ttl")},
+	{code: "connbytes-uncounted", explains: declaredBySource("connbytes-uncounted")},
+	{code: "limit-resolution", explains: declaredBySource("limit-resolution")},
+	{code: "limit-tick", explains: declaredBySource("limit-tick")},
 	{
 		code: "log-prefix-characters",
 		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
 			return slices.Equal(aspects, []Aspect{AspectEvents}) && slices.EqualFunc(a.Events, b.Events, equalButPrefix)
 		},
 	},
+}
+
+// declaredBySource explains what the first machine says it is about.
+func declaredBySource(code string) func(*packet.Packet, packet.Fate, packet.Fate, []Aspect) bool {
+	return func(_ *packet.Packet, a, _ packet.Fate, _ []Aspect) bool { return slices.Contains(a.Declared, code) }
 }
 
 // equalButPrefix compares events, but not the prefixes of log messages.

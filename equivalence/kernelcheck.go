@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"nftmigrate/packet"
 )
@@ -31,8 +32,9 @@ type KernelReport struct {
 	// Packets is how many ran through both kernels and both simulators.
 	Packets int
 	Skipped map[string]int // packets that cannot be run, by reason
-	// Volatile counts packets whose fates differ where a rule asks the clock,
-	// a random number or earlier packets: the kernel's cannot be set.
+	// Volatile counts packets whose fates differ where a rule asks for a random
+	// number, or the clock or earlier packets at a moment that is too near to
+	// the one when the answer changes: the kernel's cannot be set.
 	Volatile  int
 	Explained map[string]int
 	// Differences are between the two rulesets in the kernel, Source and
@@ -64,7 +66,7 @@ func KernelCheck(ctx context.Context, a, b Machine, k KernelPair, o Options) (*K
 		return nil, err
 	}
 	r := &KernelReport{Skipped: make(map[string]int), Explained: c.report.Explained}
-	run := &kernelRun{check: c, pair: k, source: source, target: target, report: r, tracked: tracked}
+	run := &kernelRun{check: c, pair: k, source: source, target: target, report: r, tracked: tracked, start: time.Now()}
 	err = run.all(ctx, newChooser(c.host, suggestions, o.Versions, o.Seed).all(o.Packets))
 	if closing := done(); err == nil {
 		err = closing
@@ -86,6 +88,10 @@ type kernelRun struct {
 	source, target Kernel
 	report         *KernelReport
 	tracked        bool
+	start          time.Time
+	// apart is the deviation behind which the two rulesets remember different
+	// things, or "".
+	apart string
 }
 
 func (r *kernelRun) all(ctx context.Context, candidates []candidate) error {
@@ -111,6 +117,11 @@ const maxRead = 65000
 
 // one runs one packet through all four machines.
 func (r *kernelRun) one(p *packet.Packet) error {
+	if !r.tracked {
+		q := *p
+		q.Tracking = packet.Tracking{}
+		p = &q
+	}
 	if p.Path == packet.Leaving && p.Socket == nil {
 		// Packets without a socket cannot be made at will.
 		q := *p
@@ -125,27 +136,34 @@ func (r *kernelRun) one(p *packet.Packet) error {
 		r.report.Skipped["fragments, which connection tracking reassembles"]++
 		return nil
 	}
-	inSource, err := r.source.Run(p)
-	if err == nil {
-		var inTarget packet.Fate
-		inTarget, err = r.target.Run(p)
-		if err == nil {
-			r.compare(p, inSource, inTarget)
+	inSource, errSource := r.source.Run(p)
+	inTarget, errTarget := r.target.Run(p)
+	// A model goes along with its kernel, so that it remembers the same.
+	now := int64(time.Since(r.start))
+	var simSource, simTarget packet.Fate
+	if errSource == nil {
+		simSource = r.walkA.Run(observed(p, inSource, now))
+	}
+	if errTarget == nil {
+		simTarget = r.walkB.Run(observed(p, inTarget, now))
+	}
+	for _, err := range []error{errSource, errTarget} {
+		switch {
+		case err == nil:
+		case r.pair.Skips(err):
+			r.report.Skipped[err.Error()]++
 			return nil
+		default:
+			return err
 		}
 	}
-	if r.pair.Skips(err) {
-		r.report.Skipped[err.Error()]++
-		return nil
-	}
-	return err
+	r.compare(p, inSource, inTarget, simSource, simTarget)
+	return nil
 }
 
-func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget packet.Fate) {
-	simSource := r.walkA.Run(observed(p, inSource))
-	simTarget := r.walkB.Run(observed(p, inTarget))
+func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, simTarget packet.Fate) {
 	r.report.Packets++
-	volatile := simSource.Volatile || simTarget.Volatile
+	volatile := simSource.Unsure || simTarget.Unsure
 	differ := func(list *[]Difference, a, b packet.Fate) {
 		aspects := visible(Differ(seen(a), seen(b)), simSource, simTarget)
 		switch {
@@ -166,19 +184,29 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget packet.Fate) {
 	if len(aspects) > 0 {
 		if why := r.explained(p, simSource, simTarget, aspects); why != "" {
 			r.report.Explained[why]++
+			if simSource.Volatile || simTarget.Volatile {
+				r.apart = why
+			}
+			return
+		}
+		// Both models go on as their kernels do.
+		follows := len(Differ(seen(inSource), seen(simSource))) == 0 && len(Differ(seen(inTarget), seen(simTarget))) == 0
+		if r.apart != "" && follows && (simSource.Volatile || simTarget.Volatile) {
+			r.report.Explained[r.apart]++
 			return
 		}
 	}
 	differ(&r.report.Differences, inSource, inTarget)
 }
 
-// observed is the packet with the tracking that the kernel found.
-func observed(p *packet.Packet, f packet.Fate) *packet.Packet {
-	if f.Observed.State == 0 {
-		return p
-	}
+// observed is the packet at the time when it ran, with the tracking that the
+// kernel found.
+func observed(p *packet.Packet, f packet.Fate, now int64) *packet.Packet {
 	q := *p
-	q.Tracking = f.Observed
+	q.Time = now
+	if f.Observed.State != 0 {
+		q.Tracking = f.Observed
+	}
 	return &q
 }
 

@@ -85,7 +85,7 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 	fate := packet.Fate{
 		Verdict: verdict, Last: f.Hook,
 		Mark: f.Mark, Priority: f.Priority,
-		Events: f.Events, Hotdrop: f.Hotdrop, Volatile: f.Volatile, Declared: f.Declared, Unknown: f.Unknown, Trace: f.Trace,
+		Events: f.Events, Hotdrop: f.Hotdrop, Volatile: f.Volatile, Unsure: f.Unsure, Declared: f.Declared, Unknown: f.Unknown, Trace: f.Trace,
 	}
 	if verdict == packet.Accept {
 		packet.FixChecksums(f.Data)

@@ -140,6 +140,15 @@ func TestDeviations(t *testing.T) {
 				a, b := run(from(100))
 				return !dropped(a) && dropped(b)
 			}},
+		{"set-churn", "*filter\n-A INPUT -m recent --set\n-A INPUT -m recent --remove -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				for range 100 {
+					if a, b := run(syn); dropped(a) && !dropped(b) {
+						return true
+					}
+				}
+				return false
+			}},
 		{"limit-resolution", "*filter\n-A INPUT -m limit --limit 7/minute -j DROP\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				for range 4 {

@@ -138,6 +138,10 @@ type Fate struct {
 	// Volatile says that a rule asked the clock, a random number or what
 	// earlier packets left behind, so that the fate can be another next time.
 	Volatile bool
+	// Unsure says that the fate followed from a random number, or from a clock
+	// or a memory so near the moment at which their answer changes that the
+	// kernel, whose clock is another, may have answered otherwise.
+	Unsure bool
 	// Declared lists codes of differences that translations may declare, where
 	// one had a part in the fate.
 	Declared []string
@@ -199,6 +203,7 @@ type Flight struct {
 	Hotdrop bool
 	// Volatile is set by who asks the clock, a random number or a state.
 	Volatile bool
+	Unsure   bool // see [Fate]
 	Declared []string
 	Unknown  []string
 	Traced   bool
@@ -210,7 +215,7 @@ type Flight struct {
 
 // Draw returns the next random number of the packet.
 func (f *Flight) Draw() uint32 {
-	f.Volatile = true
+	f.Volatile, f.Unsure = true, true
 	r := f.Packet.Random
 	if len(r) == 0 {
 		return 0

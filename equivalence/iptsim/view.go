@@ -155,5 +155,8 @@ func (v *view) Declare(code string) {
 	}
 }
 
+// Doubt notes that another clock might have given another answer.
+func (v *view) Doubt() { v.f.Unsure = true }
+
 // Now is the time of the packet.
 func (v *view) Now() int64 { return v.f.Packet.Time }

@@ -137,8 +137,8 @@ func (i *Dynset) exec(x *execution) result {
 		return x.unknown("set %s: %s", i.Set.Name, i.Set.Unknown)
 	}
 	x.flight.Volatile = true
-	x.flight.Volatile = true
 	key := x.regs.load(i.Key, i.Set.KeyLen)
+	i.Set.doubt(x, key)
 	if i.Op == DynsetDelete {
 		i.Set.remove(key, x.now())
 		return proceed
@@ -156,6 +156,10 @@ func (i *Dynset) exec(x *execution) result {
 			return x.unknown("whether set %s is full is not modelled: it holds elements that are gone but not collected", i.Set.Name)
 		case !fits:
 			return i.outcome(false)
+		}
+		if i.Set.churned(key, x.now()) {
+			x.flight.Declared = append(x.flight.Declared, "set-churn")
+			x.flight.Unsure, i.Set.unsure = true, true
 		}
 		e = i.fresh(x, key, timeout)
 		i.Set.insert(e)

@@ -131,7 +131,7 @@ func (i *Fib) reach(x *execution, a netip.Addr, device string) string {
 		}
 	}
 	r, ok := lookupRoute(f.Host, a, cmp.Or(device, x.at()))
-	if !ok || r.kind == packet.Local || refusing[r.kind] || device != "" && r.device != device {
+	if !ok || everyRouters(f.Host, a) || r.kind == packet.Local || refusing[r.kind] || device != "" && r.device != device {
 		return ""
 	}
 	return r.device

@@ -29,6 +29,9 @@ type Limit struct {
 type bucket struct {
 	tokens uint64
 	last   int64 // when tokens was right
+	// unsure says that a kernel may have decided otherwise since the bucket was
+	// full.
+	unsure bool
 }
 
 // defaultBurst is the burst of a packet rate that gives none.
@@ -103,7 +106,17 @@ func (i *Limit) exec(x *execution) result {
 		cost *= uint64(len(x.flight.Data))
 	}
 	cost /= i.Rate
-	tokens := min(b.tokens+uint64(x.now()-b.last), i.max)
+	tokens := b.tokens + uint64(x.now()-b.last)
+	switch {
+	case b.tokens == i.max, tokens >= i.max+uint64(slack):
+		b.unsure = false
+	case max(tokens, cost)-min(tokens, cost) <= uint64(slack):
+		b.unsure = true
+	}
+	if b.unsure {
+		x.flight.Unsure = true
+	}
+	tokens = min(tokens, i.max)
 	b.last = x.now()
 	enough := tokens >= cost
 	if enough {

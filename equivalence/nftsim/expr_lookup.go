@@ -84,10 +84,9 @@ func (i *Lookup) exec(x *execution) result {
 	if i.Set.Flags&(setEval|setTimeout) != 0 {
 		x.flight.Volatile = true
 	}
-	if i.Set.Flags&(setTimeout|setEval) != 0 {
-		x.flight.Volatile = true
-	}
-	e := i.Set.lookup(x.regs.load(i.From, i.Set.KeyLen), x.now())
+	key := x.regs.load(i.From, i.Set.KeyLen)
+	i.Set.doubt(x, key)
+	e := i.Set.lookup(key, x.now())
 	if e == nil {
 		if i.Not {
 			return proceed

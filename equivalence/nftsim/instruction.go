@@ -81,7 +81,6 @@ type states map[Instruction]any
 // the packet meets then depends on earlier ones.
 func state[T any](x *execution, i Instruction, fresh func() *T) *T {
 	x.flight.Volatile = true
-	x.flight.Volatile = true
 	if s, ok := x.states[i].(*T); ok {
 		return s
 	}

@@ -27,7 +27,9 @@ type Set struct {
 	sorted     []*Element          // the elements of an interval set, by key, ends before starts
 	live       map[string]*Element // what packets added, renewed or deleted
 	graves     []int64             // when elements died that packets deleted or replaced
+	died       map[string][]int64 // when elements of a key were deleted lately
 	elemStates map[*Element]states
+	unsure     bool // a kernel may have found an element that had run out, or not
 }
 
 // Set flags.
@@ -117,6 +119,7 @@ func (s *Set) index() {
 func (s *Set) reset() {
 	s.live, s.graves = map[string]*Element{}, nil
 	s.elemStates = map[*Element]states{}
+	s.unsure, s.died = false, map[string][]int64{}
 }
 
 // lookup finds the element that holds a key, or nil.
@@ -188,6 +191,22 @@ func (s *Set) holds(e *Element, key []byte) bool {
 	return true
 }
 
+// slack is by how many nanoseconds the clock of this machine may differ from
+// that of a kernel that runs the same packets.
+const slack = int64(200 * time.Millisecond)
+
+// doubt notes that an element runs out about now; what the set holds is not
+// sure from then on.
+func (s *Set) doubt(x *execution, key []byte) {
+	if e := s.lookupHash(key); e != nil && e.Expires != 0 {
+		age := x.now() - e.Expires
+		s.unsure = s.unsure || max(age, -age) <= slack
+	}
+	if s.unsure {
+		x.flight.Unsure = true
+	}
+}
+
 // collectInterval is how long an element that has run out or was deleted can
 // still take up room: until the kernel's next collection.
 //
@@ -257,7 +276,21 @@ func (s *Set) remove(key []byte, now int64) {
 		return
 	}
 	s.graves = append(s.graves, now)
+	s.died[string(key)] = append(s.died[string(key)], now)
 	s.live[string(key)] = &Element{deleted: true}
+}
+
+// churned reports whether a key was deleted so often since the kernel's last
+// collection that it may not be added again: what was deleted stays in the hash
+// table, in one chain for the key, and the table takes no chain of more than 16.
+//
+// Kernel: net/netfilter/nft_set_hash.c, nft_rhash_update; lib/rhashtable.c,
+// RHT_ELASTICITY.
+func (s *Set) churned(key []byte, now int64) bool {
+	const elasticity = 16
+	recent := slices.DeleteFunc(s.died[string(key)], func(died int64) bool { return now-died > collectInterval+slack })
+	s.died[string(key)] = recent
+	return len(recent) >= elasticity
 }
 
 // runElement runs the instructions of an element, as a lookup or an update of

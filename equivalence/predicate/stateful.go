@@ -36,6 +36,22 @@ func declare(r Reader, code string) {
 	}
 }
 
+// A Doubter is a [Reader] that wants to know when an answer would be another at
+// a slightly different time.
+type Doubter interface {
+	Doubt()
+}
+
+func doubt(r Reader) {
+	if d, ok := r.(Doubter); ok {
+		d.Doubt()
+	}
+}
+
+// slack is by how much the clock of a machine may differ from that of a kernel
+// that runs the same packets, in jiffies.
+const slack = HZ / 5
+
 // HZ is the number of jiffies in a second, the granularity of the time that
 // rate buckets and lists of recent addresses see. It is CONFIG_HZ of the kernel,
 // which distributions set to 250 or 1000.

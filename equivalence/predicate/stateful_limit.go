@@ -1,6 +1,10 @@
 package predicate
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"time"
+)
 
 // Limit is "-m limit": a token bucket that every packet which reaches it may
 // empty.
@@ -31,6 +35,12 @@ const (
 type limitState struct {
 	credit   uint32
 	previous int64 // jiffies
+	// unsure says that a kernel may have decided otherwise since the bucket was
+	// full.
+	unsure bool
+	// ideal is the bucket as it is written: of whole packets, refilled all the
+	// time. It is in nanoseconds, as is the time it was asked.
+	ideal, asked int64
 }
 
 // Identity is "": each rule has its own bucket.
@@ -48,17 +58,50 @@ func (Limit) Keys() []Field { return nil }
 func (l Limit) Ask(r Reader, scope string) Truth {
 	now := jiffies(r.Now())
 	state := Get(r.States(), scope, func() *limitState {
-		return &limitState{credit: l.capacity(), previous: now}
+		return &limitState{credit: l.capacity(), previous: now, asked: r.Now(), ideal: math.MaxInt64 / 2}
 	})
+	full := state.credit == l.capacity()
 	state.credit += uint32(now-state.previous) * creditsPerJiffy
 	state.previous = now
+	full = full || uint64(state.credit) >= uint64(l.capacity())+slack*creditsPerJiffy
 	state.credit = min(state.credit, l.capacity())
 	cost := credits(l.Average)
-	if state.credit < cost {
-		return No
+	if full {
+		state.unsure = false
+	} else if difference := int64(state.credit) - int64(cost); max(difference, -difference) <= slack*creditsPerJiffy {
+		state.unsure = true
 	}
-	state.credit -= cost
-	return Yes
+	if state.unsure {
+		doubt(r)
+	}
+	pass := state.credit >= cost
+	if pass {
+		state.credit -= cost
+	}
+	if ideal, near := l.ideal(state, r.Now()); ideal != pass || near {
+		declare(r, "limit-resolution")
+		declare(r, "limit-tick")
+	}
+	return Of(pass)
+}
+
+// ideal asks the bucket that is refilled at the written rate, and says whether
+// the answer was a near one.
+func (l Limit) ideal(s *limitState, now int64) (pass, near bool) {
+	const unit = int64(time.Second / limitScale)
+	period := int64(l.Average) * unit
+	packets := int64(1)
+	if cost := credits(l.Average); cost != 0 {
+		packets = int64(l.capacity() / cost)
+	}
+	s.ideal = min(s.ideal+now-s.asked, period*packets)
+	s.asked = now
+	rest := s.ideal - period
+	pass, near = rest >= 0, max(rest, -rest) <= period/100 && s.ideal != period*packets
+	if pass {
+		s.ideal = rest
+	}
+	return pass, near
 }
 
 func (l Limit) capacity() uint32 { return credits(l.Average * l.Burst) }

@@ -83,6 +83,7 @@ type recentList struct {
 	mask     Bits
 	masked   bool // mask was given by the first rule
 	stamps   int
+	unsure   bool // a kernel may have found a time too old, or not
 	entries  map[recentKey]*recentEntry
 	byUpdate []*recentEntry // the longest unseen first
 }
@@ -171,6 +172,10 @@ func (m Recent) Ask(r Reader, _ string) Truth {
 		return Of(!m.Negate)
 	}
 
+	l.unsure = l.unsure || (m.Op == RecentCheck || m.Op == RecentUpdate) && m.close(e, now)
+	if l.unsure {
+		doubt(r)
+	}
 	result := m.Negate
 	switch m.Op {
 	case RecentSet:
@@ -193,6 +198,18 @@ func (m Recent) Ask(r Reader, _ string) Truth {
 		e.ttl = ttl
 	}
 	return Of(result)
+}
+
+// close reports whether one of the remembered times is about as old as the rule
+// asks.
+func (m Recent) close(e *recentEntry, now int64) bool {
+	for _, stamp := range e.stamps[:e.filled] {
+		age := now - stamp - int64(m.Seconds*HZ)
+		if m.Seconds != 0 && max(age, -age) <= slack {
+			return true
+		}
+	}
+	return false
 }
 
 // ttl returns the TTL as the packet arrived with it: one more than now when a
