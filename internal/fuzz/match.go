@@ -213,12 +213,12 @@ func (g *generator) recent() string {
 // limit returns a rate. Most are so slow that no run lasts until the bucket is
 // filled again.
 func (g *generator) limit() string {
-	rate := fmt.Sprintf("%d/%s", 1+g.IntN(4), g.pick("hour", "day"))
+	rate := g.pick("1/hour", "3/hour", "4/day", "7/day", "24/day")
 	switch g.IntN(6) {
 	case 0:
 		rate = fmt.Sprintf("%d/%s", 1+g.IntN(20), g.pick("sec", "min"))
 	case 1:
-		rate = fmt.Sprintf("%d/%s", 1+g.IntN(6), g.pick("min", "hour"))
+		rate = fmt.Sprintf("%d/min", 1+g.IntN(6))
 	}
 	return fmt.Sprintf("-m limit --limit %s --limit-burst %d", rate, 1+g.IntN(4))
 }

@@ -31,8 +31,9 @@ type fuzz struct {
 	seed uint64
 	out  io.Writer
 	show bool // print rulesets and bytes
-	// alter, when not nil, changes what is loaded and modelled for nf_tables.
-	alter func([]netlink.Message) []netlink.Message
+	// alter, when not nil, plants a bug: it returns what is loaded and what is
+	// modelled instead of the batch.
+	alter func(batch []netlink.Message) (loaded, modelled []netlink.Message)
 
 	rulesets, rules, packets, volatile, different int
 	counts                                        map[string]int // explained and skipped packets, refused rulesets
@@ -159,19 +160,16 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	if batch == nil {
 		return f.refused(o, s, list, fail)
 	}
-	messages := batch.Messages
+	loaded, modelled := batch.Messages, batch.Messages
 	if f.alter != nil {
-		messages = f.alter(messages)
+		loaded, modelled = f.alter(batch.Messages)
 	}
-	target, err := nftsim.Decode(messages)
-	if f.alter != nil {
-		target, err = nftsim.Decode(batch.Messages) // the model of what should be loaded
-	}
+	target, err := nftsim.Decode(modelled)
 	if err != nil {
 		return fail(err)
 	}
 	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
-		return openPair(host, s, messages, kernel.Options{Untracked: !tracked})
+		return openPair(host, s, loaded, kernel.Options{Untracked: !tracked})
 	}
 	o.report, err = equivalence.KernelCheck(ctx, s.machine(), target, equivalence.KernelPair{
 		Open: open, Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) },

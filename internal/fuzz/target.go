@@ -38,7 +38,11 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	if g.IntN(20) == 0 {
 		return "", "" // a rule that only counts
 	}
-	return "-j " + g.pick("ACCEPT", "DROP", "RETURN", "ACCEPT"), ""
+	verdicts := []string{"ACCEPT", "RETURN", "ACCEPT", "DROP"}
+	if c.table == "nat" { // which takes no DROP
+		verdicts = verdicts[:3]
+	}
+	return "-j " + g.pick(verdicts...), ""
 }
 
 // next returns a chain that can be jumped to, or "".
