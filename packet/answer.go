@@ -27,6 +27,9 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 	if dst.Is4() {
 		r, _ := h.Lookup(dst)
 		many = many || r.Type == Broadcast
+		// Nothing is sent from a loopback address by another device.
+		back, _ := h.Output(src)
+		many = many || dst.IsLoopback() && back != "lo"
 	} else {
 		many = many || src.IsMulticast() || src.IsUnspecified() || dst.IsUnspecified()
 	}

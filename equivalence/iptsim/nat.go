@@ -112,7 +112,7 @@ func sourceOf6(h *packet.Host, out string, dst netip.Addr) netip.Addr {
 		if d.Name != out && (dst.IsMulticast() || dst.IsLinkLocalUnicast()) {
 			continue
 		}
-		for _, p := range d.Addrs {
+		for _, p := range slices.Backward(d.Addrs) { // the kernel puts new ones first
 			a := p.Addr()
 			if !a.Is6() {
 				continue

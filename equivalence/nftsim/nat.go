@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"nftmigrate/packet"
 )
@@ -166,7 +167,8 @@ func select6(h *packet.Host, d *packet.Device, to netip.Addr) netip.Addr {
 		if !here && (to.IsMulticast() || to.IsLinkLocalUnicast()) {
 			continue
 		}
-		for _, p := range h.Devices[n].Addrs {
+		// The kernel puts the address that was added last first.
+		for _, p := range slices.Backward(h.Devices[n].Addrs) {
 			a := p.Addr()
 			if !a.Is4() && (!best.IsValid() || closer6(to, a, best, here, bestHere)) {
 				best, bestHere = a, here

@@ -27,7 +27,7 @@ type Set struct {
 	sorted     []*Element          // the elements of an interval set, by key, ends before starts
 	live       map[string]*Element // what packets added, renewed or deleted
 	graves     []int64             // when elements died that packets deleted or replaced
-	died       map[string][]int64 // when elements of a key were deleted lately
+	died       map[string][]int64  // when elements of a key were deleted lately
 	elemStates map[*Element]states
 	unsure     bool // a kernel may have found an element that had run out, or not
 }
