@@ -167,8 +167,14 @@ func (m *Machine) count(p *packet.Packet, r *reading) error {
 	case now != nil:
 		e.Packets, e.Bytes = now.Packets, now.Bytes
 	default:
-		// A new connection that was dropped never came into the table.
-		e.Packets[0], e.Bytes[0] = 1, uint64(claimedLength(p.Data))
+		// A new connection that was dropped never came into the table, and one
+		// of GRE that was made from outside runs out with its first packet.
+		direction := 0
+		if r.reply {
+			direction = 1
+		}
+		e.Packets, e.Bytes = [2]uint64{}, [2]uint64{}
+		e.Packets[direction], e.Bytes[direction] = 1, uint64(claimedLength(p.Data))
 	}
 	return nil
 }

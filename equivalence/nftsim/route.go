@@ -130,6 +130,8 @@ func addressType6(h *packet.Host, a netip.Addr, device, link string) packet.Rout
 		return packet.Unreachable
 	case refusing[r.kind]:
 		return r.kind
+	case r.kind != packet.Local && device == "" && everyRouters(h, a):
+		return packet.Anycast
 	case r.kind != packet.Local && !r.via.IsValid() && r.to.Bits() < 127 && r.to.Masked().Addr() == a:
 		return packet.Anycast
 	case own, device == "" && r.kind == packet.Local:

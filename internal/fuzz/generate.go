@@ -73,7 +73,11 @@ func (g *generator) ruleset() string {
 		}
 		var user []chain
 		for i := range g.IntN(deepest + 1) {
-			c := chain{table: t.name, name: fmt.Sprintf("user%d", i), from: g.some(t.chains)}
+			name := fmt.Sprintf("user%d", i)
+			if g.v6 {
+				name = fmt.Sprintf("six%d", i)
+			}
+			c := chain{table: t.name, name: name, from: g.some(t.chains)}
 			user = append(user, c)
 			fmt.Fprintf(&b, ":%s - [0:0]\n", c.name)
 		}
