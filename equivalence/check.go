@@ -204,6 +204,8 @@ func (c *check) run(candidates []candidate) {
 func (c *check) step(p *packet.Packet) (a, b packet.Fate, aspects []Aspect, why string) {
 	a, b = c.walkA.Run(p), c.walkB.Run(p)
 	if a.Verdict == packet.Undecided || b.Verdict == packet.Undecided {
+		c.a.Reset()
+		c.b.Reset()
 		return a, b, nil, ""
 	}
 	aspects = Differ(a, b)

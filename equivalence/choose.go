@@ -225,7 +225,7 @@ func (c *chooser) at(h packet.Hook) packet.Spec {
 		}
 	}
 	if s.In != "" {
-		if !validDevice(s.In) {
+		if c.host.Device(s.In) == nil {
 			s.In = c.devices[c.rng.IntN(len(c.devices))]
 		}
 		s.Socket = nil
@@ -384,6 +384,7 @@ func (c *chooser) build(s packet.Spec) (candidate, bool) {
 	case c.rng.IntN(3) == 0:
 		c.clock += tick
 	}
+	c.clock += s.Time // a time that was set is a pause
 	s.Time = c.clock
 	p, err := s.Packet()
 	if err != nil {

@@ -64,7 +64,13 @@ func family(f iptables.Family) int {
 	return v4
 }
 
+// aliases are other names that ip6tables takes for a match; it prints the first.
+var aliases = map[string]string{"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}
+
 func (registry) NewMatch(f iptables.Family, name string) iptables.Match {
+	if other, ok := aliases[name]; ok && f == iptables.IPv6 {
+		name = other
+	}
 	if fresh := matches[name].fresh[family(f)]; fresh != nil {
 		return fresh()
 	}

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -89,11 +90,16 @@ func (p *parser) findLoops(t *Table) {
 }
 
 // validate asks every match and target of a table whether it may stand where it
-// stands.
+// stands. A rule that has an error already is left alone: what is wrong with its
+// combination may follow from that.
 func (p *parser) validate(t *Table) {
 	reach := t.Reach()
+	broken := p.errorStarts()
 	for _, c := range t.Chains {
 		for _, rule := range c.Rules {
+			if at, _ := slices.BinarySearch(broken, rule.Range.Start); at < len(broken) && broken[at] < rule.Range.End {
+				continue
+			}
 			context := Context{Family: p.family, Table: t.Name, Chain: c.Name, Hooks: reach[c], Rule: rule}
 			for _, use := range rule.Matches {
 				if v, ok := use.Match.(Validator); ok {
@@ -105,6 +111,18 @@ func (p *parser) validate(t *Table) {
 			}
 		}
 	}
+}
+
+// errorStarts returns where the errors so far begin, sorted.
+func (p *parser) errorStarts() []int32 {
+	var starts []int32
+	for _, d := range p.diags {
+		if d.Severity == diag.Error {
+			starts = append(starts, d.Subject.Start)
+		}
+	}
+	slices.Sort(starts)
+	return starts
 }
 
 func (p *parser) problems(list []Problem, name, line diag.Range) {
