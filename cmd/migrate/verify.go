@@ -96,6 +96,11 @@ func verdict(words ...equivalence.Word) error {
 			}
 		}
 	}
+	return verdictCode(code)
+}
+
+// verdictCode is the exit of a code that was explained already.
+func verdictCode(code int) error {
 	if code == exitNothing {
 		return nil
 	}
@@ -122,6 +127,11 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 4 a right, a tool or a kernel feature is missing.`,
 		Example: "  migrate verify rules.v4\n  migrate verify rules.v4 firewall.nft --kernel",
 		RunE: func(c *cobra.Command, args []string) error {
+			if inKernel {
+				if code, ok := inUserNamespace(c.Context(), s); ok {
+					return verdictCode(code)
+				}
+			}
 			in, err := files.read(s, args)
 			if err != nil {
 				return err
@@ -211,7 +221,7 @@ func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, f *checkFl
 	})
 	var missing *kernel.MissingError
 	if errors.As(err, &missing) {
-		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w\nRun it as root, or, where users may open /dev/net/tun, behind unshare --user --map-root-user --net", err)}
+		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w\nRun it as root. An ordinary user needs user namespaces and a /dev/net/tun that users may open", err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run packets through this kernel: %w", err)
