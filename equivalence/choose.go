@@ -427,6 +427,9 @@ func (c *chooser) place(s packet.Spec) packet.Spec {
 func (c *chooser) link(s packet.Spec) packet.Spec {
 	if s.In == "" {
 		s.Link, s.PktType = nil, packet.TypeHost
+		if many(s.Dst) && s.TTL < 0 {
+			s.TTL = 1 // some devices send it without a TTL, some do not
+		}
 		// No socket sends from an address of another link, or from none.
 		if own := c.local[s.Version]; len(own) > 0 && (s.Src.IsLinkLocalUnicast() && s.Version == 6 || s.Src.IsUnspecified() || many(s.Src)) {
 			s.Src = own[0]

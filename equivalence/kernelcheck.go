@@ -182,7 +182,7 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 	}
 	aspects := Differ(seen(inSource), seen(inTarget))
 	if len(aspects) > 0 {
-		if why := r.explained(p, simSource, simTarget, aspects); why != "" {
+		if why := r.explained(p, seen(simSource), seen(simTarget), aspects); why != "" {
 			r.report.Explained[why]++
 			if simSource.Volatile || simTarget.Volatile {
 				r.apart = why
