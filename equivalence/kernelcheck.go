@@ -13,7 +13,8 @@ import (
 // A Kernel runs packets through the real kernel.
 type Kernel interface {
 	// Run returns the fate of one packet. An error for which the pair's Skips
-	// returns true is about the packet alone.
+	// returns true is about the packet alone; the fate has a verdict when the
+	// packet met rules all the same.
 	Run(p *packet.Packet) (packet.Fate, error)
 }
 
@@ -141,10 +142,10 @@ func (r *kernelRun) one(p *packet.Packet) error {
 	// A model goes along with its kernel, so that it remembers the same.
 	now := int64(time.Since(r.start))
 	var simSource, simTarget packet.Fate
-	if errSource == nil {
+	if errSource == nil || inSource.Verdict != 0 {
 		simSource = r.walkA.Run(observed(p, inSource, now))
 	}
-	if errTarget == nil {
+	if errTarget == nil || inTarget.Verdict != 0 {
 		simTarget = r.walkB.Run(observed(p, inTarget, now))
 	}
 	for _, err := range []error{errSource, errTarget} {

@@ -162,7 +162,8 @@ func (m *Machine) RunAll(packets []*packet.Packet) ([]Outcome, error) {
 }
 
 // Run sends one packet and returns what became of it. An error that wraps
-// [ErrNotRunnable] is about the packet alone. Unless the machine is one of
+// [ErrNotRunnable] is about the packet alone; the fate then has a verdict when
+// the packet met rules all the same. Unless the machine is one of
 // flows, the packet meets the connection that its Tracking asks for; what
 // tracking made of it is in Fate.Observed, and may be something else when the
 // bytes do not fit the wish.
@@ -210,7 +211,16 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 		err = sent
 	}
 	if err != nil {
-		return packet.Fate{}, errors.Join(err, m.forget(met.made...))
+		fate := packet.Fate{}
+		if errors.Is(err, ErrNotRunnable) && len(reports) > 0 {
+			// It met rules before it was refused, so that they remember it.
+			r := readReports(m.sender.host, p, reports)
+			fate, fate.Observed = r.fate, r.tracking(met.own)
+		}
+		if forgotten := m.forget(met.made...); forgotten != nil {
+			err = errors.Join(err, forgotten)
+		}
+		return fate, err
 	}
 	r := readReports(m.sender.host, p, reports)
 	r.fate.Observed = r.tracking(met.own)

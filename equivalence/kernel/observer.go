@@ -94,7 +94,7 @@ func observerBatch(tracking bool) []netlink.Message {
 
 	// What has an owner is a packet of ours. Of the others, multicast
 	// listener and neighbour messages are not caused by any packet.
-	b.rule("make", load("meta", unix.NFT_META_SKUID, regA), verdict(1))
+	b.rule("make", load("meta", unix.NFT_META_SKUID, regA), logTo(groupStep, ""), verdict(1))
 	b.rule("make", load("meta", unix.NFT_META_L4PROTO, regA), compare(regA, []byte{unix.IPPROTO_IGMP}), verdict(0))
 	for _, kind := range []byte{130, 131, 132, 133, 134, 135, 136, 137, 143} {
 		b.rule("make",
