@@ -181,7 +181,7 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 	if simTarget.Verdict != packet.Undecided {
 		differ(&r.report.Target, inTarget, simTarget)
 	}
-	aspects := Differ(seen(inSource), seen(inTarget))
+	aspects := visible(Differ(seen(inSource), seen(inTarget)), simSource, simTarget)
 	if len(aspects) > 0 {
 		if why := r.explained(p, seen(simSource), seen(simTarget), aspects); why != "" {
 			r.report.Explained[why]++

@@ -177,7 +177,7 @@ func commonPrefix(a, b netip.Addr) int {
 }
 
 // redirect chooses an address of the host: of loopback for local packets, else
-// the first of the incoming device.
+// the first of the incoming device, which in IPv6 is the one added last.
 //
 // Kernel: net/netfilter/nf_nat_redirect.c.
 func redirect(v *view, _ predicate.NAT) netip.Addr {
@@ -192,7 +192,11 @@ func redirect(v *view, _ predicate.NAT) netip.Addr {
 	if d == nil {
 		return netip.Addr{}
 	}
-	for _, p := range d.Addrs {
+	addrs := slices.Clone(d.Addrs)
+	if dst.Is6() {
+		slices.Reverse(addrs)
+	}
+	for _, p := range addrs {
 		a := p.Addr()
 		if a.Is4() == dst.Is4() && (a.Is4() || a.IsLinkLocalUnicast() == dst.IsLinkLocalUnicast()) {
 			return a

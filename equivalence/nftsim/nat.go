@@ -241,11 +241,13 @@ func commonBits(a, b netip.Addr) int {
 	return 128
 }
 
-func firstAddress(d *packet.Device, v4 bool) netip.Addr {
+// firstAddress is the first address in the kernel's list of a device, which for
+// IPv6 begins with the one added last.
+func firstAddress(d *packet.Device, v4 bool) (first netip.Addr) {
 	for _, p := range d.Addrs {
-		if p.Addr().Is4() == v4 {
-			return p.Addr()
+		if p.Addr().Is4() == v4 && !(v4 && first.IsValid()) {
+			first = p.Addr()
 		}
 	}
-	return netip.Addr{}
+	return first
 }
