@@ -27,6 +27,7 @@ type chainPlan struct {
 	table string
 	chain string
 	name  string // in nftables
+	apart bool   // the IPv6 one of two chains of the name
 	sides []side // one per family that has the chain
 	body  *body
 }
@@ -56,8 +57,11 @@ func (t *translation) layout(v4, v6 *iptables.Ruleset) {
 			reach := source.Reach()
 			for _, c := range source.Chains {
 				plan := byName[c.Name]
-				if plan == nil {
-					plan = &chainPlan{table: table, chain: c.Name}
+				// A chain that the families reach from unlike hooks is one chain for
+				// each: nf_tables checks every rule for each hook that leads to it.
+				apart := plan != nil && !c.Builtin && plan.sides[0].hooks != reach[c]
+				if plan == nil || apart {
+					plan = &chainPlan{table: table, chain: c.Name, apart: apart}
 					byName[c.Name] = plan
 					t.chains = append(t.chains, plan)
 				}
@@ -93,12 +97,14 @@ func (t *translation) dropIdle() {
 func (t *translation) nameChains() {
 	tables := make(map[string]int)
 	for _, plan := range t.chains {
-		tables[plan.chain]++
+		if !plan.apart {
+			tables[plan.chain]++
+		}
 	}
 	for pass := 0; pass < 2; pass++ { // names that can stay go first
 		for _, plan := range t.chains {
 			builtin := plan.sides[0].chain.Builtin
-			stays := nftgen.ValidName(plan.chain) &&
+			stays := nftgen.ValidName(plan.chain) && !plan.apart &&
 				(plan.table == "filter" || !builtin && tables[plan.chain] == 1)
 			if stays != (pass == 0) {
 				continue
@@ -107,21 +113,32 @@ func (t *translation) nameChains() {
 			if plan.table != "filter" && (builtin || tables[plan.chain] > 1) {
 				want = plan.table + "_" + plan.chain
 			}
+			if plan.apart {
+				want += "_v6"
+			}
 			plan.name = t.shared.unique("chain ", want)
 		}
 	}
-	t.names = make(map[[2]string]string, len(t.chains))
+	t.names = make(map[chainKey]string, len(t.chains))
 	for _, plan := range t.chains {
-		t.names[[2]string{plan.table, plan.chain}] = plan.name
+		for _, s := range plan.sides {
+			t.names[chainKey{s.family, plan.table, plan.chain}] = plan.name
+		}
 		if plan.name != plan.chain {
 			t.renamed = append(t.renamed, Renaming{plan.table, plan.chain, plan.name})
 		}
 	}
 }
 
-// name returns the nft name of a chain of a table.
-func (t *translation) name(table, chain string) string {
-	return t.names[[2]string{table, chain}]
+// A chainKey names a chain of the source.
+type chainKey struct {
+	family       iptables.Family
+	table, chain string
+}
+
+// name returns the nft name of a chain that a rule jumps to.
+func (t *translation) name(c iptables.Context, chain string) string {
+	return t.names[chainKey{c.Family, c.Table, chain}]
 }
 
 // base returns where a built-in chain hangs.

@@ -78,7 +78,7 @@ type translation struct {
 	shared     *Shared
 	table      *nftgen.Table
 	chains     []*chainPlan
-	names      map[[2]string]string // of chains, by table and source name
+	names      map[chainKey]string // of chains in nftables
 	deviations []Deviation
 	seen       map[string]bool // deviation codes
 	renamed    []Renaming
@@ -155,9 +155,9 @@ func (t *translation) action(r *Rule) bool {
 		r.Add(nftgen.Counter{})
 		return true
 	case iptables.Jump:
-		return verdict(nftgen.Jump, t.name(r.Context.Table, a.Name))
+		return verdict(nftgen.Jump, t.name(r.Context, a.Name))
 	case iptables.Goto:
-		return verdict(nftgen.Goto, t.name(r.Context.Table, a.Name))
+		return verdict(nftgen.Goto, t.name(r.Context, a.Name))
 	case iptables.Verdict:
 		kind, ok := map[string]nftgen.VerdictKind{"ACCEPT": nftgen.Accept, "DROP": nftgen.Drop, "RETURN": nftgen.Return}[a.Name]
 		if ok {
