@@ -130,6 +130,9 @@ func (h *Host) LookupBy(dst netip.Addr, device string) (route Route, ok bool) {
 // Kernel: net/ipv4/route.c, ip_route_output_key_hash_rcu, which takes 0.0.0.0 for
 // this host.
 func (h *Host) Output(dst netip.Addr) (device string, src netip.Addr) {
+	if dst.Is6() && dst.IsUnspecified() {
+		return "lo", netip.IPv6Loopback() // measured on Linux 6.18
+	}
 	if dst == netip.IPv4Unspecified() {
 		return "lo", netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
