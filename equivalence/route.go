@@ -47,6 +47,21 @@ func (w *Walker) departure(f *packet.Flight) string {
 	return out
 }
 
+// astray reports whether the second routing decision about a local packet finds
+// no route: IPv4 sends to many hosts by the device of the source, so that there
+// is none for the address of another host. The first decision did not know the
+// source.
+//
+// Kernel: as of departure.
+func (w *Walker) astray(f *packet.Flight) bool {
+	t := packet.Endpoints(f.Data)
+	if !t.Dst.Is4() || !many(t.Dst) || t.Src.As4()[0] == 0 || many(t.Src) {
+		return false
+	}
+	source, _ := w.host.Lookup(t.Src)
+	return source.Type != packet.Local && source.Type != packet.Broadcast
+}
+
 // misaddressed6 reports whether an arriving IPv6 packet has an address that it
 // may not have.
 func misaddressed6(data []byte, loopback bool) bool {

@@ -198,8 +198,13 @@ func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
 	}
 	before := routingKey(f)
 	v := s.Run(f)
-	if v == packet.Accept && routingKey(f) != before {
-		f.Emit(packet.RerouteEvent{})
+	if v != packet.Accept || routingKey(f) == before {
+		return v
+	}
+	f.Emit(packet.RerouteEvent{})
+	if w.astray(f) {
+		f.Step(packet.Step{Stage: "routing", Text: "no route to many hosts from an address that is not ours", Result: "drop"})
+		return packet.Drop
 	}
 	return v
 }
