@@ -173,7 +173,7 @@ func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
 		// was registered later, as chains of rules are.
 		if pending && plan.late[i].Priority > natPriority {
 			pending = false
-			if v := w.translate(f, plan.nat); v != packet.Accept {
+			if v := w.nat(f, plan.nat); v != packet.Accept {
 				return v
 			}
 		}
@@ -182,7 +182,7 @@ func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
 		}
 	}
 	if pending {
-		return w.translate(f, plan.nat)
+		return w.nat(f, plan.nat)
 	}
 	return packet.Accept
 }
@@ -220,6 +220,26 @@ func (w *Walker) track(f *packet.Flight) {
 		own := *e
 		f.Tracking.Entry = &own
 	}
+}
+
+// nat is the core of NAT at one hook, behind which a local packet for somebody
+// else is routed again: to a link-local address by the device that was found for
+// the old one.
+//
+// Kernel: net/netfilter/nf_nat_proto.c, nf_nat_ipv6_local_fn;
+// net/ipv6/netfilter.c, ip6_route_me_harder.
+func (w *Walker) nat(f *packet.Flight, chains []packet.Stage) packet.Verdict {
+	before := packet.Endpoints(f.Data).Dst
+	v := w.translate(f, chains)
+	after := packet.Endpoints(f.Data).Dst
+	if v != packet.Accept || f.Hook != packet.Output || after == before || !after.Is6() || !after.IsLinkLocalUnicast() {
+		return v
+	}
+	if _, ok := w.host.LookupBy(after, f.Out); !ok {
+		f.Step(packet.Step{Stage: "routing", Text: "no route to " + after.String() + " by " + f.Out, Result: "drop"})
+		return packet.Drop
+	}
+	return v
 }
 
 // translate is the core of NAT at one hook: the first packet of a connection

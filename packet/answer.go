@@ -27,6 +27,8 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 	if dst.Is4() {
 		r, _ := h.Lookup(dst)
 		many = many || r.Type == Broadcast
+		// What arrives from 0.0.0.0 for 0.0.0.0 is routed as a broadcast.
+		many = many || src == dst && src == netip.IPv4Unspecified()
 		// Nothing is sent from a loopback address by another device.
 		back, _ := h.Output(src)
 		many = many || dst.IsLoopback() && back != "lo"

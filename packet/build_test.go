@@ -83,7 +83,9 @@ func TestChecksumsAreRight(t *testing.T) {
 		}
 		RewriteAddr(data, i%3 == 0, other)
 		RewritePort(data, i%5 == 0, uint16(random.Uint32()))
-		checkSums(t, data, s.Proto)
+		if s.Proto != DCCP { // whose checksum the kernel does not adapt
+			checkSums(t, data, s.Proto)
+		}
 		fixed := bytes.Clone(data)
 		FixChecksums(fixed)
 		checkSums(t, fixed, s.Proto)

@@ -27,15 +27,17 @@ func RewriteAddr(data []byte, destination bool, to netip.Addr) {
 	if data[0]>>4 == 4 {
 		updateChecksum(data, 10, old, fresh)
 	}
-	// The pseudo header covers the address; SCTP and ICMP in IPv4 have none.
-	if none := l.proto == SCTP || l.proto == ICMP && to.Is4(); !none && l.offset == 0 {
+	// The pseudo header covers the address; SCTP and ICMP in IPv4 have none, and
+	// of DCCP the kernel leaves the checksum as it was.
+	if none := l.proto == SCTP || l.proto == DCCP || l.proto == ICMP && to.Is4(); !none && l.offset == 0 {
 		adaptTransport(data[l.start:], l.proto, old, fresh)
 	}
 	copy(field, fresh)
 }
 
 // RewritePort replaces the source or destination port of TCP, UDP, UDP-Lite
-// and SCTP (not of DCCP, which Linux 6.17 forgot how to translate), or the identifier of an ICMP query, and adapts the checksum.
+// and SCTP (not of DCCP, which Linux 6.17 forgot how to translate), or the
+// identifier of an ICMP query, and adapts the checksum.
 // Other packets and fragments without the header are left alone.
 func RewritePort(data []byte, destination bool, to uint16) {
 	l, ok := locate(data)

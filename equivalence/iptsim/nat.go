@@ -198,11 +198,42 @@ func redirect(v *view, _ predicate.NAT) netip.Addr {
 	}
 	for _, p := range addrs {
 		a := p.Addr()
-		if a.Is4() == dst.Is4() && (a.Is4() || a.IsLinkLocalUnicast() == dst.IsLinkLocalUnicast()) {
+		if a.Is4() == dst.Is4() && (a.Is4() || reach(dst) == "" || reach(dst) == reach(a)) {
 			return a
 		}
 	}
 	return netip.Addr{}
+}
+
+// reaches are the networks of IPv6 whose addresses are not global for the
+// kernel; of those that hold an address the first counts.
+//
+// Kernel: net/ipv6/addrconf_core.c, __ipv6_addr_type.
+var reaches = []struct {
+	of    netip.Prefix
+	reach string
+}{
+	{netip.MustParsePrefix("::/128"), ""},
+	{netip.MustParsePrefix("::1/128"), "host"},
+	{netip.MustParsePrefix("::/96"), "compatible with IPv4"},
+	{netip.MustParsePrefix("fe80::/10"), "link"},
+	{netip.MustParsePrefix("fec0::/10"), "site"},
+}
+
+// multicastReaches go by the last digit of the first group.
+var multicastReaches = map[byte]string{1: "host", 2: "link", 5: "site"}
+
+// reach says how far an address is known, "" when everywhere.
+func reach(a netip.Addr) string {
+	if a.IsMulticast() {
+		return multicastReaches[a.As16()[1]&15]
+	}
+	for _, r := range reaches {
+		if holds6(r.of, a) {
+			return r.reach
+		}
+	}
+	return ""
 }
 
 // netmap puts a network before the host part of the packet's address.

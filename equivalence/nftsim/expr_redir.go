@@ -1,7 +1,9 @@
 package nftsim
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -60,16 +62,42 @@ func (i *Redir) exec(x *execution) result {
 	return x.translate(e, i.Flags)
 }
 
-// redirectAddress is the first address of a device; of IPv6 ones, the first of
-// the scope of the packet's destination.
+// redirectAddress is the first address of a device; of IPv6 ones, the one that
+// was added last and has the scope of the packet's destination, if that is less
+// than global.
 func redirectAddress(d *packet.Device, old netip.Addr) netip.Addr {
 	if old.Is4() {
 		return firstAddress(d, true)
 	}
-	for _, p := range d.Addrs {
-		if a := p.Addr(); !a.Is4() && scope6(a) == scope6(old) {
+	scope := narrow6(old)
+	for _, p := range slices.Backward(d.Addrs) {
+		if a := p.Addr(); !a.Is4() && (scope == 0 || narrow6(a) == scope) {
 			return a
 		}
 	}
 	return netip.Addr{}
+}
+
+// narrow6 is the kernel's scope of an IPv6 address as RFC 4291 section 2.7
+// numbers them, 0 when it is global; IPv4-compatible addresses have their own.
+//
+// Kernel: net/ipv6/addrconf_core.c, __ipv6_addr_type.
+func narrow6(a netip.Addr) int {
+	const host, link, site, compatible = 1, 2, 5, 16
+	b := a.As16()
+	switch high := binary.BigEndian.Uint16(b[:]); {
+	case a.IsMulticast():
+		if scope := int(b[1] & 15); scope == host || scope == link || scope == site {
+			return scope
+		}
+	case a.IsLoopback():
+		return host
+	case a.IsLinkLocalUnicast():
+		return link
+	case high>>6 == 0xfec0>>6:
+		return site
+	case !a.IsUnspecified() && [12]byte(b[:]) == [12]byte{}:
+		return compatible
+	}
+	return 0
 }

@@ -160,7 +160,7 @@ func select4(h *packet.Host, d *packet.Device, next netip.Addr) netip.Addr {
 //
 // Kernel: net/ipv6/addrconf.c, ipv6_dev_get_saddr (RFC 6724, section 5).
 func select6(h *packet.Host, d *packet.Device, to netip.Addr) netip.Addr {
-	var best netip.Addr
+	var best netip.Prefix
 	var bestHere bool
 	for n := range h.Devices {
 		here := h.Devices[n].Name == d.Name
@@ -169,18 +169,18 @@ func select6(h *packet.Host, d *packet.Device, to netip.Addr) netip.Addr {
 		}
 		// The kernel puts the address that was added last first.
 		for _, p := range slices.Backward(h.Devices[n].Addrs) {
-			a := p.Addr()
-			if !a.Is4() && (!best.IsValid() || closer6(to, a, best, here, bestHere)) {
-				best, bestHere = a, here
+			if !p.Addr().Is4() && (!best.IsValid() || closer6(to, p, best, here, bestHere)) {
+				best, bestHere = p, here
 			}
 		}
 	}
-	return best
+	return best.Addr()
 }
 
 // closer6 says whether an IPv6 address is a better source for a destination
 // than another: rules 1, 2, 5, 6 and 8.
-func closer6(to, a, b netip.Addr, aHere, bHere bool) bool {
+func closer6(to netip.Addr, aNet, bNet netip.Prefix, aHere, bHere bool) bool {
+	a, b := aNet.Addr(), bNet.Addr()
 	switch {
 	case (a == to) != (b == to):
 		return a == to
@@ -191,7 +191,8 @@ func closer6(to, a, b netip.Addr, aHere, bHere bool) bool {
 	case (label(a) == label(to)) != (label(b) == label(to)):
 		return label(a) == label(to)
 	}
-	return commonBits(to, a) > commonBits(to, b)
+	// Bits behind the network do not count.
+	return min(commonBits(to, a), aNet.Bits()) > min(commonBits(to, b), bNet.Bits())
 }
 
 // scope6 orders scopes of IPv6 addresses as far as sources differ by them.
