@@ -38,8 +38,14 @@ const recentTick = 4 * time.Millisecond
 const recentSetSize = 65535
 
 // recentRingMax is the largest hit count that is translated: a ring has two
-// sets per hit.
-const recentRingMax = 64
+// sets per hit, and the expressions that ask for one hit take up to 112 of the
+// 4095 bytes that a rule can have.
+//
+// Kernel: include/net/netfilter/nf_tables.h, struct nft_rule, dlen.
+const recentRingMax = 24
+
+// recentDropMax is how many deletions one rule holds.
+const recentDropMax = 12
 
 // recentSecondsMax is the longest time whose ticks fit into 32 bits, on a kernel
 // with HZ 1000.
@@ -57,6 +63,7 @@ type recentList struct {
 	rings []*recentRing // by seconds and hits
 	reap  recentSeconds // the shortest age of --reap, 0 for none
 	stamp [2]*nftgen.Chain
+	out   [2]*nftgen.Chain // takes an address out of more sets than a rule can
 	// single says that a time is one element of one set.
 	single         bool
 	made, declared bool
@@ -176,11 +183,28 @@ func (m *recentMatch) Translate(r *translate.Rule) error {
 	}
 	if m.Remove.Present {
 		ever := list.ring(everRing)
-		found := append(list.in(ever, field), list.forget(field)...)
-		if m.Remove.Negated {
-			r.Branch(translate.Branch{Rows: []translate.Row{{Stmts: found, Then: translate.Fail}}, Otherwise: translate.Match})
-		} else {
-			r.Add(found...)
+		forget := list.forget(field)
+		switch {
+		case len(forget) <= recentDropMax && m.Remove.Negated:
+			r.Branch(translate.Branch{
+				Rows:      []translate.Row{{Stmts: append(list.in(ever, field), forget...), Then: translate.Fail}},
+				Otherwise: translate.Match,
+			})
+		case len(forget) <= recentDropMax:
+			r.Add(append(list.in(ever, field), forget...)...)
+		case m.Remove.Negated:
+			return &translate.Untranslatable{
+				Code:    "untranslatable-option",
+				Summary: "! --remove of a list with many hits is not translated",
+				Detail:  fmt.Sprintf("List %s takes %d sets, and one rule can delete from %d. Write --remove without !, or lower --hitcount.", m.List.Value, len(forget), recentDropMax),
+				Range:   m.Remove.Range,
+			}
+		default:
+			r.Add(list.in(ever, field)...)
+			r.Branch(translate.Branch{
+				Rows:      []translate.Row{{Stmts: []nftgen.Stmt{list.outChain(r.Shared, side, field, forget)}, Then: translate.Next}},
+				Otherwise: translate.Match,
+			})
 		}
 		return nil
 	}
@@ -348,6 +372,21 @@ func (l *recentList) forget(field nftgen.Field) []nftgen.Stmt {
 		}
 	}
 	return stmts
+}
+
+// outChain returns the jump to the chain that takes an address out of all sets.
+func (l *recentList) outChain(s *translate.Shared, side int, field nftgen.Field, forget []nftgen.Stmt) nftgen.Stmt {
+	if l.out[side] == nil {
+		name := l.name() + "_forget"
+		if side == 1 {
+			name += "_dest"
+		}
+		l.out[side] = s.AddChain(&nftgen.Chain{Name: name, Note: fmt.Sprintf("recent list %s: forget an address", l.key.name)})
+		for some := range slices.Chunk(forget, recentDropMax) {
+			l.out[side].Rules = append(l.out[side].Rules, &nftgen.Rule{Stmts: some})
+		}
+	}
+	return nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: l.out[side].Name}
 }
 
 // stampChain returns the jump to the chain that remembers the present time in
