@@ -38,14 +38,12 @@ const recentTick = 4 * time.Millisecond
 const recentSetSize = 65535
 
 // recentRingMax is the largest hit count that is translated: a ring has two
-// sets per hit, and the expressions that ask for one hit take up to 112 of the
-// 4095 bytes that a rule can have.
-//
-// Kernel: include/net/netfilter/nf_tables.h, struct nft_rule, dlen.
-const recentRingMax = 24
+// sets per hit.
+const recentRingMax = 64
 
-// recentDropMax is how many deletions one rule holds.
-const recentDropMax = 12
+// recentRuleMax is how many sets one rule tests, or takes an address out of:
+// with masks, the expressions of several such matches still fit into a rule.
+const recentRuleMax = 12
 
 // recentSecondsMax is the longest time whose ticks fit into 32 bits, on a kernel
 // with HZ 1000.
@@ -182,55 +180,54 @@ func (m *recentMatch) Translate(r *translate.Rule) error {
 		return nil
 	}
 	if m.Remove.Present {
-		ever := list.ring(everRing)
-		forget := list.forget(field)
-		switch {
-		case len(forget) <= recentDropMax && m.Remove.Negated:
-			r.Branch(translate.Branch{
-				Rows:      []translate.Row{{Stmts: append(list.in(ever, field), forget...), Then: translate.Fail}},
-				Otherwise: translate.Match,
-			})
-		case len(forget) <= recentDropMax:
-			r.Add(append(list.in(ever, field), forget...)...)
-		case m.Remove.Negated:
-			return &translate.Untranslatable{
-				Code:    "untranslatable-option",
-				Summary: "! --remove of a list with many hits is not translated",
-				Detail:  fmt.Sprintf("List %s takes %d sets, and one rule can delete from %d. Write --remove without !, or lower --hitcount.", m.List.Value, len(forget), recentDropMax),
-				Range:   m.Remove.Range,
-			}
-		default:
-			r.Add(list.in(ever, field)...)
-			r.Branch(translate.Branch{
-				Rows:      []translate.Row{{Stmts: []nftgen.Stmt{list.outChain(r.Shared, side, field, forget)}, Then: translate.Next}},
-				Otherwise: translate.Match,
-			})
-		}
+		m.remove(r, list, side, field)
 		return nil
 	}
 	ring := list.ring(recentRing{seconds: m.Seconds.Value, hits: max(m.HitCount.Value, 1)})
-	seen := list.in(ring, field)
 	switch {
-	case m.Check.Present && m.Check.Negated && ring.hits == 1:
-		unseen := seen[0].(nftgen.InSet)
-		unseen.Not = true
-		r.Add(unseen)
 	case m.Check.Present && m.Check.Negated:
-		r.Branch(translate.Branch{Rows: []translate.Row{{Stmts: seen, Then: translate.Fail}}, Otherwise: translate.Match})
+		list.testUnseen(r, ring, field)
 	case m.Check.Present:
-		r.Add(seen...)
+		list.testSeen(r, ring, field)
+	case m.Update.Negated && len(ring.slots) > recentRuleMax:
+		list.testUnseen(r, ring, field)
+		r.Branch(translate.Branch{Rows: []translate.Row{list.stampListed(r.Shared, side, field)}, Otherwise: translate.Match})
 	case m.Update.Negated:
-		// What is not seen often enough is remembered, when it is in the list.
-		ever := list.ring(everRing)
 		r.Branch(translate.Branch{Rows: []translate.Row{
-			{Stmts: seen, Then: translate.Fail},
-			{Stmts: append(list.in(ever, field), list.stampChain(r.Shared, side, field)), Then: translate.Next},
+			{Stmts: list.in(ring.slots, field), Then: translate.Fail},
+			list.stampListed(r.Shared, side, field),
 		}, Otherwise: translate.Match})
 	default:
-		r.Add(seen...)
+		list.testSeen(r, ring, field)
 		remember(translate.Match)
 	}
 	return nil
+}
+
+// remove adds the test that the address is in the list, and takes it out of all
+// sets.
+func (m *recentMatch) remove(r *translate.Rule, list *recentList, side int, field nftgen.Field) {
+	listed := list.lookup(list.ring(everRing).slots[0], field)
+	drops := list.forget(field)
+	if len(drops) <= recentRuleMax {
+		found := append([]nftgen.Stmt{listed}, drops...)
+		if m.Remove.Negated {
+			r.Branch(translate.Branch{Rows: []translate.Row{{Stmts: found, Then: translate.Fail}}, Otherwise: translate.Match})
+		} else {
+			r.Add(found...)
+		}
+		return
+	}
+	forget := translate.Row{Stmts: []nftgen.Stmt{list.outChain(r.Shared, side, drops)}, Then: translate.Next}
+	if m.Remove.Negated {
+		// Once it is forgotten, nothing tells that the address was listed.
+		listed.Not = true
+		unlisted := translate.Row{Stmts: []nftgen.Stmt{listed}, Then: translate.Match}
+		r.Branch(translate.Branch{Rows: []translate.Row{unlisted, forget}, Otherwise: translate.Fail})
+		return
+	}
+	r.Add(listed)
+	r.Branch(translate.Branch{Rows: []translate.Row{forget}, Otherwise: translate.Match})
 }
 
 // declare states where the sets differ from the kernel's list, at the first rule
@@ -350,17 +347,53 @@ func (l *recentList) drop(set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
 	return nftgen.Update{Op: nftgen.OpDelete, Set: set, Fields: []nftgen.Field{field}, Masks: l.masks()}
 }
 
-func (l *recentList) lookup(set *nftgen.Set, field nftgen.Field) nftgen.Stmt {
+func (l *recentList) lookup(set *nftgen.Set, field nftgen.Field) nftgen.InSet {
 	return nftgen.InSet{Fields: []nftgen.Field{field}, Masks: l.masks(), Set: set}
 }
 
-// in returns the tests that an address is in all slots of a ring.
-func (l *recentList) in(ring *recentRing, field nftgen.Field) []nftgen.Stmt {
-	tests := make([]nftgen.Stmt, len(ring.slots))
-	for i, slot := range ring.slots {
-		tests[i] = l.lookup(slot, field)
+// in returns the tests that an address is in all of some sets.
+func (l *recentList) in(sets []*nftgen.Set, field nftgen.Field) []nftgen.Stmt {
+	tests := make([]nftgen.Stmt, len(sets))
+	for i, set := range sets {
+		tests[i] = l.lookup(set, field)
 	}
 	return tests
+}
+
+// missing returns rows that have an outcome when an address is not in one of
+// some sets.
+func (l *recentList) missing(sets []*nftgen.Set, field nftgen.Field, then translate.Outcome) []translate.Row {
+	rows := make([]translate.Row, len(sets))
+	for i, set := range sets {
+		test := l.lookup(set, field)
+		test.Not = true
+		rows[i] = translate.Row{Stmts: []nftgen.Stmt{test}, Then: then}
+	}
+	return rows
+}
+
+// testSeen adds the test that an address is in all slots of a ring. The slots
+// that one rule has no room for are tested in a branch.
+func (l *recentList) testSeen(r *translate.Rule, ring *recentRing, field nftgen.Field) {
+	here := min(len(ring.slots), recentRuleMax)
+	r.Add(l.in(ring.slots[:here], field)...)
+	if here < len(ring.slots) {
+		r.Branch(translate.Branch{Rows: l.missing(ring.slots[here:], field, translate.Fail), Otherwise: translate.Match})
+	}
+}
+
+// testUnseen adds the test that an address is not in all slots of a ring.
+func (l *recentList) testUnseen(r *translate.Rule, ring *recentRing, field nftgen.Field) {
+	missing := l.missing(ring.slots, field, translate.Match)
+	switch n := len(ring.slots); {
+	case n == 1:
+		r.Add(missing[0].Stmts...)
+	case n <= recentRuleMax:
+		seen := translate.Row{Stmts: l.in(ring.slots, field), Then: translate.Fail}
+		r.Branch(translate.Branch{Rows: []translate.Row{seen}, Otherwise: translate.Match})
+	default:
+		r.Branch(translate.Branch{Rows: missing, Otherwise: translate.Fail})
+	}
 }
 
 // forget returns the statements that take an address out of all sets.
@@ -375,33 +408,41 @@ func (l *recentList) forget(field nftgen.Field) []nftgen.Stmt {
 }
 
 // outChain returns the jump to the chain that takes an address out of all sets.
-func (l *recentList) outChain(s *translate.Shared, side int, field nftgen.Field, forget []nftgen.Stmt) nftgen.Stmt {
+func (l *recentList) outChain(s *translate.Shared, side int, forget []nftgen.Stmt) nftgen.Stmt {
 	if l.out[side] == nil {
-		name := l.name() + "_forget"
-		if side == 1 {
-			name += "_dest"
-		}
-		l.out[side] = s.AddChain(&nftgen.Chain{Name: name, Note: fmt.Sprintf("recent list %s: forget an address", l.key.name)})
-		for some := range slices.Chunk(forget, recentDropMax) {
+		l.out[side] = l.sideChain(s, side, "forget", "forget an address")
+		for some := range slices.Chunk(forget, recentRuleMax) {
 			l.out[side].Rules = append(l.out[side].Rules, &nftgen.Rule{Stmts: some})
 		}
 	}
 	return nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: l.out[side].Name}
 }
 
+// sideChain makes a chain of the list for one side of packets.
+func (l *recentList) sideChain(s *translate.Shared, side int, suffix, what string) *nftgen.Chain {
+	name := l.name() + "_" + suffix
+	if side == 1 {
+		name += "_dest"
+	}
+	return s.AddChain(&nftgen.Chain{Name: name, Note: fmt.Sprintf("recent list %s: %s", l.key.name, what)})
+}
+
+// stampListed returns the row that remembers the present time of an address
+// that is in the list.
+func (l *recentList) stampListed(s *translate.Shared, side int, field nftgen.Field) translate.Row {
+	listed := l.lookup(l.ring(everRing).slots[0], field)
+	return translate.Row{Stmts: []nftgen.Stmt{listed, l.stampChain(s, side, field)}, Then: translate.Next}
+}
+
 // stampChain returns the jump to the chain that remembers the present time in
 // all rings.
 func (l *recentList) stampChain(s *translate.Shared, side int, field nftgen.Field) nftgen.Stmt {
 	if l.stamp[side] == nil {
-		name := l.name() + "_seen"
-		if side == 1 {
-			name += "_dest"
-		}
-		l.stamp[side] = s.AddChain(&nftgen.Chain{Name: name, Note: fmt.Sprintf("recent list %s: remember that an address was seen", l.key.name)})
+		l.stamp[side] = l.sideChain(s, side, "seen", "remember that an address was seen")
 		for _, ring := range l.rings {
 			rules := l.stampRing(ring, field)
 			if len(ring.slots) > 1 && len(l.rings) > 1 {
-				inner := s.AddChain(&nftgen.Chain{Name: fmt.Sprintf("%s_%ds_%d", name, ring.seconds, ring.hits), Rules: rules})
+				inner := s.AddChain(&nftgen.Chain{Name: fmt.Sprintf("%s_%ds_%d", l.stamp[side].Name, ring.seconds, ring.hits), Rules: rules})
 				rules = []*nftgen.Rule{{Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: inner.Name}}}}
 			}
 			l.stamp[side].Rules = append(l.stamp[side].Rules, rules...)

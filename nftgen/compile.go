@@ -73,11 +73,6 @@ func (c *compiler) add(exprs ...expression) { c.steps = append(c.steps, step{exp
 
 func (c *compiler) addHeader(t headerTest) { c.steps = append(c.steps, step{header: &t}) }
 
-// maxExpressions is the greatest number of expressions of a rule.
-//
-// Kernel: net/netfilter/nf_tables_api.c, NFT_RULE_MAXEXPRS.
-const maxExpressions = 128
-
 // count returns how many expressions there are before any are joined.
 func (c *compiler) count() int {
 	n := 0

@@ -180,8 +180,8 @@ func (r *Rule) compile(c *compiler) ([]Stmt, error) {
 			return nil, err
 		}
 	}
-	if n := c.count(); n > maxExpressions {
-		return nil, fmt.Errorf("write a rule: its %d expressions are more than the kernel takes", n)
+	if err := c.checkSize(); err != nil {
+		return nil, err
 	}
 	return stmts, nil
 }
