@@ -73,11 +73,7 @@ func (g *generator) ruleset() string {
 		}
 		var user []chain
 		for i := range g.IntN(deepest + 1) {
-			name := fmt.Sprintf("user%d", i)
-			if g.v6 {
-				name = fmt.Sprintf("six%d", i)
-			}
-			c := chain{table: t.name, name: name, from: g.some(t.chains)}
+			c := chain{table: t.name, name: fmt.Sprintf("user%d", i), from: g.some(t.chains)}
 			user = append(user, c)
 			fmt.Fprintf(&b, ":%s - [0:0]\n", c.name)
 		}
@@ -226,7 +222,13 @@ func (g *generator) ports() string {
 	if g.IntN(2) == 0 || a == b {
 		return fmt.Sprint(a)
 	}
-	return fmt.Sprintf("%d:%d", min(a, b), max(a, b))
+	low, high := min(a, b), max(a, b)
+	if low == 0 && high == 65535 {
+		// iptables-legacy-save leaves "! --dport 0:65535" out, and the kernel
+		// machine reloads what it prints.
+		low = 1
+	}
+	return fmt.Sprintf("%d:%d", low, high)
 }
 
 // odd returns text that is hard to quote, of at most a length.
