@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/google/nftables/expr"
+
+	"nftmigrate/diag"
 )
 
 // maxExpressions is the greatest number of expressions of a rule.
@@ -18,17 +20,33 @@ const maxExpressions = 128
 // net/netfilter/nf_tables_api.c, nf_tables_newrule, EFBIG.
 const maxExpressionBytes = 1<<12 - 1
 
-// checkSize refuses rules with more expressions than the kernel takes.
-func (c *compiler) checkSize() error {
-	if n := c.count(); n > maxExpressions {
-		return fmt.Errorf("write a rule: its %d expressions are more than the %d that the kernel takes", n, maxExpressions)
+// A RuleSizeError says that a rule has more expressions than the kernel takes,
+// or greater ones.
+type RuleSizeError struct {
+	// Origin is the source of the rule; it is zero when the rule has none.
+	Origin diag.Range
+	// Expressions is their number, and Bytes the room that the kernel needs for
+	// them.
+	Expressions, Bytes int
+}
+
+func (e *RuleSizeError) Error() string {
+	from := ""
+	if !e.Origin.IsZero() {
+		from = " from " + e.Origin.FileLine()
 	}
-	size := 0
-	for _, e := range c.expressions() {
-		size += kernelSize(e)
+	return fmt.Sprintf("write a rule%s: its %d expressions take %d bytes, where the kernel takes up to %d and %d bytes",
+		from, e.Expressions, e.Bytes, maxExpressions, maxExpressionBytes)
+}
+
+// checkSize returns a [*RuleSizeError] for a rule that the kernel does not take.
+func (c *compiler) checkSize(origin diag.Range) error {
+	e := &RuleSizeError{Origin: origin, Expressions: c.count()}
+	for _, x := range c.expressions() {
+		e.Bytes += kernelSize(x)
 	}
-	if size > maxExpressionBytes {
-		return fmt.Errorf("write a rule: its expressions take %d bytes, more than the %d that the kernel has for them", size, maxExpressionBytes)
+	if e.Expressions > maxExpressions || e.Bytes > maxExpressionBytes {
+		return e
 	}
 	return nil
 }

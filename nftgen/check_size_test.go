@@ -1,6 +1,7 @@
 package nftgen
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -32,8 +33,8 @@ func TestRuleSize(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := Encode(filling(test.longest+1, test.stmt, s)); err == nil {
-				t.Errorf("%d are encoded", test.longest+1)
+			if _, err := Encode(filling(test.longest+1, test.stmt, s)); !errors.As(err, new(*RuleSizeError)) {
+				t.Errorf("%d have the error %v", test.longest+1, err)
 			}
 			batch, err := Encode(filling(test.longest, test.stmt, s))
 			if err != nil {

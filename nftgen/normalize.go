@@ -180,7 +180,7 @@ func (r *Rule) compile(c *compiler) ([]Stmt, error) {
 			return nil, err
 		}
 	}
-	if err := c.checkSize(); err != nil {
+	if err := c.checkSize(r.Origin); err != nil {
 		return nil, err
 	}
 	return stmts, nil
