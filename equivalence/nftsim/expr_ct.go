@@ -234,7 +234,7 @@ func tuple(e *packet.Entry, d Direction) *packet.Tuple {
 }
 
 func entryFamily(e *packet.Entry) uint8 {
-	if e.Original.Src.Unmap().Is4() {
+	if e.Original.Src.Is4() {
 		return familyIPv4
 	}
 	return familyIPv6
@@ -250,7 +250,7 @@ func ctAddress(get func(*packet.Tuple) netip.Addr, family uint8) func(*execution
 		if family != 0 && family != entryFamily(e) {
 			return breaks
 		}
-		x.regs.store(to, get(tuple(e, d)).Unmap().AsSlice())
+		x.regs.store(to, get(tuple(e, d)).AsSlice())
 		return proceed
 	}
 }
