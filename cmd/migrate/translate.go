@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,17 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	}
 	t := &translated{Result: result}
 	var text bytes.Buffer
-	if err := nftgen.Print(&text, result.Ruleset); err != nil {
+	err := nftgen.Print(&text, result.Ruleset)
+	if tooLarge := new(nftgen.RuleSizeError); errors.As(err, &tooLarge) {
+		list.Add(diag.Diagnostic{
+			Severity: diag.Error, Class: diag.Unsupported, Code: "rule-too-large",
+			Summary: "the translation of a rule is larger than nf_tables allows",
+			Detail:  tooLarge.Error() + ".\nSplit the rule in two by a user chain, or lower its --hitcount.",
+			Subject: tooLarge.Origin, Context: tooLarge.Origin,
+		})
+		return nil, list, nil
+	}
+	if err != nil {
 		return nil, list, fmt.Errorf("print the translation: %w", err)
 	}
 	t.text = text.Bytes()
