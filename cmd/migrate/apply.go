@@ -40,18 +40,8 @@ The iptables rules that are loaded stay loaded: both then decide about each
 packet. Nothing is written to disk, so a reboot brings back what was there.`,
 		Example: "  migrate apply rules.v4 --netns web1\n  migrate apply --check rules.v4",
 		RunE: func(c *cobra.Command, args []string) error {
-			in, err := files.read(s, args)
+			in, p, list, err := compared(c.Context(), s, &files, args, &flags, asJSON, applySchema)
 			if err != nil {
-				return err
-			}
-			p, list, err := machines(c.Context(), in, &flags)
-			if err != nil {
-				return err
-			}
-			if p == nil {
-				return fail(s, asJSON, applySchema, list)
-			}
-			if err := tell(s, asJSON, list); err != nil {
 				return err
 			}
 			r, err := checks.check(s, in, p, flags.strict)

@@ -120,3 +120,21 @@ func (p *pair) locate(m *nftsim.Machine) {
 		}
 	}
 }
+
+// compared reads the input of a command and makes both sides of it. What there
+// is to say about the input is said; the error is the exit of an input that
+// cannot be used.
+func compared(ctx context.Context, s *streams, files *inputFlags, args []string, flags *translateFlags, asJSON bool, schema string) (*input, *pair, diag.List, error) {
+	in, err := files.read(s, args)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p, list, err := machines(ctx, in, flags)
+	switch {
+	case err != nil:
+		return nil, nil, nil, err
+	case p == nil:
+		return nil, nil, nil, fail(s, asJSON, schema, list)
+	}
+	return in, p, list, tell(s, asJSON, list)
+}

@@ -32,18 +32,8 @@ func traceCommand(s *streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in, err := files.read(s, args)
+			_, pair, list, err := compared(c.Context(), s, &files, args, &flags, asJSON, traceSchema)
 			if err != nil {
-				return err
-			}
-			pair, list, err := machines(c.Context(), in, &flags)
-			if err != nil {
-				return err
-			}
-			if pair == nil {
-				return fail(s, asJSON, traceSchema, list)
-			}
-			if err := tell(s, asJSON, list); err != nil {
 				return err
 			}
 			a, b := equivalence.Trace(pair.source, pair.target, p, out)

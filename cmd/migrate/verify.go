@@ -132,18 +132,8 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 					return verdictCode(code)
 				}
 			}
-			in, err := files.read(s, args)
+			in, p, list, err := compared(c.Context(), s, &files, args, &flags, asJSON, verifySchema)
 			if err != nil {
-				return err
-			}
-			p, list, err := machines(c.Context(), in, &flags)
-			if err != nil {
-				return err
-			}
-			if p == nil {
-				return fail(s, asJSON, verifySchema, list)
-			}
-			if err := tell(s, asJSON, list); err != nil {
 				return err
 			}
 			r, err := checks.check(s, in, p, flags.strict)
