@@ -1,0 +1,282 @@
+package symbolic
+
+import (
+	"slices"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/packet"
+)
+
+// A Situation is where a stage stands: what is true of every packet that enters
+// it.
+type Situation struct {
+	Hook packet.Hook
+	// Early: connection tracking has not looked yet.
+	Early bool
+	// Tracked: the host tracks connections, so that fragments are put together
+	// before the first rule.
+	Tracked bool
+	// Path: the packet is at the first hook of a path that leads to a device.
+	Path bool
+	// Start: the functions speak of the packet as it began its path.
+	Start bool
+	// NAT: the stage sees packets that start a connection.
+	NAT bool
+	// Accepts says whether the deviation of a code is accepted, so that packets
+	// that only it tells apart need not be looked at.
+	Accepts func(code string) bool
+}
+
+// An Assumption is a restriction of the packets that a proof speaks of, beyond
+// what cannot be otherwise.
+type Assumption string
+
+// Domain is the class of packets that can enter a stage in a situation, as far
+// as the given functions depend on it, with what was assumed.
+func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumption) {
+	d := &domain{space: s, at: at, holds: bdd.True, used: map[Group]bool{}}
+	for _, f := range functions {
+		for _, l := range s.Support(f) {
+			if g, _, ok := GroupOf(l); ok {
+				d.used[g] = true
+			} else {
+				d.answers = append(d.answers, l)
+			}
+		}
+	}
+	for _, rule := range domainRules {
+		if slices.ContainsFunc(rule.about, func(g Group) bool { return d.used[g] }) {
+			rule.restrict(d)
+			if rule.assumption != "" {
+				d.assumed = append(d.assumed, rule.assumption)
+			}
+		}
+	}
+	d.bounded()
+	return d.holds, d.assumed
+}
+
+type domain struct {
+	space   *Space
+	at      Situation
+	holds   bdd.Ref
+	used    map[Group]bool
+	answers []bdd.Level
+	assumed []Assumption
+}
+
+func (d *domain) require(f bdd.Ref) { d.holds = d.space.And(d.holds, f) }
+
+func (d *domain) implies(f, g bdd.Ref) { d.require(d.space.Or(d.space.Not(f), g)) }
+
+func (d *domain) is(g Group, n uint64) bdd.Ref { return d.space.Number(d.space.Bits(g), n) }
+
+// bounded restricts the answers of instances that have a bound.
+func (d *domain) bounded() {
+	s := d.space
+	type place struct {
+		slot Slot
+		turn int
+	}
+	seen := map[place]bool{}
+	for _, l := range d.answers {
+		slot, turn, _, ok := s.instanceOf(l)
+		if !ok || seen[place{slot, turn}] {
+			continue
+		}
+		seen[place{slot, turn}] = true
+		width, below := s.slots[slot].width, s.slots[slot].instance.Below
+		if below == 0 {
+			continue
+		}
+		// answer < below: some bit of below is set where the answer's is not,
+		// and those above are equal.
+		less := bdd.False
+		for bit := width - 1; bit >= 0; bit-- {
+			v := s.Var(s.answer(slot, turn, bit))
+			if below>>(width-1-bit)&1 == 1 {
+				less = s.Or(s.Not(v), less)
+			} else {
+				less = s.And(s.Not(v), less)
+			}
+		}
+		d.require(less)
+	}
+}
+
+// A domainRule restricts packets for the sake of some groups.
+type domainRule struct {
+	about      []Group
+	restrict   func(d *domain)
+	assumption Assumption
+}
+
+// The assumptions.
+const (
+	assumeAuth      Assumption = "no IPv6 authentication header: the engines look behind it differently (deviation ipv6-ah)"
+	assumeOptions   Assumption = "the options of a TCP header are well formed"
+	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
+	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
+	assumeMulticast Assumption = "what the host sends to a group and hears itself is not looked at"
+	assumeLength    Assumption = "the length in the IP header is that of the packet"
+)
+
+var domainRules = []domainRule{
+	{about: []Group{Hook}, restrict: func(d *domain) { d.require(d.is(Hook, uint64(d.at.Hook))) }},
+	{about: []Group{InName, OutName}, restrict: (*domain).devices},
+	{about: []Group{TransportFound}, restrict: func(d *domain) {
+		if d.space.Version == 4 {
+			d.require(d.space.Bit(TransportFound))
+		}
+	}},
+	{about: []Group{BehindAuth, Auth}, restrict: func(d *domain) {
+		if d.space.Version == 4 || d.at.Accepts("ipv6-ah") {
+			d.require(d.space.Not(d.space.Bit(BehindAuth)))
+		}
+	}},
+	{about: []Group{Protocol}, restrict: (*domain).protocol},
+	{about: []Group{Fragment, MoreFragments}, restrict: func(d *domain) {
+		if d.at.Tracked {
+			d.require(d.is(Fragment, 0))
+			d.require(d.is(MoreFragments, 0))
+		}
+	}},
+	{about: []Group{Tracking, Notrack, Entry, CTDirection, CTStatus}, restrict: (*domain).tracking},
+	{about: []Group{CTExpires}, restrict: func(d *domain) {
+		status := d.space.Bits(CTStatus)
+		confirmed := status[len(status)-4] // IPS_CONFIRMED is bit 3
+		d.implies(d.space.Not(confirmed), d.is(CTExpires, 0))
+	}},
+	{about: []Group{CTPacketsBoth, CTAccounting}, restrict: func(d *domain) {
+		if d.at.Accepts("connbytes-uncounted") {
+			d.implies(d.space.Bit(CTAccounting), d.space.Not(d.is(CTPacketsBoth, 0)))
+			d.assumed = append(d.assumed, assumeCounted)
+		}
+	}},
+	{about: []Group{CTPacketsOrig, CTPacketsRepl, CTPacketsBoth}, restrict: func(d *domain) {
+		// Both directions together count nothing only when neither does.
+		for _, g := range []Group{CTPacketsOrig, CTPacketsRepl} {
+			d.implies(d.is(CTPacketsBoth, 0), d.is(g, 0))
+		}
+	}},
+	{about: []Group{HasLink, Link, InType}, restrict: (*domain).link},
+	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
+		s := d.space
+		d.implies(s.Bit(HasFile), s.Bit(HasSocket))
+		d.implies(s.HasDevice(InName), s.Not(s.Bit(HasSocket)))
+		if d.at.Accepts("owner-kernel-socket") {
+			d.implies(s.Bit(HasSocket), s.Bit(HasFile))
+			d.assumed = append(d.assumed, assumeSocket)
+		}
+	}},
+	{about: []Group{PacketType}, assumption: assumeMulticast, restrict: func(d *domain) {
+		if d.at.Hook == packet.Output {
+			d.require(d.is(PacketType, packet.TypeHost))
+			return
+		}
+		s := d.space
+		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
+	}},
+	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
+	{about: []Group{Length}, assumption: assumeLength, restrict: func(d *domain) {
+		// A packet has at most 65,535 bytes, in IPv6 with its header 40 more.
+		s, w := d.space, d.space.Bits(Length)
+		for _, bit := range w[:len(w)-17] {
+			d.require(s.Not(bit))
+		}
+		if s.Version == 4 {
+			d.require(s.Not(w[len(w)-17]))
+		}
+	}},
+}
+
+// devices are those that a packet has at a hook.
+//
+// Kernel: net/ipv4/ip_input.c, ip_forward.c, ip_output.c: NF_HOOK.
+func (d *domain) devices() {
+	s := d.space
+	in, out := s.HasDevice(InName), s.HasDevice(OutName)
+	switch d.at.Hook {
+	case packet.Prerouting, packet.Input:
+		d.require(in)
+		if d.at.Path {
+			d.require(out)
+		} else {
+			d.require(s.Not(out))
+		}
+	case packet.Forward:
+		d.require(s.And(in, out))
+	case packet.Output:
+		d.require(s.Diff(out, in))
+	case packet.Postrouting:
+		d.require(out)
+	}
+	for _, g := range []Group{InName, OutName} {
+		known := bdd.False
+		for class := range s.names.list {
+			known = s.Or(known, d.is(g, uint64(class)))
+		}
+		d.require(known)
+	}
+}
+
+// protocol leaves out the numbers of extension headers, behind which the
+// protocol stands (RFC 8200 section 4).
+func (d *domain) protocol() {
+	if d.space.Version == 4 {
+		return
+	}
+	for _, header := range []uint64{packet.HopByHop, packet.Routing, packet.Fragment, packet.DestOpts, packet.AH} {
+		d.implies(d.space.Bit(TransportFound), d.space.Not(d.is(Protocol, header)))
+	}
+	// A header that was not found has no number.
+	d.implies(d.space.Not(d.space.Bit(TransportFound)), d.is(Protocol, 0))
+}
+
+// tracking is what goes together of a connection.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, resolve_normal_ct and
+// nf_conntrack_in.
+func (d *domain) tracking() {
+	s := d.space
+	entry := s.Bit(Entry)
+	if d.at.Early || !d.at.Tracked {
+		d.require(d.is(Tracking, 0))
+		d.require(s.Not(entry))
+	} else {
+		for _, none := range []uint64{0, 6, 7} {
+			d.require(s.Not(d.is(Tracking, none)))
+		}
+		found := s.Or(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Established))), d.is(Tracking, uint64(packet.Related)))
+		d.require(s.Not(s.Xor(entry, found)))
+		d.implies(s.Bit(Notrack), d.is(Tracking, uint64(packet.Untracked)))
+	}
+	if d.at.Early || d.at.Start {
+		d.require(s.Not(s.Bit(Notrack)))
+	}
+	if d.at.NAT {
+		d.require(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Related))))
+	}
+	reply := s.Bit(CTDirection)
+	d.implies(reply, entry)
+	d.implies(d.is(Tracking, uint64(packet.New)), s.Not(reply))
+	if d.used[CTStatus] {
+		// Bits above those that the kernel has.
+		status := s.Bits(CTStatus)
+		for _, bit := range status[:len(status)-15] {
+			d.require(s.Not(bit))
+		}
+	}
+}
+
+// link says which packets come with an Ethernet header.
+func (d *domain) link() {
+	s := d.space
+	has := s.Bit(HasLink)
+	d.implies(has, s.HasDevice(InName))
+	if d.at.Hook != packet.Postrouting && d.at.Hook != packet.Output {
+		// Linux: ARPHRD_ETHER.
+		d.implies(has, d.is(InType, 1))
+		d.implies(d.is(InType, 1), has)
+	}
+}

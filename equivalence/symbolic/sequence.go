@@ -1,0 +1,243 @@
+package symbolic
+
+import (
+	"slices"
+
+	"nftmigrate/equivalence/bdd"
+)
+
+// Sequence is the function of f, and where f continues, of g behind it.
+func (s *Space) Sequence(f, g bdd.Ref) bdd.Ref {
+	if f == s.next || g == s.next {
+		if f == s.next {
+			return g
+		}
+		return f
+	}
+	var moving []Effect
+	var support []bdd.Level
+	for _, e := range s.continues(f) {
+		if !s.writes(e) {
+			continue
+		}
+		if support == nil {
+			support = s.Support(g)
+		}
+		if s.touchesAny(e, support) {
+			moving = append(moving, e)
+		}
+	}
+	r := s.Apply(s.sequence, f, g)
+	for _, e := range moving {
+		r = s.ITE(s.whereContinues(f, e), s.Behind(e, g), r)
+	}
+	return r
+}
+
+// sequenceLeaf continues a leaf of f with g, as far as the effect of f changes
+// nothing that g reads.
+func (s *Space) sequenceLeaf(f, g bdd.Ref) (bdd.Ref, bool) {
+	l, ok := s.leafAt(f)
+	if !ok {
+		return 0, false
+	}
+	if l.Verdict != Continue {
+		return f, true
+	}
+	return s.prepend(l.Effect, g), true
+}
+
+// prepend puts an effect before the leaves of a function.
+func (s *Space) prepend(e Effect, g bdd.Ref) bdd.Ref {
+	if e == NoEffect {
+		return g
+	}
+	m := s.prepends[e]
+	if m == nil {
+		m = s.NewMapping(func(v uint32) bdd.Ref {
+			l := s.LeafOf(v)
+			l.Effect = s.Then(e, l.Effect)
+			return s.Leaf(l)
+		})
+		s.prepends[e] = m
+	}
+	return s.Map(m, g)
+}
+
+// Behind is the function of g for packets that already had an effect.
+func (s *Space) Behind(e Effect, g bdd.Ref) bdd.Ref {
+	if !s.touches(e, g) {
+		return s.prepend(e, g)
+	}
+	w := s.writesOf(e)
+	sub := s.NewSubstitution(func(l bdd.Level) (bdd.Ref, bool) {
+		c := s.cellAfter(w, l)
+		if c == Old(l, false) {
+			return 0, false
+		}
+		return s.CellFunction(c), true
+	}, func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		l.Effect = s.Then(e, l.Effect)
+		return s.Leaf(l)
+	})
+	return s.Substitute(sub, g)
+}
+
+// CellFunction is the function that a cell is.
+func (s *Space) CellFunction(c Cell) bdd.Ref {
+	l, complement, ok := c.Variable()
+	switch {
+	case !ok:
+		return bdd.Ref(c)
+	case complement:
+		return s.NotVar(l)
+	}
+	return s.Var(l)
+}
+
+// touches reports whether an effect changes a variable that g depends on.
+func (s *Space) touches(e Effect, g bdd.Ref) bool {
+	return s.writes(e) && s.touchesAny(e, s.Support(g))
+}
+
+// writes reports whether an effect changes variables.
+func (s *Space) writes(e Effect) bool {
+	w := s.writesOf(e)
+	return len(w.bits) > 0 || len(w.shifts) > 0
+}
+
+func (s *Space) touchesAny(e Effect, levels []bdd.Level) bool {
+	w := s.writesOf(e)
+	for _, l := range levels {
+		if s.cellAfterQuiet(w, l) {
+			return true
+		}
+	}
+	return false
+}
+
+// cellAfterQuiet reports whether a variable has another value behind writes.
+func (s *Space) cellAfterQuiet(w *writeSet, l bdd.Level) bool {
+	if slot, _, _, ok := s.instanceOf(l); ok {
+		return slices.ContainsFunc(w.shifts, func(sh shift) bool { return sh.slot == slot })
+	}
+	_, ok := slices.BinarySearchFunc(w.bits, l, func(b write, l bdd.Level) int { return int(b.to) - int(l) })
+	return ok
+}
+
+// continues lists the effects with which a function continues.
+func (s *Space) continues(f bdd.Ref) []Effect {
+	if list, ok := s.effectSets[f]; ok {
+		return list
+	}
+	var list []Effect
+	for _, v := range s.Terminals(f) {
+		if l := s.LeafOf(v); l.Verdict == Continue && !slices.Contains(list, l.Effect) {
+			list = append(list, l.Effect)
+		}
+	}
+	s.effectSets[f] = list
+	return list
+}
+
+// whereContinues holds for packets with which f continues with an effect.
+func (s *Space) whereContinues(f bdd.Ref, e Effect) bdd.Ref {
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict == Continue && l.Effect == e {
+			return bdd.True
+		}
+		return bdd.False
+	}), f)
+}
+
+// List is the function of rules in order.
+func (s *Space) List(rules []bdd.Ref) bdd.Ref {
+	switch len(rules) {
+	case 0:
+		return s.next
+	case 1:
+		return rules[0]
+	}
+	half := len(rules) / 2
+	return s.Sequence(s.List(rules[:half]), s.List(rules[half:]))
+}
+
+// Chain is the function of a chain of rules: at its end the packet returns.
+func (s *Space) Chain(rules []bdd.Ref) bdd.Ref {
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict == Continue {
+			l.Verdict = Return
+		}
+		return s.Leaf(l)
+	}), s.List(rules))
+}
+
+// Jump is the function of a rule that jumps to a chain where a condition holds,
+// behind an effect of the rule itself.
+func (s *Space) Jump(where bdd.Ref, e Effect, chain bdd.Ref) bdd.Ref {
+	return s.ITE(where, s.Behind(e, s.Map(s.returned, chain)), s.next)
+}
+
+// Goto is Jump that does not come back.
+func (s *Space) Goto(where bdd.Ref, e Effect, chain bdd.Ref) bdd.Ref {
+	return s.ITE(where, s.Behind(e, chain), s.next)
+}
+
+// Base is the function of a stage: what returns from its chain, or runs off its
+// end, meets the policy.
+func (s *Space) Base(chain bdd.Ref, policy Verdict, by int) bdd.Ref {
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict == Continue || l.Verdict == Return {
+			l.Verdict, l.By = policy, by
+		}
+		return s.Leaf(l)
+	}), chain)
+}
+
+// Cells turns a word into the cells of what is written or named, under a
+// condition, and calls with for each class of packets with one list of cells.
+// The functions that with returns are put together: each holds for its class.
+func (s *Space) Cells(w Word, with func(cells []Cell) bdd.Ref) bdd.Ref {
+	cells := make([]Cell, len(w))
+	for i, f := range w {
+		if v, ok := s.Value(f); ok {
+			cells[i] = Cell(v)
+			continue
+		}
+		l := s.Level(f)
+		switch {
+		case s.Low(f) == bdd.False && s.High(f) == bdd.True:
+			cells[i] = Old(l, false)
+		case s.Low(f) == bdd.True && s.High(f) == bdd.False:
+			cells[i] = Old(l, true)
+		default:
+			return s.split(w, with)
+		}
+	}
+	return with(cells)
+}
+
+// split decides the topmost variable of the bits that are no plain cells.
+func (s *Space) split(w Word, with func(cells []Cell) bdd.Ref) bdd.Ref {
+	top, found := bdd.Level(0), false
+	for _, f := range w {
+		if s.IsTerminal(f) || s.IsTerminal(s.Low(f)) && s.IsTerminal(s.High(f)) {
+			continue
+		}
+		if l := s.Level(f); !found || l < top {
+			top, found = l, true
+		}
+	}
+	side := func(value bool) bdd.Ref {
+		half := make(Word, len(w))
+		for i, f := range w {
+			half[i] = s.Restrict(f, func(l bdd.Level) (bool, bool) { return value, l == top })
+		}
+		return s.Cells(half, with)
+	}
+	return s.ITE(s.Var(top), side(true), side(false))
+}

@@ -1,0 +1,261 @@
+package symbolic
+
+import (
+	"encoding/binary"
+
+	"nftmigrate/equivalence/bdd"
+)
+
+// A Word is a number of which each bit is a function of the packet, the most
+// significant first.
+type Word []bdd.Ref
+
+// A Space holds the functions of one IP version. It is not safe for concurrent
+// use.
+type Space struct {
+	*bdd.Manager
+	Version int // 4 or 6
+	// Provenance asks machines to say in leaves which rule decided.
+	Provenance bool
+	tests      *NameTests
+	names      *Names
+	slots      []slot
+	effects    effects
+	leaves     []Leaf
+	leafIDs    map[Leaf]uint32
+	next       bdd.Ref
+	returned   *bdd.Mapping
+	sequence   *bdd.Op
+	memo       map[any]bdd.Ref
+	nameWords  map[Group]Word
+	prepends   map[Effect]*bdd.Mapping
+	effectSets map[bdd.Ref][]Effect
+	places     map[int]string
+}
+
+// NewSpace makes an empty space over classes of device names and instances, of
+// which the n-th has Slot n.
+func NewSpace(m *bdd.Manager, version int, tests *NameTests, instances []Instance) *Space {
+	s := &Space{
+		Manager: m, Version: version, tests: tests, names: tests.Names(),
+		effects: newEffects(), leafIDs: map[Leaf]uint32{},
+		memo: map[any]bdd.Ref{}, nameWords: map[Group]Word{},
+		prepends: map[Effect]*bdd.Mapping{}, effectSets: map[bdd.Ref][]Effect{},
+	}
+	s.addSlots(instances)
+	s.next = s.Leaf(Leaf{Verdict: Continue})
+	s.returned = m.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict == Return {
+			l.Verdict = Continue
+		}
+		return s.Leaf(l)
+	})
+	s.sequence = m.NewOp("sequence", s.sequenceLeaf)
+	return s
+}
+
+// Memo returns the function of a key, which build makes the first time: that of
+// a chain, however many rules jump to it.
+func (s *Space) Memo(key any, build func() bdd.Ref) bdd.Ref {
+	if f, ok := s.memo[key]; ok {
+		return f
+	}
+	f := build()
+	s.memo[key] = f
+	return f
+}
+
+// Names returns the classes of device names.
+func (s *Space) Names() *Names { return s.names }
+
+// NameTests returns the tests that tell the classes apart.
+func (s *Space) NameTests() *NameTests { return s.tests }
+
+// Bits returns the variables of a group as a number. Addresses have the width of
+// the version.
+func (s *Space) Bits(g Group) Word {
+	skip, width := 0, g.Width()
+	if width == addressBits && s.Version == 4 && isAddress(g) {
+		skip = addressBits - 32
+	}
+	w := make(Word, width-skip)
+	for i := range w {
+		w[i] = s.Var(g.Level(skip + i))
+	}
+	return w
+}
+
+// Levels are the variables of Bits.
+func (s *Space) Levels(g Group) []bdd.Level {
+	skip, width := 0, g.Width()
+	if width == addressBits && s.Version == 4 && isAddress(g) {
+		skip = addressBits - 32
+	}
+	l := make([]bdd.Level, width-skip)
+	for i := range l {
+		l[i] = g.Level(skip + i)
+	}
+	return l
+}
+
+func isAddress(g Group) bool {
+	return g == Source || g == Destination || g >= CTOrigSrc && g <= CTReplDst
+}
+
+// Bit returns the variable of a group of one bit.
+func (s *Space) Bit(g Group) bdd.Ref { return s.Var(g.Level(g.Width() - 1)) }
+
+// Bytes returns n bytes of a group of bytes (Transport, Auth, Link), from an
+// offset. ok is false when the group does not reach so far.
+func (s *Space) Bytes(g Group, offset, n int) (w Word, ok bool) {
+	if offset < 0 || 8*(offset+n) > g.Width() {
+		return nil, false
+	}
+	for bit := 8 * offset; bit < 8*(offset+n); bit++ {
+		w = append(w, s.Var(g.Level(bit)))
+	}
+	return w, true
+}
+
+// networkPart says which group names a part of the network header: bits
+// [first, first+width) of the header are the last width bits of the group.
+type networkPart struct {
+	first, width int
+	group        Group
+}
+
+// networkParts are the parts by version (RFC 791 section 3.1, RFC 8200
+// section 3).
+var networkParts = map[int][]networkPart{
+	4: {
+		{8, 8, TOS}, {16, 16, Length}, {50, 1, MoreFragments}, {51, 13, Fragment},
+		{64, 8, TTL}, {72, 8, Protocol}, {96, 32, Source}, {128, 32, Destination},
+	},
+	6: {{4, 8, TOS}, {56, 8, TTL}, {64, 128, Source}, {192, 128, Destination}},
+}
+
+// NetworkLevels returns the variables of n bytes of the network header. ok is
+// false behind the header without options.
+func (s *Space) NetworkLevels(offset, n int) (levels []bdd.Level, ok bool) {
+	size := networkSize
+	if s.Version == 4 {
+		size = 20
+	}
+	if offset < 0 || offset+n > size {
+		return nil, false
+	}
+	for bit := 8 * offset; bit < 8*(offset+n); bit++ {
+		l := NetworkRest.Level(bit)
+		for _, p := range networkParts[s.Version] {
+			if bit >= p.first && bit < p.first+p.width {
+				l = p.group.Level(p.group.Width() - p.width + bit - p.first)
+			}
+		}
+		levels = append(levels, l)
+	}
+	return levels, true
+}
+
+// Network returns n bytes of the network header.
+func (s *Space) Network(offset, n int) (w Word, ok bool) {
+	levels, ok := s.NetworkLevels(offset, n)
+	for _, l := range levels {
+		w = append(w, s.Var(l))
+	}
+	return w, ok
+}
+
+// DeviceName returns the 128 bits of a device name, padded with zeros, as
+// functions of its class (InName or OutName).
+func (s *Space) DeviceName(g Group) Word {
+	if w, ok := s.nameWords[g]; ok {
+		return w
+	}
+	levels := s.Levels(g)
+	w := make(Word, 128)
+	for bit := range w {
+		var keys []bdd.Key
+		for class, name := range s.names.list {
+			if bit/8 < len(name) && name[bit/8]>>(7-bit%8)&1 == 1 {
+				keys = append(keys, bdd.Key{Bits: numberBits(uint64(class), len(levels)), Value: bdd.True})
+			}
+		}
+		w[bit] = s.Choose(levels, keys, bdd.False)
+	}
+	s.nameWords[g] = w
+	return w
+}
+
+// HasDevice holds when a packet has such a device.
+func (s *Space) HasDevice(g Group) bdd.Ref { return s.Not(s.Number(s.Bits(g), 0)) }
+
+// Number is the function that a word is a number.
+func (s *Space) Number(w Word, n uint64) bdd.Ref {
+	f := bdd.True
+	for i := len(w) - 1; i >= 0; i-- {
+		bit := w[i]
+		if shift := len(w) - 1 - i; shift > 63 || n>>shift&1 == 0 {
+			bit = s.Not(bit)
+		}
+		f = s.And(bit, f)
+	}
+	return f
+}
+
+// Constant is the word of a constant of a width.
+func Constant(n uint64, width int) Word {
+	w := make(Word, width)
+	for i := range w {
+		w[i] = bdd.False
+		if shift := width - 1 - i; shift < 64 && n>>shift&1 == 1 {
+			w[i] = bdd.True
+		}
+	}
+	return w
+}
+
+// ConstantBytes is the word of constant bytes.
+func ConstantBytes(b []byte) Word {
+	w := make(Word, 0, 8*len(b))
+	for _, v := range b {
+		w = append(w, Constant(uint64(v), 8)...)
+	}
+	return w
+}
+
+func numberBits(n uint64, width int) []byte {
+	b := make([]byte, width)
+	for i := range b {
+		if shift := width - 1 - i; shift < 64 {
+			b[i] = byte(n >> shift & 1)
+		}
+	}
+	return b
+}
+
+// SwapNative turns a number into the bytes in which this machine holds it, as a
+// word, or back.
+func SwapNative(w Word) Word {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		return w
+	}
+	out := make(Word, 0, len(w))
+	for at := len(w) - 8; at >= 0; at -= 8 {
+		out = append(out, w[at:at+8]...)
+	}
+	return out
+}
+
+// Place returns words for a rule of a leaf's By.
+func (s *Space) Place(by int) string { return s.places[by] }
+
+// NamePlace gives a rule of a leaf's By its words, and returns its number.
+func (s *Space) NamePlace(words string) int {
+	if s.places == nil {
+		s.places = map[int]string{}
+	}
+	by := len(s.places) + 1
+	s.places[by] = words
+	return by
+}
