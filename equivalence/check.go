@@ -65,6 +65,8 @@ type Report struct {
 // that shows it.
 type Difference struct {
 	Packet *packet.Packet
+	// Host is the one on which the packets ran.
+	Host *packet.Host
 	// Before are packets that have to run first, for rules with a state.
 	Before  []*packet.Packet
 	Aspects []Aspect

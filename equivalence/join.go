@@ -1,6 +1,9 @@
 package equivalence
 
-import "nftmigrate/packet"
+import (
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
 
 // Join makes one machine of several that run side by side in one host: iptables
 // and ip6tables, of which each sees the packets of its family.
@@ -42,4 +45,30 @@ func (j joined) Reset() {
 	for _, m := range j {
 		m.Reset()
 	}
+}
+
+// Collect makes a [symbolic.Compiler] of machines that are all compilers.
+func (j joined) Collect(version int, tests *symbolic.NameTests) []symbolic.Instance {
+	var all []symbolic.Instance
+	for _, m := range j {
+		if c, ok := m.(symbolic.Compiler); ok {
+			all = append(all, c.Collect(version, tests)...)
+		}
+	}
+	return all
+}
+
+// Compile likewise.
+func (j joined) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
+	var all []symbolic.Stage
+	for _, m := range j {
+		c, ok := m.(symbolic.Compiler)
+		if !ok {
+			continue
+		}
+		n := len(c.Collect(s.Version, &symbolic.NameTests{}))
+		all = append(all, c.Compile(s, slots[:n])...)
+		slots = slots[n:]
+	}
+	return all
 }

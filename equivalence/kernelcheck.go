@@ -172,7 +172,7 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 		case volatile:
 			r.report.Volatile++
 		default:
-			file(list, Difference{Packet: p, Aspects: aspects, A: a, B: b, Count: 1}, r.o.MaxDifferences)
+			file(list, Difference{Packet: p, Host: r.host, Aspects: aspects, A: a, B: b, Count: 1}, r.o.MaxDifferences)
 		}
 	}
 	if simSource.Verdict != packet.Undecided {

@@ -78,7 +78,7 @@ func (c *check) explain(before []candidate, last candidate) Difference {
 	c.replay(before)
 	c.walkA.Trace, c.walkB.Trace = true, true
 	defer func() { c.walkA.Trace, c.walkB.Trace = false, false }()
-	d := Difference{Packet: last.packet, Count: 1}
+	d := Difference{Packet: last.packet, Host: c.host, Count: 1}
 	d.A, d.B = c.walkA.Run(last.packet), c.walkB.Run(last.packet)
 	d.Aspects = Differ(d.A, d.B)
 	for _, b := range before {

@@ -119,3 +119,14 @@ func credits(user uint32) uint32 {
 	}
 	return user * HZ * creditsPerJiffy / limitScale
 }
+
+// Bucket returns the time between packets in nanoseconds and the size of the
+// bucket in whole packets, as the kernel counts them. A period of 0 never
+// empties the bucket.
+func (l Limit) Bucket() (period int64, packets uint32) {
+	cost := credits(l.Average)
+	if cost == 0 {
+		return 0, 0
+	}
+	return int64(cost) * int64(time.Second) / (HZ * creditsPerJiffy), l.capacity() / cost
+}

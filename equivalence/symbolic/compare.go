@@ -1,6 +1,7 @@
 package symbolic
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,11 +36,50 @@ type Class struct {
 // code is accepted. Events are compared in order, and writes by the value that
 // they leave; of packets that are dropped, only what others can see: events, and
 // what was written to the connection.
+//
+// Verdicts and events come first, then each bit that either side writes. Where
+// several bits differ, a class is that of one of them.
 func (s *Space) Compare(f, g, domain bdd.Ref, explains func(code string) bool) []Class {
-	c := &comparer{space: s, explains: explains, known: map[compared]uint32{}}
-	c.outcomes = append(c.outcomes, compared{}, compared{relation: Unlike})
+	if f == g && !s.opaque(f) {
+		return nil
+	}
+	c := &comparer{space: s, explains: explains, domain: domain, known: map[string]uint32{}, outcomes: []outcome{{}}}
+	c.verdicts(s.eventful(f), s.eventful(g))
+	c.written(f, g)
+	return c.classes
+}
+
+// eventful is a function without writes in its leaves.
+func (s *Space) eventful(f bdd.Ref) bdd.Ref {
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		l.Effect = s.effects.intern(effect{events: s.effects.all[l.Effect].events})
+		return s.Leaf(l)
+	}), f)
+}
+
+// An outcome is what comes of comparing two leaves: nothing, or a class of
+// packets, where one of some conditions holds when there are any.
+type outcome struct {
+	Class
+	conditions []bdd.Ref
+}
+
+type comparer struct {
+	space    *Space
+	explains func(code string) bool
+	domain   bdd.Ref
+	outcomes []outcome // 0 is equal
+	known    map[string]uint32
+	classes  []Class
+	settled  bdd.Ref // packets that some class holds already
+}
+
+// verdicts compares verdicts and events.
+func (c *comparer) verdicts(f, g bdd.Ref) {
+	s := c.space
 	opaque := s.opaque(f)
-	op := s.NewOp("compare", func(f, g bdd.Ref) (bdd.Ref, bool) {
+	r := s.Apply(s.NewOp("compare", func(f, g bdd.Ref) (bdd.Ref, bool) {
 		if f == g && !opaque {
 			return s.Terminal(0), true
 		}
@@ -49,99 +89,171 @@ func (s *Space) Compare(f, g, domain bdd.Ref, explains func(code string) bool) [
 			return s.Terminal(c.leaves(a, b)), true
 		}
 		return 0, false
-	})
-	r := s.Apply(op, f, g)
-	byClass := map[compared]bdd.Ref{}
-	var order []compared
+	}), f, g)
+	c.settled = bdd.False
 	for _, v := range s.Terminals(r) {
+		if v == 0 {
+			continue
+		}
 		o := c.outcomes[v]
-		if o.relation == Equal && o.condition == 0 {
-			continue
-		}
-		where := s.Map(s.NewMapping(func(w uint32) bdd.Ref {
-			switch {
-			case w != v:
-				return bdd.False
-			case o.condition != 0:
-				return c.conditions[o.condition-1]
+		is := s.And(c.domain, s.Map(s.NewMapping(func(w uint32) bdd.Ref {
+			if w == v {
+				return bdd.True
 			}
-			return bdd.True
-		}), r)
-		o.condition = 0
-		if where = s.And(where, domain); where == bdd.False {
+			return bdd.False
+		}), r))
+		if o.conditions == nil {
+			c.add(o.Class, is)
 			continue
 		}
-		if old, ok := byClass[o]; ok {
-			where = s.Or(old, where)
-		} else {
-			order = append(order, o)
+		for _, condition := range o.conditions {
+			if where := s.And(is, condition); where != bdd.False {
+				c.add(o.Class, where)
+				break
+			}
 		}
-		byClass[o] = where
 	}
-	var classes []Class
-	for _, o := range order {
-		classes = append(classes, Class{Relation: o.relation, Why: o.why, ByA: o.byA, ByB: o.byB, Where: byClass[o]})
+}
+
+// add adds packets to a class.
+func (c *comparer) add(k Class, where bdd.Ref) {
+	if where == bdd.False {
+		return
 	}
-	return classes
+	c.settled = c.space.Or(c.settled, where)
+	for i := range c.classes {
+		o := &c.classes[i]
+		if o.Relation == k.Relation && o.Why == k.Why && o.ByA == k.ByA && o.ByB == k.ByB {
+			o.Where = c.space.Or(o.Where, where)
+			return
+		}
+	}
+	k.Where = where
+	c.classes = append(c.classes, k)
 }
 
-// compared is the outcome of comparing two leaves.
-type compared struct {
-	relation Relation
-	why      string
-	byA, byB int
-	// condition, when not 0, names under which condition the outcome holds;
-	// elsewhere the leaves are equal.
-	condition int
-}
-
-type comparer struct {
-	space      *Space
-	explains   func(code string) bool
-	outcomes   []compared
-	known      map[compared]uint32
-	conditions []bdd.Ref
-}
-
-// leaves compares two leaves and returns the number of the outcome.
+// leaves compares two leaves without writes and returns the number of the
+// outcome.
 func (c *comparer) leaves(a, b Leaf) uint32 {
-	s := c.space
-	if a.Verdict == Undecided || b.Verdict == Undecided {
-		why := a.Why
-		if a.Verdict != Undecided {
-			why = b.Why
-		}
-		return c.intern(compared{relation: Unknown, why: why})
+	o := outcome{Class: Class{Relation: Unlike, ByA: a.By, ByB: b.By}}
+	equal := false
+	switch {
+	case a.Verdict == Undecided:
+		o.Class = Class{Relation: Unknown, Why: a.Why}
+	case b.Verdict == Undecided:
+		o.Class = Class{Relation: Unknown, Why: b.Why}
+	case a.Verdict == b.Verdict:
+		equal, o.conditions = c.events(a, b)
 	}
-	differ := bdd.True
-	if a.Verdict == b.Verdict {
-		differ = s.Or(c.events(a, b), c.writes(a, b))
-	}
-	if differ == bdd.False {
+	if equal {
 		return 0
 	}
-	out := compared{relation: Unlike, byA: a.By, byB: b.By}
-	for _, code := range c.codes(a, b) {
-		if c.explains(code) {
-			out = compared{relation: Explained, why: code}
-			break
+	if o.Relation == Unlike {
+		for _, code := range c.codes(a, b) {
+			if c.explains(code) {
+				o.Class = Class{Relation: Explained, Why: code}
+				break
+			}
 		}
 	}
-	if differ != bdd.True {
-		c.conditions = append(c.conditions, differ)
-		out.condition = len(c.conditions)
+	key := fmt.Sprint(o.Class, o.conditions)
+	id, ok := c.known[key]
+	if !ok {
+		id = uint32(len(c.outcomes))
+		c.outcomes = append(c.outcomes, o)
+		c.known[key] = id
 	}
-	return c.intern(out)
+	return id
 }
 
-func (c *comparer) intern(o compared) uint32 {
-	if id, ok := c.known[o]; ok {
-		return id
+// written compares the values that each side leaves in the variables that either
+// writes, for packets that are not in a class yet.
+func (c *comparer) written(f, g bdd.Ref) {
+	s := c.space
+	var levels []bdd.Level
+	for _, side := range []bdd.Ref{f, g} {
+		for _, v := range s.Terminals(side) {
+			levels = append(levels, s.WrittenLevels(s.LeafOf(v).Effect)...)
+		}
 	}
-	id := uint32(len(c.outcomes))
-	c.outcomes = append(c.outcomes, o)
-	c.known[o] = id
-	return id
+	slices.Sort(levels)
+	levels = slices.Compact(levels)
+	if len(levels) == 0 {
+		return
+	}
+	open := s.Diff(c.domain, c.settled)
+	for _, l := range levels {
+		group, _, _ := GroupOf(l)
+		if group == Notrack {
+			continue
+		}
+		where := s.And(open, s.Xor(s.left(f, l), s.left(g, l)))
+		if where == bdd.False {
+			continue
+		}
+		c.byRules(where, f, g)
+		if open = s.Diff(open, where); open == bdd.False {
+			return
+		}
+	}
+}
+
+// left is the value that a function leaves in a variable, as far as it matters:
+// of what is dropped, only the connection's.
+func (s *Space) left(f bdd.Ref, l bdd.Level) bdd.Ref {
+	group, _, _ := GroupOf(l)
+	lasting := group == CTMark || group == CTLabels
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		leaf := s.LeafOf(v)
+		if leaf.Verdict == Undecided || leaf.Verdict == Drop && !lasting {
+			return bdd.False
+		}
+		return s.valueAfter(leaf.Effect, l)
+	}), f)
+}
+
+// byRules adds packets to classes by the rules that decide about them, and the
+// deviations that their leaves name.
+func (c *comparer) byRules(where, f, g bdd.Ref) {
+	s := c.space
+	outside := s.Leaf(Leaf{Why: "outside"})
+	var pairs []Class
+	known := map[Class]uint32{}
+	r := s.Apply(s.NewOp("rules", func(f, g bdd.Ref) (bdd.Ref, bool) {
+		if f == outside || g == outside {
+			return s.Terminal(0), true
+		}
+		a, okA := s.leafAt(f)
+		b, okB := s.leafAt(g)
+		if !okA || !okB {
+			return 0, false
+		}
+		k := Class{Relation: Unlike, ByA: a.By, ByB: b.By}
+		for _, code := range c.codes(a, b) {
+			if c.explains(code) {
+				k = Class{Relation: Explained, Why: code}
+				break
+			}
+		}
+		id, ok := known[k]
+		if !ok {
+			pairs = append(pairs, k)
+			id = uint32(len(pairs))
+			known[k] = id
+		}
+		return s.Terminal(id), true
+	}), s.ITE(where, f, outside), g)
+	for _, v := range s.Terminals(r) {
+		if v == 0 {
+			continue
+		}
+		c.add(pairs[v-1], s.Map(s.NewMapping(func(w uint32) bdd.Ref {
+			if w == v {
+				return bdd.True
+			}
+			return bdd.False
+		}), r))
+	}
 }
 
 // codes lists the deviations under which the leaves may differ.
@@ -170,26 +282,32 @@ const (
 	rerouteKind = "reroute"
 )
 
-// events is where the events of two leaves with the same verdict differ.
-func (c *comparer) events(a, b Leaf) bdd.Ref {
+// events compares the events of two leaves with the same verdict: they are equal
+// always, or unless one of some conditions holds, or, without conditions, never.
+func (c *comparer) events(a, b Leaf) (equal bool, unless []bdd.Ref) {
 	s := c.space
 	listA, listB := c.observable(a), c.observable(b)
 	if len(listA) != len(listB) {
-		return bdd.True
+		return false, nil
 	}
-	differ := bdd.False
 	for i, t := range listA {
 		u := listB[i]
 		if t.Kind != u.Kind || t.Text != u.Text || t.Slot != u.Slot || len(t.Cells) != len(u.Cells) {
-			return bdd.True
+			return false, nil
 		}
 		for k, cell := range t.Cells {
-			if cell != u.Cells[k] {
-				differ = s.Or(differ, s.Xor(s.CellFunction(cell), s.CellFunction(u.Cells[k])))
+			if cell == u.Cells[k] {
+				continue
+			}
+			switch condition := s.Xor(s.CellFunction(cell), s.CellFunction(u.Cells[k])); condition {
+			case bdd.True:
+				return false, nil
+			default:
+				unless = append(unless, condition)
 			}
 		}
 	}
-	return differ
+	return unless == nil, unless
 }
 
 func (c *comparer) observable(l Leaf) []Token {
@@ -208,22 +326,6 @@ func (c *comparer) prefixesApart(a, b Leaf) bool {
 	return slices.EqualFunc(listA, listB, func(t, u Token) bool {
 		return t.Kind == u.Kind && t.Slot == u.Slot && (t.Text == u.Text || t.Kind == "log" && spelled.Replace(t.Text) == u.Text)
 	})
-}
-
-// writes is where the values that two leaves with the same verdict leave differ.
-func (c *comparer) writes(a, b Leaf) bdd.Ref {
-	s := c.space
-	differ := bdd.False
-	levels := append(s.WrittenLevels(a.Effect), s.WrittenLevels(b.Effect)...)
-	slices.Sort(levels)
-	for _, l := range slices.Compact(levels) {
-		g, _, _ := GroupOf(l)
-		if g == Notrack || a.Verdict == Drop && g != CTMark && g != CTLabels {
-			continue
-		}
-		differ = s.Or(differ, s.Xor(s.valueAfter(a.Effect, l), s.valueAfter(b.Effect, l)))
-	}
-	return differ
 }
 
 // valueAfter is the value of a variable behind an effect.

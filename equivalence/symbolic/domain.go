@@ -44,6 +44,7 @@ func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumptio
 			}
 		}
 	}
+	d.headers()
 	for _, rule := range domainRules {
 		if slices.ContainsFunc(rule.about, func(g Group) bool { return d.used[g] }) {
 			rule.restrict(d)
@@ -70,6 +71,21 @@ func (d *domain) require(f bdd.Ref) { d.holds = d.space.And(d.holds, f) }
 func (d *domain) implies(f, g bdd.Ref) { d.require(d.space.Or(d.space.Not(f), g)) }
 
 func (d *domain) is(g Group, n uint64) bdd.Ref { return d.space.Number(d.space.Bits(g), n) }
+
+// headers restricts packets to those of which the space speaks.
+func (d *domain) headers() {
+	s := d.space
+	var bytes Word
+	for _, l := range s.Levels(TransportBytes) {
+		bytes = append(bytes, s.Var(l))
+	}
+	switch {
+	case s.Headers == CutHeaders:
+		d.require(s.Not(s.whole(bytes)))
+	case s.Headers == WholeHeaders && d.used[TransportBytes]:
+		d.require(s.whole(bytes))
+	}
+}
 
 // bounded restricts the answers of instances that have a bound.
 func (d *domain) bounded() {
@@ -118,11 +134,18 @@ const (
 	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
 	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
 	assumeMulticast Assumption = "what the host sends to a group and hears itself is not looked at"
+	AssumeWhole     Assumption = "transport headers are whole, 20 bytes of TCP and 8 of other protocols: the rules are too many to look at cut ones as well"
 	assumeLength    Assumption = "the length in the IP header is that of the packet"
 )
 
 var domainRules = []domainRule{
-	{about: []Group{Hook}, restrict: func(d *domain) { d.require(d.is(Hook, uint64(d.at.Hook))) }},
+	{about: []Group{Hook}, restrict: func(d *domain) {
+		var hook Word
+		for _, l := range d.space.Levels(Hook) {
+			hook = append(hook, d.space.Var(l))
+		}
+		d.require(d.space.Number(hook, uint64(d.at.Hook)))
+	}},
 	{about: []Group{InName, OutName}, restrict: (*domain).devices},
 	{about: []Group{TransportFound}, restrict: func(d *domain) {
 		if d.space.Version == 4 {
@@ -136,7 +159,9 @@ var domainRules = []domainRule{
 	}},
 	{about: []Group{Protocol}, restrict: (*domain).protocol},
 	{about: []Group{Fragment, MoreFragments}, restrict: func(d *domain) {
-		if d.at.Tracked {
+		// Tracking puts fragments together before the first rule, and IPv4 what it
+		// delivers before the input hook (net/ipv4/ip_input.c, ip_local_deliver).
+		if d.at.Tracked || d.space.Version == 4 && d.at.Hook == packet.Input {
 			d.require(d.is(Fragment, 0))
 			d.require(d.is(MoreFragments, 0))
 		}

@@ -146,6 +146,11 @@ func (e *effects) internToken(t Token) uint32 {
 	return id
 }
 
+func (s *Space) internWrites(w writeSet) uint32 {
+	s.anyWrites = s.anyWrites || len(w.bits)+len(w.shifts) > 0
+	return s.effects.internWrites(w)
+}
+
 func (e *effects) internWrites(w writeSet) uint32 {
 	var b strings.Builder
 	for _, bit := range w.bits {
@@ -181,11 +186,11 @@ func (s *Space) Write(levels []bdd.Level, cells []Cell) Effect {
 		}
 	}
 	slices.SortFunc(w.bits, func(a, b write) int { return int(a.to) - int(b.to) })
-	return s.effects.intern(effect{writes: s.effects.internWrites(w)})
+	return s.effects.intern(effect{writes: s.internWrites(w)})
 }
 
 func (s *Space) shift(slot Slot, by int) Effect {
-	return s.effects.intern(effect{writes: s.effects.internWrites(writeSet{shifts: []shift{{slot, by}}})})
+	return s.effects.intern(effect{writes: s.internWrites(writeSet{shifts: []shift{{slot, by}}})})
 }
 
 // writesOf returns the writes of an effect.
@@ -312,7 +317,7 @@ func (s *Space) after(w *writeSet, second uint32) uint32 {
 		}
 	}
 	slices.SortFunc(out.shifts, func(a, b shift) int { return int(a.slot) - int(b.slot) })
-	return s.effects.internWrites(out)
+	return s.internWrites(out)
 }
 
 // Events lists the events of an effect in order.

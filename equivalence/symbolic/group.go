@@ -122,7 +122,9 @@ const (
 )
 
 // groups are name and width of each group; the order is that of the variables,
-// chosen so that what selects among rules is decided first.
+// chosen so that what selects among rules is decided first. The bits of Mark and
+// CTMark alternate, because one is copied to the other: that two numbers are
+// equal takes exponentially many nodes when their bits stand apart.
 var groups = []struct {
 	group Group
 	name  string
@@ -132,18 +134,21 @@ var groups = []struct {
 	{TransportFound, "transport found", 1},
 	{BehindAuth, "behind an authentication header", 1},
 	{Protocol, "protocol", 8},
+	{TransportBytes, "transport bytes", 9},
 	{Tracking, "ct state", 3},
 	{Notrack, "notrack", 1},
 	{Entry, "ct entry", 1},
 	{CTDirection, "ct direction", 1},
 	{CTStatus, "ct status", 32},
-	{InName, "in-interface", maxNameBits},
-	{OutName, "out-interface", maxNameBits},
 	{Fragment, "fragment offset", 13},
 	{MoreFragments, "more fragments", 1},
+	{InName, "in-interface", maxNameBits},
+	{HasLink, "link header", 1},
+	{InType, "device type", 16},
 	{Source, "source", addressBits},
+	{Link, "link header bytes", 8 * linkSize},
+	{OutName, "out-interface", maxNameBits},
 	{Destination, "destination", addressBits},
-	{TransportBytes, "transport bytes", 9},
 	{Transport, "transport header", 8 * TransportSize},
 	{TCPOption, "tcp option", 256},
 	{MSS, "tcp mss", 16},
@@ -154,13 +159,10 @@ var groups = []struct {
 	{CTMark, "ct mark", 32},
 	{Priority, "priority", 32},
 	{PacketType, "packet type", 3},
-	{HasLink, "link header", 1},
-	{Link, "link header bytes", 8 * linkSize},
 	{HasSocket, "socket", 1},
 	{HasFile, "socket owner", 1},
 	{UID, "uid", 32},
 	{GID, "gid", 32},
-	{InType, "device type", 16},
 	{OutType, "out device type", 16},
 	{InGroup, "in device group", 32},
 	{OutGroup, "out device group", 32},
@@ -235,7 +237,14 @@ func init() {
 	at := 0
 	for _, g := range groups {
 		layout[g.group].name, layout[g.group].first, layout[g.group].width = g.name, at, g.width
-		at += g.width
+		switch g.group {
+		case Mark:
+			at += 2 * g.width
+		case CTMark:
+			layout[CTMark].first = layout[Mark].first
+		default:
+			at += g.width
+		}
 	}
 	instanceLevels = at
 }
@@ -253,8 +262,13 @@ func (g Group) String() string {
 
 // Level is the place of a bit of the group in the order of variables.
 func (g Group) Level(bit int) bdd.Level {
-	if g == Transport {
+	switch g {
+	case Transport:
 		bit = transportOrder[bit/8]*8 + bit%8
+	case Mark:
+		bit *= 2
+	case CTMark:
+		bit = 2*bit + 1
 	}
 	return bdd.Level(layout[g].first + bit)
 }
@@ -275,6 +289,9 @@ func GroupOf(l bdd.Level) (g Group, bit int, ok bool) {
 	}
 	g = groups[lo].group
 	bit = int(l) - layout[g].first
+	if g == Mark || g == CTMark {
+		return [2]Group{Mark, CTMark}[bit%2], bit / 2, true
+	}
 	if g == Transport {
 		for b, place := range transportOrder {
 			if place == bit/8 {

@@ -8,30 +8,70 @@ import (
 
 // Sequence is the function of f, and where f continues, of g behind it.
 func (s *Space) Sequence(f, g bdd.Ref) bdd.Ref {
-	if f == s.next || g == s.next {
-		if f == s.next {
-			return g
-		}
+	switch {
+	case f == s.next:
+		return g
+	case g == s.next:
 		return f
 	}
-	var moving []Effect
-	var support []bdd.Level
-	for _, e := range s.continues(f) {
-		if !s.writes(e) {
-			continue
-		}
-		if support == nil {
-			support = s.Support(g)
-		}
-		if s.touchesAny(e, support) {
-			moving = append(moving, e)
-		}
-	}
+	before := s.moving(f)
 	r := s.Apply(s.sequence, f, g)
-	for _, e := range moving {
-		r = s.ITE(s.whereContinues(f, e), s.Behind(e, g), r)
+	after := s.moving(g)
+	if len(before) == 0 && len(after) == 0 {
+		return r
 	}
+	if len(before) > 0 {
+		support := s.Support(g)
+		for _, e := range before {
+			if s.touchesAny(e, support) {
+				r = s.ITE(s.whereContinues(f, e), s.Behind(e, g), r)
+			}
+		}
+	}
+	s.noteMoving(r, before, after)
 	return r
+}
+
+// moving lists the effects with writes with which a function may continue, so
+// that later reads are to be looked at; some may not occur.
+func (s *Space) moving(f bdd.Ref) []Effect {
+	if !s.anyWrites {
+		return nil
+	}
+	if list, ok := s.movingEffects[f]; ok {
+		return list
+	}
+	var list []Effect
+	for _, v := range s.Terminals(f) {
+		if l := s.LeafOf(v); l.Verdict == Continue && s.writes(l.Effect) {
+			list = append(list, l.Effect)
+		}
+	}
+	list = unique(list)
+	s.movingEffects[f] = list
+	return list
+}
+
+// noteMoving says with which effects a sequence may continue: with those of
+// either part alone, and with one after the other. Of many it says nothing, and
+// they are looked for when they are asked for.
+func (s *Space) noteMoving(r bdd.Ref, before, after []Effect) {
+	const few = 16
+	if _, ok := s.movingEffects[r]; ok || (len(before)+1)*(len(after)+1) > few {
+		return
+	}
+	list := append(slices.Clone(before), after...)
+	for _, e := range before {
+		for _, next := range after {
+			list = append(list, s.Then(e, next))
+		}
+	}
+	s.movingEffects[r] = unique(list)
+}
+
+func unique(list []Effect) []Effect {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // sequenceLeaf continues a leaf of f with g, as far as the effect of f changes
@@ -126,21 +166,6 @@ func (s *Space) cellAfterQuiet(w *writeSet, l bdd.Level) bool {
 	return ok
 }
 
-// continues lists the effects with which a function continues.
-func (s *Space) continues(f bdd.Ref) []Effect {
-	if list, ok := s.effectSets[f]; ok {
-		return list
-	}
-	var list []Effect
-	for _, v := range s.Terminals(f) {
-		if l := s.LeafOf(v); l.Verdict == Continue && !slices.Contains(list, l.Effect) {
-			list = append(list, l.Effect)
-		}
-	}
-	s.effectSets[f] = list
-	return list
-}
-
 // whereContinues holds for packets with which f continues with an effect.
 func (s *Space) whereContinues(f bdd.Ref, e Effect) bdd.Ref {
 	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
@@ -164,26 +189,35 @@ func (s *Space) List(rules []bdd.Ref) bdd.Ref {
 	return s.Sequence(s.List(rules[:half]), s.List(rules[half:]))
 }
 
-// Chain is the function of a chain of rules: at its end the packet returns.
-func (s *Space) Chain(rules []bdd.Ref) bdd.Ref {
-	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-		l := s.LeafOf(v)
-		if l.Verdict == Continue {
-			l.Verdict = Return
-		}
-		return s.Leaf(l)
-	}), s.List(rules))
-}
+// Chain is the function of a chain of rules: at its end the packet continues.
+func (s *Space) Chain(rules []bdd.Ref) bdd.Ref { return s.List(rules) }
 
 // Jump is the function of a rule that jumps to a chain where a condition holds,
 // behind an effect of the rule itself.
 func (s *Space) Jump(where bdd.Ref, e Effect, chain bdd.Ref) bdd.Ref {
-	return s.ITE(where, s.Behind(e, s.Map(s.returned, chain)), s.next)
+	return s.ITE(where, s.Behind(e, s.backFrom(chain)), s.next)
 }
 
-// Goto is Jump that does not come back.
+// backFrom is the function of a chain as the one that jumps to it sees it.
+func (s *Space) backFrom(chain bdd.Ref) bdd.Ref {
+	if f, ok := s.jumped[chain]; ok {
+		return f
+	}
+	f := chain
+	for _, v := range s.Terminals(chain) {
+		if s.LeafOf(v).Verdict == Return {
+			f = s.Map(s.returned, chain)
+			break
+		}
+	}
+	s.jumped[chain] = f
+	return f
+}
+
+// Goto is Jump that does not come back: at the end of the chain the packet
+// returns to where this one was jumped to from.
 func (s *Space) Goto(where bdd.Ref, e Effect, chain bdd.Ref) bdd.Ref {
-	return s.ITE(where, s.Behind(e, chain), s.next)
+	return s.ITE(where, s.Behind(e, s.Map(s.gone, chain)), s.next)
 }
 
 // Base is the function of a stage: what returns from its chain, or runs off its

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"nftmigrate/equivalence/bdd"
+	"nftmigrate/packet"
 )
 
 // A Word is a number of which each bit is a function of the packet, the most
@@ -17,20 +18,30 @@ type Space struct {
 	Version int // 4 or 6
 	// Provenance asks machines to say in leaves which rule decided.
 	Provenance bool
-	tests      *NameTests
-	names      *Names
-	slots      []slot
-	effects    effects
-	leaves     []Leaf
-	leafIDs    map[Leaf]uint32
-	next       bdd.Ref
-	returned   *bdd.Mapping
-	sequence   *bdd.Op
-	memo       map[any]bdd.Ref
-	nameWords  map[Group]Word
-	prepends   map[Effect]*bdd.Mapping
-	effectSets map[bdd.Ref][]Effect
-	places     map[int]string
+	// Headers says of which packets the functions speak.
+	Headers   Headers
+	tests     *NameTests
+	names     *Names
+	slots     []slot
+	effects   effects
+	leaves    []Leaf
+	leafIDs   map[Leaf]uint32
+	next      bdd.Ref
+	returned  *bdd.Mapping
+	sequence  *bdd.Op
+	memo      map[memoKey]bdd.Ref
+	varies    map[any]bool // functions of memo that depend on the hook
+	hook      int          // that is fixed, or -1
+	hookRead  bool
+	nameWords map[Group]Word
+	prepends  map[Effect]*bdd.Mapping
+	gone      *bdd.Mapping
+	jumped    map[bdd.Ref]bdd.Ref
+	// anyWrites says that some effect writes or asks; movingEffects is what
+	// moving found.
+	anyWrites     bool
+	movingEffects map[bdd.Ref][]Effect
+	places        map[int]string
 }
 
 // NewSpace makes an empty space over classes of device names and instances, of
@@ -39,8 +50,8 @@ func NewSpace(m *bdd.Manager, version int, tests *NameTests, instances []Instanc
 	s := &Space{
 		Manager: m, Version: version, tests: tests, names: tests.Names(),
 		effects: newEffects(), leafIDs: map[Leaf]uint32{},
-		memo: map[any]bdd.Ref{}, nameWords: map[Group]Word{},
-		prepends: map[Effect]*bdd.Mapping{}, effectSets: map[bdd.Ref][]Effect{},
+		memo: map[memoKey]bdd.Ref{}, varies: map[any]bool{}, hook: -1, nameWords: map[Group]Word{},
+		prepends: map[Effect]*bdd.Mapping{}, movingEffects: map[bdd.Ref][]Effect{}, jumped: map[bdd.Ref]bdd.Ref{},
 	}
 	s.addSlots(instances)
 	s.next = s.Leaf(Leaf{Verdict: Continue})
@@ -51,18 +62,112 @@ func NewSpace(m *bdd.Manager, version int, tests *NameTests, instances []Instanc
 		}
 		return s.Leaf(l)
 	})
+	s.gone = m.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict == Continue {
+			l.Verdict = Return
+		}
+		return s.Leaf(l)
+	})
 	s.sequence = m.NewOp("sequence", s.sequenceLeaf)
 	return s
+}
+
+// Headers says how much of a packet's transport header there has to be.
+type Headers uint8
+
+// AnyHeaders is all packets. WholeHeaders are those with at least as many bytes
+// as the header of their protocol has without options: 20 of TCP (RFC 9293
+// section 3.1), 8 of others (UDP, RFC 768; ICMP, RFC 792). CutHeaders are the
+// others.
+const (
+	AnyHeaders Headers = iota
+	WholeHeaders
+	CutHeaders
+)
+
+const (
+	leastTCP   = 20
+	leastOther = 8
+)
+
+// whole holds for packets with whole headers, by the given number of bytes.
+func (s *Space) whole(bytes Word) bdd.Ref {
+	tcp := s.Number(s.Bits(Protocol), packet.TCP)
+	return s.ITE(tcp, s.atLeast(bytes, leastTCP), s.atLeast(bytes, leastOther))
+}
+
+func (s *Space) atLeast(w Word, n uint64) bdd.Ref {
+	f := bdd.True
+	for i := len(w) - 1; i >= 0; i-- {
+		if n>>(len(w)-1-i)&1 == 1 {
+			f = s.And(w[i], f)
+		} else {
+			f = s.Or(w[i], f)
+		}
+	}
+	return f
+}
+
+// transportBytes are the bits of TransportBytes: for whole headers, what is less
+// than whole counts as just whole, so that nothing depends on it.
+func (s *Space) transportBytes() Word {
+	if w := s.nameWords[TransportBytes]; w != nil {
+		return w
+	}
+	levels := s.Levels(TransportBytes)
+	w := make(Word, len(levels))
+	for i, l := range levels {
+		w[i] = s.Var(l)
+	}
+	if s.Headers == WholeHeaders {
+		tcp, whole := s.Number(s.Bits(Protocol), packet.TCP), s.whole(w)
+		clamped := make(Word, len(w))
+		for i := range w {
+			least := bdd.False
+			if leastTCP>>(len(w)-1-i)&1 == 1 {
+				least = s.Or(least, tcp)
+			}
+			if leastOther>>(len(w)-1-i)&1 == 1 {
+				least = s.Or(least, s.Not(tcp))
+			}
+			clamped[i] = s.ITE(whole, w[i], least)
+		}
+		w = clamped
+	}
+	s.nameWords[TransportBytes] = w
+	return w
+}
+
+// AtHook fixes the hook for the functions that are made from now on, of which
+// fewer then depend on it. Those of [Space.Memo] are made for each hook where
+// that matters.
+func (s *Space) AtHook(h packet.Hook) { s.hook = int(h) }
+
+type memoKey struct {
+	key  any
+	hook int
 }
 
 // Memo returns the function of a key, which build makes the first time: that of
 // a chain, however many rules jump to it.
 func (s *Space) Memo(key any, build func() bdd.Ref) bdd.Ref {
-	if f, ok := s.memo[key]; ok {
+	k := memoKey{key, -1}
+	if s.varies[key] {
+		k.hook, s.hookRead = s.hook, true
+	}
+	if f, ok := s.memo[k]; ok {
 		return f
 	}
+	outer := s.hookRead
+	s.hookRead = false
 	f := build()
-	s.memo[key] = f
+	if s.hookRead {
+		s.varies[key] = true
+		k.hook = s.hook
+	}
+	s.memo[k] = f
+	s.hookRead = s.hookRead || outer
 	return f
 }
 
@@ -75,6 +180,15 @@ func (s *Space) NameTests() *NameTests { return s.tests }
 // Bits returns the variables of a group as a number. Addresses have the width of
 // the version.
 func (s *Space) Bits(g Group) Word {
+	switch {
+	case g == TransportBytes:
+		return s.transportBytes()
+	case g == Hook:
+		s.hookRead = true
+		if s.hook >= 0 {
+			return Constant(uint64(s.hook), g.Width())
+		}
+	}
 	skip, width := 0, g.Width()
 	if width == addressBits && s.Version == 4 && isAddress(g) {
 		skip = addressBits - 32

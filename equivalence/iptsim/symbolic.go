@@ -1,0 +1,406 @@
+package iptsim
+
+import (
+	"fmt"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/iptables"
+)
+
+var _ symbolic.Compiler = (*Machine)(nil)
+
+// Collect notes the device names that rules test and lists the states that they
+// consult, as a packet meets them: by hook and priority, each chain where it is
+// first jumped to.
+func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Instance {
+	if version != int(m.family) {
+		return nil
+	}
+	var list []symbolic.Instance
+	m.visit(func(r *rule) {
+		for _, t := range []masked{r.base.in, r.base.out} {
+			noteName(t, tests)
+		}
+		r.eachPredicate(func(p predicate.Predicate, place string) {
+			for _, f := range predicate.FieldsOf(p) {
+				if f.ID == predicate.InInterface || f.ID == predicate.OutInterface {
+					noteNames(p, tests)
+				}
+			}
+			if i, ok := instanceOf(p); ok {
+				i.Place = place
+				list = append(list, i)
+			}
+		})
+	})
+	return list
+}
+
+// visit calls for each rule once, in the order in which packets meet rules.
+func (m *Machine) visit(each func(r *rule)) {
+	seen := map[*chain]bool{}
+	var walk func(c *chain)
+	walk = func(c *chain) {
+		if seen[c] {
+			return
+		}
+		seen[c] = true
+		for i := range c.rules {
+			each(&c.rules[i])
+			if t := c.rules[i].target; t != nil {
+				walk(t)
+			}
+		}
+	}
+	for _, p := range placings {
+		if t := m.table(p.table); t != nil {
+			if c := t.chain(p.chain); c != nil {
+				walk(c)
+			}
+		}
+	}
+	for _, t := range m.tables {
+		for _, c := range t.chains {
+			walk(c)
+		}
+	}
+}
+
+// eachPredicate visits the predicates of a rule in the order in which they are
+// evaluated.
+func (r *rule) eachPredicate(visit func(p predicate.Predicate, place string)) {
+	for _, m := range r.matches {
+		place := r.describe(m.use.Match.Name())
+		for _, p := range []predicate.Predicate{m.meaning.Hotdrop, m.meaning.Match} {
+			predicate.Walk(p, func(p predicate.Predicate) { visit(p, place) })
+		}
+	}
+}
+
+func noteName(t masked, tests *symbolic.NameTests) {
+	if t.mask.IsZero() {
+		return
+	}
+	mask, value := t.mask.Bytes(), t.value.Bytes()
+	size := 0
+	for size < len(mask) && mask[size] == 0xff {
+		size++
+	}
+	for i, b := range value[:size] {
+		if b == 0 {
+			tests.Exact(string(value[:i]))
+			return
+		}
+	}
+	if size == len(mask) {
+		tests.Exact(string(value[:]))
+		return
+	}
+	tests.Prefix(string(value[:size]))
+}
+
+// noteNames notes the names of a predicate about a device.
+func noteNames(p predicate.Predicate, tests *symbolic.NameTests) {
+	all := predicate.Ones(128)
+	switch p := p.(type) {
+	case predicate.Masked:
+		noteName(masked{mask: p.Mask, value: p.Value}, tests)
+	case predicate.Between:
+		noteName(masked{mask: all, value: p.Low}, tests)
+	case predicate.In:
+		for _, span := range p.Spans {
+			noteName(masked{mask: all, value: span.Low}, tests)
+		}
+	}
+}
+
+// Compile returns the built-in chains of the tables, with their functions.
+func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
+	if s.Version != int(m.family) {
+		return nil
+	}
+	c := &compiler{space: s, fields: map[predicate.Field]symbolicField{}}
+	at := 0
+	c.slots = make(map[scoped]symbolic.Slot, len(slots))
+	m.visit(func(r *rule) {
+		n := 0
+		r.eachPredicate(func(p predicate.Predicate, _ string) {
+			if _, ok := instanceOf(p); ok {
+				c.slots[scoped{r, n}] = slots[at]
+				at++
+				n++
+			}
+		})
+	})
+	var stages []symbolic.Stage
+	for _, p := range placings {
+		t := m.table(p.table)
+		if t == nil || t.chain(p.chain) == nil {
+			continue
+		}
+		start := t.chain(p.chain)
+		stages = append(stages, symbolic.Stage{
+			Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind,
+			Function: func() bdd.Ref {
+				policy, by := symbolic.Accept, 0
+				if start.source.Policy == "DROP" {
+					policy = symbolic.Drop
+				}
+				if s.Provenance {
+					by = s.NamePlace(start.source.Range.FileLine() + " policy of " + start.table + " " + start.source.Name)
+				}
+				return s.Base(c.chain(start), policy, by)
+			},
+		})
+	}
+	return stages
+}
+
+// A compiler makes functions of the rules of one machine.
+type compiler struct {
+	space  *symbolic.Space
+	slots  map[scoped]symbolic.Slot
+	fields map[predicate.Field]symbolicField
+	asked  int // of the rule at hand
+	rule   *rule
+}
+
+// scoped is the n-th instance that a rule asks.
+type scoped struct {
+	rule *rule
+	n    int
+}
+
+// chain is the function of a chain.
+func (c *compiler) chain(of *chain) bdd.Ref {
+	return c.space.Memo(of, func() bdd.Ref {
+		rules := make([]bdd.Ref, len(of.rules))
+		for i := range of.rules {
+			rules[i] = c.compileRule(&of.rules[i])
+		}
+		return c.space.Chain(rules)
+	})
+}
+
+// compileRule is the function of a rule.
+//
+// Kernel: net/ipv4/netfilter/ip_tables.c, ipt_do_table;
+// net/ipv6/netfilter/ip6_tables.c, ip6t_do_table.
+func (c *compiler) compileRule(r *rule) bdd.Ref {
+	s := c.space
+	c.rule, c.asked = r, 0
+	where, ends := c.base(&r.base)
+	// Tests without state are one condition; a state splits the rule into steps.
+	var steps []bdd.Ref
+	flush := func() {
+		if where != bdd.True || ends != nil {
+			steps = append(steps, c.step(where, ends))
+			where, ends = bdd.True, nil
+		}
+	}
+	for i := range r.matches {
+		m := &r.matches[i]
+		switch {
+		case m.unknown != "":
+			flush()
+			steps = append(steps, s.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: r.describe(m.unknown)}))
+			continue
+		case m.meaning.Hotdrop != nil:
+			drop, ok := c.pure(m.meaning.Hotdrop)
+			if !ok {
+				flush()
+				steps = append(steps, c.unsure(m.use.Match.Name()))
+				continue
+			}
+			ends = append(ends, end{s.And(where, drop), symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()}})
+			where = s.Diff(where, drop)
+		}
+		if m.meaning.Match == nil {
+			continue
+		}
+		if f, ok := c.pure(m.meaning.Match); ok {
+			where = s.And(where, f)
+			continue
+		}
+		flush()
+		steps = append(steps, c.predicate(m.meaning.Match, m.use.Match.Name()))
+	}
+	then := c.action(r)
+	if len(steps) == 0 && ends == nil {
+		return s.ITE(where, then, s.Next())
+	}
+	flush()
+	return c.matched(s.Sequence(s.List(steps), then))
+}
+
+// hotdropCode is the declared deviation of packets that xtables drops inside a
+// match.
+const hotdropCode = "hotdrop"
+
+// An end is a class of packets that a rule decides inside a test.
+type end struct {
+	where bdd.Ref
+	leaf  symbolic.Leaf
+}
+
+// by numbers the rule at hand.
+func (c *compiler) by() int {
+	if !c.space.Provenance {
+		return 0
+	}
+	return c.space.NamePlace(c.rule.source.Range.FileLine() + " " + iptables.PrintRule(c.rule.source, c.rule.chain.source.Name))
+}
+
+// skip is the leaf of packets that a rule does not match.
+func (c *compiler) skip(e symbolic.Effect) bdd.Ref {
+	return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Accept, Effect: e, By: skipped})
+}
+
+// skipped marks leaves of a rule that does not match; they do not leave it.
+const skipped = -1
+
+// matched turns packets that were skipped into ones that continue.
+func (c *compiler) matched(f bdd.Ref) bdd.Ref {
+	s := c.space
+	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.By == skipped {
+			l.Verdict, l.By = symbolic.Continue, 0
+		}
+		return s.Leaf(l)
+	}), f)
+}
+
+// step continues where a condition holds, and ends some classes before.
+func (c *compiler) step(where bdd.Ref, ends []end) bdd.Ref {
+	s := c.space
+	f := s.ITE(where, s.Next(), c.skip(symbolic.NoEffect))
+	for _, e := range ends {
+		f = s.ITE(e.where, s.Leaf(e.leaf), f)
+	}
+	return f
+}
+
+func (c *compiler) unsure(what string) bdd.Ref {
+	return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: c.rule.describe(what)})
+}
+
+// base is where the options that every rule has hold, and where the kernel drops
+// a packet at "-p".
+//
+// Kernel: ip_packet_match and ip6_packet_match.
+func (c *compiler) base(b *base) (where bdd.Ref, ends []end) {
+	s := c.space
+	where = bdd.True
+	for _, t := range []struct {
+		test  *masked
+		field predicate.FieldID
+	}{{&b.src, predicate.SrcAddr}, {&b.dst, predicate.DstAddr}, {&b.in, predicate.InInterface}, {&b.out, predicate.OutInterface}} {
+		if t.test.mask.IsZero() && !t.test.not {
+			continue
+		}
+		f := c.masked(c.field(predicate.Field{ID: t.field}).word, t.test.mask, t.test.value)
+		if t.test.not {
+			f = s.Not(f)
+		}
+		where = s.And(where, f)
+	}
+	if b.proto != 0 {
+		found := c.found()
+		if lost := s.Diff(where, found); lost != bdd.False {
+			ends = append(ends, end{lost, symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()}})
+			where = s.And(where, found)
+		}
+		f := s.Number(s.Bits(symbolic.Protocol), uint64(b.proto))
+		if b.notProto {
+			f = s.Not(f)
+		}
+		where = s.And(where, f)
+	}
+	if b.fragment {
+		f := s.Number(s.Bits(symbolic.Fragment), 0)
+		if !b.notFrag {
+			f = s.Not(f)
+		}
+		where = s.And(where, f)
+	}
+	return where, ends
+}
+
+// found holds when the transport protocol was found, as in IPv4 it always is.
+func (c *compiler) found() bdd.Ref {
+	if c.space.Version == 4 {
+		return bdd.True
+	}
+	return c.space.Bit(symbolic.TransportFound)
+}
+
+// action is the function of what a rule does when it matches.
+func (c *compiler) action(r *rule) bdd.Ref {
+	s := c.space
+	if r.unknown != "" {
+		return c.unsure(r.unknown)
+	}
+	if r.target != nil {
+		if r.jump {
+			return s.Jump(bdd.True, symbolic.NoEffect, c.chain(r.target))
+		}
+		return s.Goto(bdd.True, symbolic.NoEffect, c.chain(r.target))
+	}
+	steps := make([]bdd.Ref, 0, len(r.effects)+1)
+	for _, e := range r.effects {
+		steps = append(steps, c.effect(e))
+	}
+	last := symbolic.Leaf{Verdict: outcomes[r.then]}
+	if last.Verdict != symbolic.Continue && last.Verdict != symbolic.Return {
+		last.By = c.by()
+	}
+	return s.List(append(steps, s.Leaf(last)))
+}
+
+var outcomes = map[predicate.Outcome]symbolic.Verdict{
+	predicate.Continue: symbolic.Continue, predicate.Accept: symbolic.Accept,
+	predicate.Drop: symbolic.Drop, predicate.Return: symbolic.Return,
+}
+
+// instanceOf describes the state that a predicate itself consults.
+func instanceOf(p predicate.Predicate) (symbolic.Instance, bool) {
+	if s, ok := p.(predicate.Stateful); ok {
+		return describeState(s.Instance), !constant(s.Instance)
+	}
+	for _, f := range predicate.FieldsOf(p) {
+		if f.ID == predicate.Random {
+			return symbolic.Instance{Kind: "random", Parameters: "number of 32 bits", Width: 32, Silent: true}, true
+		}
+	}
+	return symbolic.Instance{}, false
+}
+
+// constant reports whether a state answers yes to every packet: a bucket that
+// never empties, a counter of one.
+func constant(i predicate.Instance) bool {
+	switch i := i.(type) {
+	case predicate.Limit:
+		period, _ := i.Bucket()
+		return period == 0
+	case predicate.Nth:
+		return i.Every <= 1
+	}
+	return false
+}
+
+// describeState puts a state in the words of the proof.
+func describeState(i predicate.Instance) symbolic.Instance {
+	switch i := i.(type) {
+	case predicate.Limit:
+		period, burst := i.Bucket()
+		return symbolic.Instance{
+			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Loose: "limit-resolution", Turns: int(burst),
+		}
+	case predicate.Nth:
+		return symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Every), Width: 32, Below: uint64(i.Every), Turns: int(i.Every)}
+	}
+	return symbolic.Instance{Kind: i.Identity(), Parameters: i.Describe(), Width: 1}
+}

@@ -1,0 +1,186 @@
+package iptsim
+
+import (
+	"fmt"
+	"net/netip"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+// effect is the function of one effect of a target: it continues, or decides by
+// itself.
+func (c *compiler) effect(e predicate.Effect) bdd.Ref {
+	s := c.space
+	switch e := e.(type) {
+	case predicate.Assign:
+		return c.assign(e)
+	case predicate.Log:
+		event := packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1}
+		return c.event(symbolic.Token{Kind: "log", Text: event.String()})
+	case predicate.Reject:
+		event, ok := rejections[e.With]
+		if !ok {
+			return c.unsure("answer " + e.With)
+		}
+		return c.event(symbolic.Token{Kind: "reject", Text: event.String()})
+	case predicate.NAT:
+		return c.nat(e)
+	case predicate.Notrack:
+		untracked := s.Number(s.Bits(symbolic.Tracking), uint64(packet.Untracked))
+		said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.Bit(symbolic.Entry)), untracked)
+		exempt := s.Write(s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})
+		exempt = s.Then(s.Event(symbolic.Token{Kind: "notrack"}), exempt)
+		return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: exempt}))
+	case predicate.SetMSS:
+		return c.setMSS(e)
+	case predicate.UnmodelledEffect:
+		return c.unsure(e.What)
+	}
+	return c.unsure("effect")
+}
+
+func (c *compiler) event(t symbolic.Token) bdd.Ref {
+	return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: c.space.Event(t)})
+}
+
+// assigned are the groups of the fields that a target can set.
+var assigned = map[predicate.FieldID]symbolic.Group{
+	predicate.Mark: symbolic.Mark, predicate.Priority: symbolic.Priority,
+	predicate.CTMark: symbolic.CTMark, predicate.TTL: symbolic.TTL,
+}
+
+// assign computes and sets a field, where the packet has it and the field that
+// it is taken from.
+func (c *compiler) assign(e predicate.Assign) bdd.Ref {
+	s := c.space
+	group, ok := assigned[e.Field.ID]
+	if !ok {
+		return c.unsure("setting " + e.Field.String())
+	}
+	to := c.field(e.Field)
+	where := to.present
+	from := symbolicField{word: symbolic.Constant(0, len(to.word))}
+	if e.From.ID != 0 {
+		from = c.field(e.From)
+		if !from.known || from.scale != 0 {
+			return c.unsure("reading " + e.From.String())
+		}
+		where = s.And(where, from.present)
+	}
+	value := make(symbolic.Word, len(to.word))
+	for i := range value {
+		place := len(value) - 1 - i
+		value[i] = bdd.False
+		if bitOf(e.Keep, place) {
+			value[i] = to.word[i]
+		}
+		// The bit of From that lands here.
+		if source := place - e.Shift; source >= 0 && source < len(from.word) && bitOf(e.Take, source) {
+			value[i] = s.Xor(value[i], from.word[len(from.word)-1-source])
+		}
+		if bitOf(e.Xor, place) {
+			value[i] = s.Not(value[i])
+		}
+	}
+	levels := s.Levels(group)
+	set := s.Cells(value, func(cells []symbolic.Cell) bdd.Ref {
+		return s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: s.Write(levels, cells)})
+	})
+	return s.ITE(where, set, s.Next())
+}
+
+// nat is the event of a translation; what follows is the target's outcome.
+func (c *compiler) nat(e predicate.NAT) bdd.Ref {
+	ports := e.MinPort != 0 || e.MaxPort != 0
+	kind := "snat"
+	if e.Destination {
+		kind = "dnat"
+	}
+	var cells []symbolic.Cell
+	address := e.Min.IsValid()
+	text := fmt.Sprintf("ports %t flags %#x", ports, e.Flags)
+	switch e.Dynamic {
+	case "masquerade", "redirect":
+		kind = e.Dynamic
+	case "netmap":
+		mapped, ok := c.netmap(e)
+		if !ok {
+			return c.unsure("translation of an address of the other family")
+		}
+		cells = append(append(cells, mapped...), mapped...)
+		text = fmt.Sprintf("address true ports %t flags %#x", ports, e.Flags)
+	case "":
+		if address {
+			cells = append(append(cells, addressCells(e.Min)...), addressCells(e.Max)...)
+		}
+		text = fmt.Sprintf("address %t ports %t flags %#x", address, ports, e.Flags)
+	default:
+		return c.unsure("translation by " + e.Dynamic)
+	}
+	if ports {
+		cells = append(append(cells, numberCells(uint64(e.MinPort), 16)...), numberCells(uint64(e.MaxPort), 16)...)
+	}
+	return c.event(symbolic.Token{Kind: kind, Text: text, Cells: cells})
+}
+
+// netmap is the network of Min before the host part of the packet's address.
+func (c *compiler) netmap(e predicate.NAT) ([]symbolic.Cell, bool) {
+	p, err := e.Min.Prefix(e.Bits)
+	group := symbolic.Source
+	if e.Destination {
+		group = symbolic.Destination
+	}
+	levels := c.space.Levels(group)
+	if err != nil || p.Addr().BitLen() != len(levels) {
+		return nil, false
+	}
+	cells := addressCells(p.Addr())
+	for i := e.Bits; i < len(cells); i++ {
+		cells[i] = symbolic.Old(levels[i], false)
+	}
+	return cells, true
+}
+
+func addressCells(a netip.Addr) []symbolic.Cell {
+	var cells []symbolic.Cell
+	for _, b := range a.AsSlice() {
+		cells = append(cells, numberCells(uint64(b), 8)...)
+	}
+	return cells
+}
+
+func numberCells(n uint64, width int) []symbolic.Cell {
+	cells := make([]symbolic.Cell, width)
+	for i := range cells {
+		cells[i] = symbolic.Cell(n >> (width - 1 - i) & 1)
+	}
+	return cells
+}
+
+// setMSS lowers the MSS option of a whole TCP header, or adds one to a segment
+// without data, which nf_tables cannot. The MTU is taken to be large enough.
+//
+// Kernel: net/netfilter/xt_TCPMSS.c.
+func (c *compiler) setMSS(e predicate.SetMSS) bdd.Ref {
+	s := c.space
+	to := "lower to path"
+	if e.MSS != 0 {
+		to = fmt.Sprintf("lower to %d", e.MSS)
+	}
+	has := s.Var(symbolic.TCPOption.Level(optionMSS))
+	// Neither data behind the header nor a header that is full.
+	offset := c.field(predicate.Field{ID: predicate.TCPDataOffset})
+	bytes, room := s.Bits(symbolic.TransportBytes), bdd.False
+	for words := uint64(5); words < 15; words++ {
+		room = s.Or(room, s.And(s.Number(offset.word, words), s.Number(bytes, 4*words)))
+	}
+	lower := c.event(symbolic.Token{Kind: "mss", Text: to})
+	add := c.event(symbolic.Token{Kind: "mss", Text: "add, " + to, Deviation: "tcpmss-adds-option"})
+	whole := s.ITE(has, lower, s.ITE(room, add, s.Next()))
+	cut := s.Leaf(symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()})
+	first := s.Number(s.Bits(symbolic.Fragment), 0)
+	return s.ITE(first, s.ITE(c.tcpHeader(), whole, cut), s.Next())
+}

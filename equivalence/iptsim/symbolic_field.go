@@ -1,0 +1,176 @@
+package iptsim
+
+import (
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/equivalence/symbolic"
+)
+
+// symbolicFields say which variables the fields are.
+var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symbolicField{
+	predicate.Protocol:       func(c *compiler, _ uint32) symbolicField { return c.where(symbolic.Protocol, c.found()) },
+	predicate.SrcAddr:        always(symbolic.Source),
+	predicate.DstAddr:        always(symbolic.Destination),
+	predicate.InInterface:    deviceName(symbolic.InName),
+	predicate.OutInterface:   deviceName(symbolic.OutName),
+	predicate.FragmentOffset: always(symbolic.Fragment),
+	predicate.MoreFragments:  always(symbolic.MoreFragments),
+	predicate.TotalLength:    always(symbolic.Length),
+	predicate.TTL:            always(symbolic.TTL),
+	predicate.TOS:            always(symbolic.TOS),
+	predicate.TransportBytes: func(c *compiler, _ uint32) symbolicField { return c.where(symbolic.TransportBytes, c.found()) },
+	predicate.SrcPort:        func(c *compiler, _ uint32) symbolicField { return c.transport(0, 2) },
+	predicate.DstPort:        func(c *compiler, _ uint32) symbolicField { return c.transport(2, 2) },
+	predicate.TCPFlags:       func(c *compiler, _ uint32) symbolicField { return c.transportOf(protoTCP, 13) },
+	predicate.TCPDataOffset: func(c *compiler, _ uint32) symbolicField {
+		f := c.transportOf(protoTCP, 12)
+		f.word = f.word[:4]
+		return f
+	},
+	predicate.TCPOption: func(c *compiler, kind uint32) symbolicField {
+		has := c.space.Var(symbolic.TCPOption.Level(int(kind)))
+		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.And(c.tcpHeader(), has)}
+	},
+	predicate.TCPMSS: func(c *compiler, _ uint32) symbolicField {
+		has := c.space.Var(symbolic.TCPOption.Level(optionMSS))
+		return c.where(symbolic.MSS, c.space.And(c.tcpHeader(), has))
+	},
+	predicate.ICMPType: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
+	predicate.ICMPCode: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
+	predicate.Mark:     always(symbolic.Mark),
+	predicate.PktType:  always(symbolic.PacketType),
+	predicate.Priority: always(symbolic.Priority),
+	predicate.SrcMAC: func(c *compiler, _ uint32) symbolicField {
+		s := c.space
+		source, _ := s.Bytes(symbolic.Link, 6, 6)
+		ethernet := s.Number(s.Bits(symbolic.InType), 1)
+		return symbolicField{word: source, present: s.And(s.Bit(symbolic.HasLink), s.And(s.HasDevice(symbolic.InName), ethernet))}
+	},
+
+	predicate.CTState:  func(c *compiler, _ uint32) symbolicField { return symbolicField{word: c.ctState(), present: bdd.True} },
+	predicate.CTStatus: entryField(symbolic.CTStatus), predicate.CTMark: entryField(symbolic.CTMark),
+	predicate.CTDirection: entryField(symbolic.CTDirection), predicate.CTProtocol: entryField(symbolic.CTProtocol),
+	predicate.CTExpire: func(c *compiler, _ uint32) symbolicField {
+		f := c.where(symbolic.CTExpires, c.space.Bit(symbolic.Entry))
+		f.scale = 1000
+		return f
+	},
+	predicate.CTOrigSrc: entryField(symbolic.CTOrigSrc), predicate.CTOrigDst: entryField(symbolic.CTOrigDst),
+	predicate.CTReplSrc: entryField(symbolic.CTReplSrc), predicate.CTReplDst: entryField(symbolic.CTReplDst),
+	predicate.CTOrigSrcPort: entryField(symbolic.CTOrigSrcPort), predicate.CTOrigDstPort: entryField(symbolic.CTOrigDstPort),
+	predicate.CTReplSrcPort: entryField(symbolic.CTReplSrcPort), predicate.CTReplDstPort: entryField(symbolic.CTReplDstPort),
+	predicate.CTPackets: counterField(symbolic.CTPacketsOrig), predicate.CTBytes: counterField(symbolic.CTBytesOrig),
+	predicate.CTAvgPkt: counterField(symbolic.CTAverageOrig),
+
+	predicate.SocketUID: ownerField(symbolic.UID), predicate.SocketGID: ownerField(symbolic.GID),
+	predicate.SocketExists: func(c *compiler, _ uint32) symbolicField {
+		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Bit(symbolic.HasSocket)}
+	},
+
+	predicate.SrcType: always(symbolic.SourceType), predicate.DstType: always(symbolic.DestinationType),
+	predicate.SrcTypeIn: always(symbolic.SourceTypeIn), predicate.DstTypeIn: always(symbolic.DestinationTypeIn),
+	predicate.SrcTypeOut: always(symbolic.SourceTypeOut), predicate.DstTypeOut: always(symbolic.DestinationTypeOut),
+}
+
+func (c *compiler) where(g symbolic.Group, present bdd.Ref) symbolicField {
+	return symbolicField{word: c.space.Bits(g), present: present}
+}
+
+func always(g symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, _ uint32) symbolicField { return c.where(g, bdd.True) }
+}
+
+func deviceName(g symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, _ uint32) symbolicField {
+		return symbolicField{word: c.space.DeviceName(g), present: bdd.True}
+	}
+}
+
+func entryField(g symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, _ uint32) symbolicField { return c.where(g, c.space.Bit(symbolic.Entry)) }
+}
+
+// counterField is a counter by the direction that the field names.
+func counterField(original symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, direction uint32) symbolicField {
+		s := c.space
+		return c.where(original+symbolic.Group(min(direction, 2)), s.And(s.Bit(symbolic.Entry), s.Bit(symbolic.CTAccounting)))
+	}
+}
+
+func ownerField(g symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, _ uint32) symbolicField {
+		s := c.space
+		return c.where(g, s.And(s.Bit(symbolic.HasSocket), s.Bit(symbolic.HasFile)))
+	}
+}
+
+func (c *compiler) icmp() uint64 {
+	if c.space.Version == 4 {
+		return protoICMP
+	}
+	return protoICMPv6
+}
+
+// transport is a part of the transport header, which later fragments do not
+// have.
+func (c *compiler) transport(offset, n int) symbolicField {
+	s := c.space
+	word, _ := s.Bytes(symbolic.Transport, offset, n)
+	first := s.Number(s.Bits(symbolic.Fragment), 0)
+	return symbolicField{word: word, present: s.And(s.And(c.found(), first), c.reaches(offset+n))}
+}
+
+// transportOf is a byte of the header of one protocol.
+func (c *compiler) transportOf(proto uint64, offset int) symbolicField {
+	f := c.transport(offset, 1)
+	f.present = c.space.And(c.space.Number(c.space.Bits(symbolic.Protocol), proto), f.present)
+	return f
+}
+
+// reaches holds when there are n bytes from the transport header on.
+func (c *compiler) reaches(n int) bdd.Ref {
+	bytes := symbolicField{word: c.space.Bits(symbolic.TransportBytes)}
+	return c.between(bytes, predicate.Number(uint64(n)), predicate.Number(symbolic.MostTransportBytes))
+}
+
+// tcpHeader holds for packets with a TCP header that is whole: see tcpOptions.
+func (c *compiler) tcpHeader() bdd.Ref {
+	return c.space.Memo("tcp header", c.makeTCPHeader)
+}
+
+func (c *compiler) makeTCPHeader() bdd.Ref {
+	s := c.space
+	offset := c.transportOf(protoTCP, 12)
+	offset.word = offset.word[:4]
+	whole := bdd.False
+	for words := uint64(5); words <= 15; words++ {
+		size := s.And(s.Number(offset.word, words), c.reaches(4*int(words)))
+		whole = s.Or(whole, size)
+	}
+	return s.And(offset.present, s.And(c.reaches(20), whole))
+}
+
+// ctState is the state as a number with one bit set, of 7 bits.
+//
+// Kernel: net/netfilter/xt_conntrack.c, conntrack_mt.
+func (c *compiler) ctState() symbolic.Word {
+	s := c.space
+	tracking, exempt := s.Bits(symbolic.Tracking), s.Bit(symbolic.Notrack)
+	w := symbolic.Constant(0, 7)
+	set := func(bit int, f bdd.Ref) { w[6-bit] = s.Or(w[6-bit], f) }
+	for number := range uint64(8) {
+		is := s.Number(tracking, number)
+		bit := uint64(predicate.StateInvalid)
+		if int(number) < len(stateBits) && stateBits[number] != 0 {
+			bit = stateBits[number]
+		}
+		for place := range 7 {
+			if bit>>place&1 == 1 {
+				set(place, s.Diff(is, exempt))
+			}
+		}
+	}
+	set(6, exempt)
+	return w
+}

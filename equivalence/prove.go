@@ -1,0 +1,389 @@
+package equivalence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+// ProofOptions are the choices of a proof. Zero values are defaults.
+type ProofOptions struct {
+	// Versions are the IP versions that both rulesets are about. It must not be
+	// empty.
+	Versions []int
+	// Strict counts declared deviations as differences.
+	Strict bool
+	// Deviations are the deviations that the translation declared, by code.
+	Deviations []string
+	// Memory bounds the diagrams, in bytes; 0 means DefaultMemory.
+	Memory uint64
+	// Time bounds the proof; 0 means DefaultTime.
+	Time time.Duration
+	// MaxDifferences bounds how many differences are shown; 0 means 20.
+	MaxDifferences int
+}
+
+// The budget of a proof.
+const (
+	DefaultMemory = 2 << 30
+	DefaultTime   = 2 * time.Minute
+)
+
+// A Proof is what a proof showed. Word is Equivalent, Different or Undecided.
+type Proof struct {
+	Word Word
+	// Stages are the pairs of stages that were compared.
+	Stages []StageProof
+	// Differences are shown by packets that both machines were run on.
+	Differences []Difference
+	// Classes are classes of packets that come out unlike, one per pair of rules
+	// that disagree; those of Differences come first, in their order.
+	Classes []PacketClass
+	// Explained are the classes whose difference a declared deviation explains,
+	// by code, and Unknown those with something that is not modelled, by what it
+	// is.
+	Explained, Unknown map[string]PacketClass
+	// Incomplete says why there is no answer for all packets, "" when there is:
+	// a budget that ran out, or a difference that no packet could be found for.
+	Incomplete string
+	// Assumptions say of which packets the proof does not speak.
+	Assumptions []string
+	// Nodes is the number of nodes of all diagrams, Elapsed the time they took.
+	Nodes   int
+	Elapsed time.Duration
+}
+
+// A StageProof is one pair of stages.
+type StageProof struct {
+	Version  int
+	Hook     packet.Hook
+	Priority int32
+	A, B     string // names, "" for none
+	Equal    bool   // for every packet, by itself
+}
+
+// A PacketClass is a class of packets.
+type PacketClass struct {
+	Version int
+	Hook    packet.Hook
+	// A and B are the rules that decide on either side, "" when it is not one
+	// rule.
+	A, B string
+	// Packets is how many packets the class holds, of All that the rules of the
+	// stage tell apart.
+	Packets, All *big.Int
+}
+
+// ErrNotCompilable is returned for a machine that cannot be compiled.
+var ErrNotCompilable = errors.New("the machine cannot be compiled for a proof")
+
+// Prove compares two machines for every packet: a is the source, b its
+// translation. Both must implement [symbolic.Compiler].
+//
+// The functions of the stages are compared one by one; where two are unlike,
+// whole paths through the host are, so that rules may move between stages. What
+// is unlike is shown by packets that both machines are run on: without such a
+// packet the word is Undecided, never Different.
+func Prove(ctx context.Context, a, b Machine, o ProofOptions) (*Proof, error) {
+	p, err := newProver(ctx, a, b, o)
+	if err != nil {
+		return nil, err
+	}
+	defer p.cancel()
+	for _, v := range o.Versions {
+		if err := p.version(v); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if !p.ranOut(err) {
+				return nil, fmt.Errorf("prove IPv%d: %w", v, err)
+			}
+		}
+	}
+	p.conclude()
+	return p.proof, nil
+}
+
+// nodeBytes is what a node costs with its share of the tables.
+const nodeBytes = 28
+
+// A prover is one call of Prove.
+type prover struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	a, b    Machine
+	o       ProofOptions
+	start   time.Time
+	tracked bool
+	proof   *Proof
+	// of the version at hand
+	headers symbolic.Headers
+	space   *symbolic.Space
+	pairing *symbolic.Pairing
+	pairs   []comparedPair
+	owners  map[any]any // instances of one side that both versions share, by those of the other
+}
+
+// ranOut notes a budget that ran out.
+func (p *prover) ranOut(err error) bool {
+	switch {
+	case errors.Is(err, bdd.ErrNodes):
+		p.incomplete(fmt.Sprintf("the budget of memory ran out (%d MB)", p.o.Memory>>20))
+	case errors.Is(err, context.DeadlineExceeded):
+		p.incomplete(fmt.Sprintf("the budget of time ran out (%v)", p.o.Time))
+	case errors.Is(err, symbolic.ErrTurns):
+		p.incomplete(err.Error())
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *prover) incomplete(why string) {
+	if p.proof.Incomplete == "" {
+		p.proof.Incomplete = why
+	}
+}
+
+// accepts says whether a deviation is no difference.
+func (p *prover) accepts(code string) bool {
+	if p.o.Strict {
+		return false
+	}
+	if slices.Contains(p.o.Deviations, code) {
+		return true
+	}
+	return slices.ContainsFunc(deviations, func(d deviation) bool { return d.engine && d.code == code })
+}
+
+// open makes a space for a version, with both sides' instances paired.
+func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
+	var tests symbolic.NameTests
+	inA := p.a.(symbolic.Compiler).Collect(version, &tests)
+	inB := p.b.(symbolic.Compiler).Collect(version, &tests)
+	p.pairing = symbolic.Pair(inA, inB, p.accepts)
+	m := bdd.New(bdd.Options{MaxNodes: int(p.o.Memory / nodeBytes), Stop: p.ctx.Err})
+	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
+	p.space.Provenance, p.space.Headers = provenance, p.headers
+	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
+}
+
+// manyNodes is how large the diagrams of packets with whole headers may be for a
+// second look at the others.
+const manyNodes = 500_000
+
+// version compares both sides for one IP version: packets with whole transport
+// headers, then those that end before, of which xtables drops most.
+func (p *prover) version(version int) error {
+	p.headers = symbolic.WholeHeaders
+	equal, err := p.compare(version)
+	if err != nil || !equal {
+		return err
+	}
+	if p.space.Size() > manyNodes && !p.o.Strict {
+		p.assume([]symbolic.Assumption{symbolic.AssumeWhole})
+		return nil
+	}
+	p.headers = symbolic.CutHeaders
+	_, err = p.compare(version)
+	return err
+}
+
+// compare compares the stages of both sides, and what is unlike along whole
+// routes.
+func (p *prover) compare(version int) (equal bool, err error) {
+	a, b := p.open(version, false)
+	p.shared()
+	defer func() { p.proof.Nodes += p.space.Size() }()
+	var unlike []packet.Hook
+	err = p.space.Try(func() {
+		for _, pair := range pairStages(a, b) {
+			equal := p.stage(pair)
+			p.proof.Stages = addStage(p.proof.Stages, pair.proof(version, equal))
+			if !equal && !slices.Contains(unlike, pair.hook) {
+				unlike = append(unlike, pair.hook)
+			}
+		}
+	})
+	if err != nil || len(unlike) == 0 {
+		return err == nil, err
+	}
+	shown := len(p.proof.Differences)
+	err = p.differ(version, unlike)
+	return len(p.proof.Differences) == shown && p.proof.Incomplete == "", err
+}
+
+// addStage keeps one entry for each pair of stages.
+func addStage(list []StageProof, s StageProof) []StageProof {
+	for i := range list {
+		if o := &list[i]; o.Version == s.Version && o.Hook == s.Hook && o.Priority == s.Priority && o.A == s.A && o.B == s.B {
+			o.Equal = o.Equal && s.Equal
+			return list
+		}
+	}
+	return append(list, s)
+}
+
+// A stagePair is what both sides have at one place.
+type stagePair struct {
+	hook     packet.Hook
+	priority int32
+	kind     packet.StageKind
+	a, b     *symbolic.Stage
+}
+
+func (q stagePair) proof(version int, equal bool) StageProof {
+	sp := StageProof{Version: version, Hook: q.hook, Priority: q.priority, Equal: equal}
+	if q.a != nil {
+		sp.A = q.a.Name
+	}
+	if q.b != nil {
+		sp.B = q.b.Name
+	}
+	return sp
+}
+
+// pairStages pairs stages of the same hook, priority and kind, in the order in
+// which a packet can meet them. Of several at one place on one side, the n-th is
+// paired with the n-th of the other.
+func pairStages(a, b []symbolic.Stage) []stagePair {
+	var pairs []stagePair
+	put := func(s *symbolic.Stage, place func(*stagePair) **symbolic.Stage) {
+		for i := range pairs {
+			q := &pairs[i]
+			if q.hook == s.Hook && q.priority == s.Priority && q.kind == s.Kind && *place(q) == nil {
+				*place(q) = s
+				return
+			}
+		}
+		q := stagePair{hook: s.Hook, priority: s.Priority, kind: s.Kind}
+		*place(&q) = s
+		pairs = append(pairs, q)
+	}
+	for i := range a {
+		put(&a[i], func(q *stagePair) **symbolic.Stage { return &q.a })
+	}
+	for i := range b {
+		put(&b[i], func(q *stagePair) **symbolic.Stage { return &q.b })
+	}
+	slices.SortStableFunc(pairs, func(x, y stagePair) int {
+		if x.hook != y.hook {
+			return int(x.hook) - int(y.hook)
+		}
+		return int(x.priority) - int(y.priority)
+	})
+	return pairs
+}
+
+// function is that of a stage, which lets everything pass when there is none.
+func (p *prover) function(s *symbolic.Stage) bdd.Ref {
+	if s == nil {
+		return p.space.Leaf(symbolic.Leaf{Verdict: symbolic.Accept})
+	}
+	p.space.AtHook(s.Hook)
+	return s.Function()
+}
+
+// situation is where a stage stands.
+func (p *prover) situation(hook packet.Hook, priority int32, kind packet.StageKind) symbolic.Situation {
+	return symbolic.Situation{
+		Hook: hook, Early: tracks(hook) && priority < priorityConntrack, Tracked: p.tracked,
+		NAT: kind == packet.NAT, Accepts: p.accepts,
+	}
+}
+
+// stage compares a pair of stages by themselves. It notes what deviations
+// explain and what is not modelled, and reports whether nothing else differs.
+func (p *prover) stage(q stagePair) bool {
+	f, g := p.function(q.a), p.function(q.b)
+	domain, assumed := p.space.Domain(p.situation(q.hook, q.priority, q.kind), f, g)
+	p.assume(assumed)
+	equal := true
+	for _, c := range p.space.Compare(f, g, domain, p.accepts) {
+		switch c.Relation {
+		case symbolic.Explained:
+			p.note(p.proof.Explained, c, q.hook, f, g)
+		case symbolic.Unknown:
+			p.note(p.proof.Unknown, c, q.hook, f, g)
+		default:
+			equal = false
+		}
+	}
+	return equal
+}
+
+func (p *prover) assume(list []symbolic.Assumption) {
+	for _, a := range list {
+		if !slices.Contains(p.proof.Assumptions, string(a)) {
+			p.proof.Assumptions = append(p.proof.Assumptions, string(a))
+		}
+	}
+}
+
+// note keeps the first class of each reason.
+func (p *prover) note(in map[string]PacketClass, c symbolic.Class, hook packet.Hook, f, g bdd.Ref) {
+	if _, ok := in[c.Why]; ok {
+		return
+	}
+	in[c.Why] = p.packetClass(c, hook, f, g)
+}
+
+// packetClass counts the packets of a class.
+func (p *prover) packetClass(c symbolic.Class, hook packet.Hook, functions ...bdd.Ref) PacketClass {
+	var levels []bdd.Level
+	for _, f := range append(functions, c.Where) {
+		levels = append(levels, p.space.Support(f)...)
+	}
+	slices.Sort(levels)
+	levels = slices.Compact(levels)
+	return PacketClass{
+		Version: p.space.Version, Hook: hook, A: p.space.Place(c.ByA), B: p.space.Place(c.ByB),
+		Packets: p.space.SatCount(c.Where, levels), All: new(big.Int).Lsh(big.NewInt(1), uint(len(levels))),
+	}
+}
+
+// shared notes an instance of one side that serves both IP versions where the
+// other side has one for each.
+func (p *prover) shared() {
+	if p.owners == nil {
+		p.owners = map[any]any{}
+	}
+	one := map[symbolic.Slot]any{}
+	inA := p.a.(symbolic.Compiler).Collect(p.space.Version, &symbolic.NameTests{})
+	inB := p.b.(symbolic.Compiler).Collect(p.space.Version, &symbolic.NameTests{})
+	for i, slot := range p.pairing.A {
+		one[slot] = inA[i].Identity
+	}
+	for i, slot := range p.pairing.B {
+		a, ok := one[slot]
+		b := inB[i].Identity
+		if !ok || a == nil || b == nil || inA == nil {
+			continue
+		}
+		if before, ok := p.owners[b]; ok && before != a {
+			p.incomplete(fmt.Sprintf("%s serves IPv4 and IPv6, which have one each on the other side", inB[i].Place))
+		}
+		p.owners[b] = a
+	}
+}
+
+func (p *prover) conclude() {
+	r := p.proof
+	r.Elapsed = time.Since(p.start)
+	slices.Sort(r.Assumptions)
+	switch {
+	case len(r.Differences) > 0:
+		r.Word = Different
+	case len(r.Unknown) > 0, r.Incomplete != "":
+		r.Word = Undecided
+	default:
+		r.Word = Equivalent
+	}
+}

@@ -1,0 +1,181 @@
+package equivalence
+
+import (
+	"fmt"
+	"slices"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+// audited is a machine whose stages are held against their functions: for each
+// packet the function predicts what the stage will do.
+type audited struct {
+	Machine
+	space     *symbolic.Space
+	functions []auditedStage
+	report    func(mismatch string)
+}
+
+type auditedStage struct {
+	name     string
+	hook     packet.Hook
+	priority int32
+	f        bdd.Ref
+}
+
+// Stages returns the machine's stages, each with a look before and behind.
+func (a *audited) Stages() []packet.Stage {
+	stages := slices.Clone(a.Machine.Stages())
+	for i := range stages {
+		st := &stages[i]
+		at := slices.IndexFunc(a.functions, func(q auditedStage) bool {
+			return q.name == st.Name && q.hook == st.Hook && q.priority == st.Priority
+		})
+		if at < 0 {
+			continue
+		}
+		run, f := st.Run, a.functions[at].f
+		st.Run = func(flight *packet.Flight) packet.Verdict {
+			if len(flight.Data) == 0 || int(flight.Data[0]>>4) != a.space.Version {
+				return run(flight)
+			}
+			expected := a.predict(f, flight)
+			events := len(flight.Events)
+			verdict := run(flight)
+			a.compare(st.Name, expected, verdict, flight, events)
+			return verdict
+		}
+	}
+	return stages
+}
+
+// A prediction is what a function says of a packet: one leaf for each answer
+// that the states may give, with the marks that it leaves.
+type prediction struct {
+	leaf                   symbolic.Leaf
+	mark, connMark, skbPri uint32
+}
+
+// maxPredictions bounds the answers that are looked at.
+const maxPredictions = 64
+
+func (a *audited) predict(f bdd.Ref, flight *packet.Flight) []prediction {
+	s := a.space
+	value := s.Bind(flight)
+	var list []prediction
+	var walk func(f bdd.Ref, answers map[bdd.Level]bool)
+	walk = func(f bdd.Ref, answers map[bdd.Level]bool) {
+		for {
+			if v, ok := s.Value(f); ok {
+				list = append(list, a.prediction(s.LeafOf(v), func(l bdd.Level) bool {
+					if s.Knows(l) {
+						return value(l)
+					}
+					return answers[l]
+				}))
+				return
+			}
+			l := s.Level(f)
+			if !s.Knows(l) && len(list) < maxPredictions {
+				other := map[bdd.Level]bool{l: true}
+				for k, v := range answers {
+					other[k] = v
+				}
+				walk(s.High(f), other)
+				f = s.Low(f)
+				continue
+			}
+			if value(l) {
+				f = s.High(f)
+			} else {
+				f = s.Low(f)
+			}
+		}
+	}
+	walk(f, nil)
+	return list
+}
+
+func (a *audited) prediction(leaf symbolic.Leaf, value func(bdd.Level) bool) prediction {
+	p := prediction{leaf: leaf}
+	for _, part := range []struct {
+		group symbolic.Group
+		to    *uint32
+	}{{symbolic.Mark, &p.mark}, {symbolic.CTMark, &p.connMark}, {symbolic.Priority, &p.skbPri}} {
+		for _, l := range a.space.Levels(part.group) {
+			bit := value(l)
+			if c, ok := a.space.Written(leaf.Effect, l); ok {
+				if from, complement, isOld := c.Variable(); isOld {
+					bit = value(from) != complement
+				} else {
+					bit = c == symbolic.One
+				}
+			}
+			*part.to <<= 1
+			if bit {
+				*part.to |= 1
+			}
+		}
+	}
+	return p
+}
+
+// compare reports a stage that did what its function does not allow.
+func (a *audited) compare(stage string, expected []prediction, verdict packet.Verdict, flight *packet.Flight, events int) {
+	var why string
+	for _, p := range expected {
+		if why = a.mismatch(p, verdict, flight, events); why == "" {
+			return
+		}
+	}
+	a.report(fmt.Sprintf("%s: %s", stage, why))
+}
+
+var verdictsOf = map[symbolic.Verdict]packet.Verdict{
+	symbolic.Accept: packet.Accept, symbolic.Drop: packet.Drop, symbolic.Undecided: packet.Undecided,
+}
+
+func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.Flight, events int) string {
+	if p.leaf.Verdict == symbolic.Undecided {
+		return "" // what is not modelled for the proof, the machine may know
+	}
+	if verdictsOf[p.leaf.Verdict] != verdict {
+		return fmt.Sprintf("the proof says %v, the machine %v", p.leaf.Verdict, verdict)
+	}
+	var said, done []string
+	for _, t := range a.space.Events(p.leaf.Effect) {
+		switch t.Kind {
+		case "log", "reject", "notrack":
+			said = append(said, t.Kind+" "+t.Text)
+		}
+	}
+	for _, e := range flight.Events[events:] {
+		switch e := e.(type) {
+		case packet.LogEvent:
+			done = append(done, "log "+e.String())
+		case packet.RejectEvent:
+			done = append(done, "reject "+e.String())
+		case packet.NotrackEvent:
+			done = append(done, "notrack ")
+		}
+	}
+	if !slices.Equal(said, done) {
+		return fmt.Sprintf("the proof says %v, the machine %v", said, done)
+	}
+	if verdict != packet.Accept {
+		return ""
+	}
+	connMark := uint32(0)
+	if flight.Tracking.Entry != nil {
+		connMark = flight.Tracking.Entry.Mark
+	} else {
+		p.connMark = 0
+	}
+	if p.mark != flight.Mark || p.connMark != connMark || p.skbPri != flight.Priority {
+		return fmt.Sprintf("the proof says mark %#x, connection mark %#x, priority %#x; the machine %#x, %#x, %#x",
+			p.mark, p.connMark, p.skbPri, flight.Mark, connMark, flight.Priority)
+	}
+	return ""
+}

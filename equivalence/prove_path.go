@@ -1,0 +1,234 @@
+package equivalence
+
+import (
+	"slices"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+// routes are the ways through a host, by the hooks on them.
+var routes = [][]packet.Hook{
+	{packet.Prerouting, packet.Input},
+	{packet.Prerouting, packet.Forward, packet.Postrouting},
+	{packet.Output, packet.Postrouting},
+}
+
+// differ explains why stages at some hooks are unlike: by packets that show it,
+// or else by whole routes, along which the difference may have no consequence.
+func (p *prover) differ(version int, unlike []packet.Hook) error {
+	shown, unshown, err := p.unlikeStages(version)
+	if err != nil || shown > 0 {
+		return err
+	}
+	alike, shown, err := p.unlikeRoutes(version, unlike)
+	if err == nil && !alike && shown == 0 {
+		p.incomplete("a difference was computed for packets at " + unshown + ", but no packet was found that shows it")
+	}
+	return err
+}
+
+// maxTries is how many classes in a row may be without a packet that shows them
+// before the others are left alone.
+const maxTries = 60
+
+// unlikeStages looks for packets that show differences of single stages. It
+// returns how many it found, and words for a class without one.
+func (p *prover) unlikeStages(version int) (shown int, unshown string, err error) {
+	a, b := p.open(version, true)
+	defer func() { p.proof.Nodes += p.space.Size() }()
+	err = p.space.Try(func() {
+		p.pairs = p.pairs[:0]
+		for _, q := range pairStages(a, b) {
+			p.pairs = append(p.pairs, comparedPair{q, [2]bdd.Ref{p.function(q.a), p.function(q.b)}})
+		}
+		for _, q := range p.pairs {
+			tries := 0
+			at := p.situation(q.hook, q.priority, q.kind)
+			domain, _ := p.space.Domain(at, q.functions[0], q.functions[1])
+			for _, c := range p.space.Compare(q.functions[0], q.functions[1], domain, p.accepts) {
+				if c.Relation != symbolic.Unlike || tries == maxTries || len(p.proof.Differences) >= p.o.MaxDifferences {
+					continue
+				}
+				f := finding{
+					class: c, hook: q.hook, early: at.Early, sides: q.functions,
+					shown: p.packetClass(c, q.hook, q.functions[0], q.functions[1]),
+				}
+				if p.show(f) {
+					shown++
+					tries = 0
+					continue
+				}
+				tries++
+				if unshown == "" {
+					unshown = q.hook.String() + " (" + f.shown.A + " against " + f.shown.B + ")" + p.example(f)
+				}
+			}
+		}
+	})
+	return shown, unshown, err
+}
+
+// example says which packet a class holds, in words.
+func (p *prover) example(f finding) string {
+	for _, w := range p.witnesses(f.class.Where, f.hook, f.early) {
+		return " such as " + w.packet.String()
+	}
+	return ""
+}
+
+// A comparedPair is a pair of stages with their functions.
+type comparedPair struct {
+	stagePair
+	functions [2]bdd.Ref
+}
+
+// unlikeRoutes compares the routes that lead through some hooks. alike says
+// that nothing differs along them.
+func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, shown int, err error) {
+	a, b := p.open(version, false)
+	defer func() { p.proof.Nodes += p.space.Size() }()
+	alike = true
+	err = p.space.Try(func() {
+		p.pairs = p.pairs[:0]
+		for _, route := range routes {
+			if !slices.ContainsFunc(route, func(h packet.Hook) bool { return slices.Contains(unlike, h) }) {
+				continue
+			}
+			f, g := p.path(a, b, route)
+			domain, assumed := p.pathDomain(route, f, g)
+			p.assume(assumed)
+			for _, c := range p.space.Compare(f, g, domain, p.accepts) {
+				switch c.Relation {
+				case symbolic.Explained:
+					p.note(p.proof.Explained, c, route[len(route)-1], f, g)
+				case symbolic.Unknown:
+					p.note(p.proof.Unknown, c, route[len(route)-1], f, g)
+				default:
+					alike = false
+					if p.show(finding{
+						class: c, hook: route[0], sides: [2]bdd.Ref{f, g},
+						shown: p.packetClass(c, route[len(route)-1], f, g),
+					}) {
+						shown++
+					}
+				}
+			}
+		}
+	})
+	return alike, shown, err
+}
+
+// path is the function of both sides for a route.
+func (p *prover) path(a, b []symbolic.Stage, route []packet.Hook) (f, g bdd.Ref) {
+	s := p.space
+	natRules := slices.ContainsFunc(append(slices.Clone(a), b...), func(st symbolic.Stage) bool { return st.Kind == packet.NAT })
+	side := func(stages []symbolic.Stage) bdd.Ref {
+		whole, turn := s.Next(), 0
+		for i, hook := range route {
+			if i > 0 {
+				turn++
+				whole = s.Sequence(whole, s.Turn(turn, routedBy, p.changedOn(hook)))
+			}
+			var parts []bdd.Ref
+			parts, turn = p.hookParts(stages, hook, natRules, turn)
+			for _, part := range parts {
+				whole = s.Sequence(whole, part)
+			}
+		}
+		return s.Finished(whole)
+	}
+	return side(a), side(b)
+}
+
+// routedBy are the groups by which the stack decides where a packet goes.
+var routedBy = []symbolic.Group{symbolic.Mark, symbolic.Source, symbolic.Destination, symbolic.TOS, symbolic.TTL, symbolic.Priority}
+
+// changedOn are the groups that the stack sets before a hook.
+func (p *prover) changedOn(hook packet.Hook) []symbolic.Group {
+	if hook == packet.Forward {
+		return []symbolic.Group{symbolic.TTL, symbolic.Priority}
+	}
+	return nil
+}
+
+// natObserved and natChanged are the groups by which the core of NAT decides,
+// and which it sets.
+var (
+	natObserved = []symbolic.Group{symbolic.Source, symbolic.Destination, symbolic.CTStatus}
+	natChanged  = []symbolic.Group{
+		symbolic.Source, symbolic.Destination, symbolic.CTStatus,
+		symbolic.CTReplSrc, symbolic.CTReplDst, symbolic.CTReplSrcPort, symbolic.CTReplDstPort,
+	}
+)
+
+// hookParts are the functions of what hangs at a hook, in order, as
+// [Walker.hook] goes through it.
+func (p *prover) hookParts(stages []symbolic.Stage, hook packet.Hook, natRules bool, turn int) ([]bdd.Ref, int) {
+	s := p.space
+	var here []symbolic.Stage
+	for _, st := range stages {
+		if st.Hook == hook {
+			here = append(here, st)
+		}
+	}
+	slices.SortStableFunc(here, func(x, y symbolic.Stage) int { return int(x.Priority) - int(y.Priority) })
+	var parts, nat []bdd.Ref
+	for _, st := range here {
+		if st.Kind == packet.NAT {
+			nat = append(nat, s.At(p.situation(hook, st.Priority, st.Kind), p.function(&st)))
+		}
+	}
+	tracked, translated := !tracks(hook), hook == packet.Forward
+	natPriority := int32(priorityNATSrc)
+	if tracks(hook) {
+		natPriority = priorityNATDst
+	}
+	track := func() {
+		if !tracked && p.tracked {
+			parts = append(parts, s.Tracked())
+		}
+		tracked = true
+	}
+	translate := func() {
+		if !translated && p.tracked {
+			parts = append(parts, s.NATAsked(nat))
+			if natRules {
+				turn++
+				parts = append(parts, s.Turn(turn, natObserved, natChanged))
+			}
+		}
+		translated = true
+	}
+	for _, st := range here {
+		if st.Kind == packet.NAT {
+			continue
+		}
+		at := p.situation(hook, st.Priority, st.Kind)
+		if !at.Early {
+			track()
+		}
+		if st.Priority > natPriority {
+			translate()
+		}
+		f := s.At(at, p.function(&st))
+		if st.Kind == packet.Reroute {
+			f = s.Rerouted(f)
+		}
+		parts = append(parts, s.Accepted(f))
+	}
+	track()
+	translate()
+	return parts, turn
+}
+
+// pathDomain is the class of packets that can begin a route.
+func (p *prover) pathDomain(route []packet.Hook, functions ...bdd.Ref) (bdd.Ref, []symbolic.Assumption) {
+	// Connection tracking comes to its finding behind the first stages; the
+	// variables stand for it from the start.
+	first := p.situation(route[0], 0, packet.Filter)
+	first.Start = true
+	first.Path = len(route) > 1 && route[len(route)-1] != packet.Input
+	return p.space.Domain(first, functions...)
+}

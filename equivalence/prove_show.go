@@ -1,0 +1,177 @@
+package equivalence
+
+import (
+	"slices"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+// A finding is a class of packets that come out unlike at a stage, or on a whole
+// route.
+type finding struct {
+	class symbolic.Class
+	shown PacketClass
+	hook  packet.Hook
+	early bool
+	sides [2]bdd.Ref // the functions that differ
+}
+
+// show runs packets of a class through both machines until one comes out unlike
+// on them, shrinks it, and reports whether there was one.
+func (p *prover) show(where finding) bool {
+	for _, w := range p.witnesses(where.class.Where, where.hook, where.early) {
+		c := p.replayer(w.host)
+		if d, ok := c.shown(w, p.companions(where)); ok {
+			d.Count = 1
+			p.proof.Differences = append(p.proof.Differences, d)
+			class := where.shown
+			if class.A == "" {
+				class.A = decidedBy(d.A)
+			}
+			if class.B == "" {
+				class.B = decidedBy(d.B)
+			}
+			p.proof.Classes = append(p.proof.Classes, class)
+			return true
+		}
+	}
+	return false
+}
+
+// decidedBy names the last rule on the way of a packet.
+func decidedBy(f packet.Fate) string {
+	if len(f.Trace) == 0 {
+		return ""
+	}
+	s := f.Trace[len(f.Trace)-1]
+	if s.Place == "" {
+		return s.Stage + " " + s.Text
+	}
+	return s.Place + " " + s.Stage
+}
+
+// replayer is a check on a host of its own.
+func (p *prover) replayer(host *packet.Host) *check {
+	c := &check{
+		a: p.a, b: p.b, host: host,
+		o:      Options{Versions: p.o.Versions, Strict: p.o.Strict, Deviations: p.o.Deviations, MaxDifferences: p.o.MaxDifferences},
+		report: &Report{Explained: map[string]int{}, Unknown: map[string]int{}},
+	}
+	c.walkA, c.walkB = NewWalker(p.a, host), NewWalker(p.b, host)
+	c.walkA.Untracked, c.walkB.Untracked = !p.tracked, !p.tracked
+	for _, v := range p.o.Versions {
+		c.tracked[v] = p.tracked
+	}
+	return c
+}
+
+// shown runs a packet alone, then in runs with others that move states on, and
+// shrinks the first difference.
+func (c *check) shown(w witness, companions []companion) (Difference, bool) {
+	if c.differs(nil, w.candidate) {
+		return c.shrink([]candidate{w.candidate}), true
+	}
+	for _, run := range runs(w, companions) {
+		if i := c.firstUnlike(run); i >= 0 {
+			return c.shrink(run[:i+1]), true
+		}
+	}
+	return Difference{}, false
+}
+
+// firstUnlike runs packets from fresh state until one comes out unlike.
+func (c *check) firstUnlike(run []candidate) int {
+	c.a.Reset()
+	c.b.Reset()
+	for i, cand := range run {
+		if c.tracked[cand.packet.Version()] && packet.IsFragment(cand.packet.Data) {
+			continue
+		}
+		if _, _, aspects, why := c.step(cand.packet); len(aspects) > 0 && why == "" {
+			return i
+		}
+	}
+	return -1
+}
+
+// A companion is a packet that asks a state which a class has to do with, and
+// how many of them move it on.
+type companion struct {
+	candidate
+	times int
+}
+
+// runs are sequences of packets in which a difference of states can show.
+func runs(w witness, companions []companion) [][]candidate {
+	var list [][]candidate
+	most := 2
+	for _, c := range companions {
+		most = max(most, c.times)
+	}
+	list = append(list, slices.Repeat([]candidate{w.candidate}, most))
+	for _, c := range companions {
+		many := slices.Repeat([]candidate{c.candidate}, c.times)
+		own := slices.Repeat([]candidate{w.candidate}, c.times)
+		list = append(list,
+			append(slices.Clone(many), own...),
+			append(slices.Clone(own), many...))
+		var turns []candidate
+		for range c.times {
+			turns = append(turns, w.candidate, c.candidate)
+		}
+		list = append(list, turns)
+	}
+	return list
+}
+
+// maxCompanions bounds the packets that are tried together with a witness.
+const maxCompanions = 12
+
+// companions are packets that ask the instances which the leaves of a class ask,
+// at any stage of either side.
+func (p *prover) companions(of finding) []companion {
+	slots := map[symbolic.Slot]bool{}
+	for _, f := range of.sides {
+		for _, v := range p.space.Terminals(p.space.ITE(of.class.Where, f, p.space.Next())) {
+			for _, slot := range p.space.AskedSlots(p.space.LeafOf(v).Effect) {
+				slots[slot] = true
+			}
+		}
+	}
+	if len(slots) == 0 {
+		return nil
+	}
+	var list []companion
+	for _, q := range p.pairs {
+		for _, f := range q.functions {
+			for slot := range slots {
+				where := p.space.WhereAsked(f, slot)
+				domain, _ := p.space.Domain(p.situation(q.hook, q.priority, q.kind), where)
+				early := p.situation(q.hook, q.priority, q.kind).Early
+				for _, w := range p.witnesses(p.space.And(where, domain), q.hook, early) {
+					if len(list) == maxCompanions {
+						return list
+					}
+					list = append(list, companion{w.candidate, p.turns(slot)})
+					break
+				}
+			}
+		}
+	}
+	return list
+}
+
+// maxTurnsShown bounds how often a packet is repeated to move a state on.
+const maxTurnsShown = 300
+
+// turns is how many packets take an instance once around: a bucket to its end.
+func (p *prover) turns(slot symbolic.Slot) int {
+	const unknown = 10
+	n := p.space.InstanceOf(slot).Turns
+	if n == 0 {
+		n = unknown
+	}
+	return min(n+2, maxTurnsShown)
+}
