@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("bitwise", decodeBitwise) }
@@ -156,4 +159,73 @@ func wordOf(b []byte, w Register) uint32 {
 	var word [wordSize]byte
 	copy(word[:], b[int(w)*wordSize:])
 	return binary.NativeEndian.Uint32(word[:])
+}
+
+func (i *Bitwise) symbolic(x *symbolicRun) {
+	n := (i.Len + wordSize - 1) / wordSize * wordSize
+	if i.Op == MaskXor {
+		i.mask(x, n)
+		return
+	}
+	w, ok := x.load(i.From, n)
+	if !ok {
+		return
+	}
+	switch i.Op {
+	case ShiftLeft, ShiftRight:
+		x.store(i.To, hostWords(i.shift(hostWords(w))))
+		return
+	}
+	second, ok := x.load(i.Second, n)
+	if !ok {
+		return
+	}
+	pair := map[BitwiseOp]func(a, b bdd.Ref) bdd.Ref{And: x.space.And, Or: x.space.Or, Xor: x.space.Xor}[i.Op]
+	for k := range w {
+		w[k] = pair(w[k], second[k])
+	}
+	x.store(i.To, w)
+}
+
+// mask masks and exclusively ors n bytes, bit by bit. What is masked out need
+// not be known.
+func (i *Bitwise) mask(x *symbolicRun, n int) {
+	mask, xor := make([]byte, n), make([]byte, n)
+	copy(mask, i.Mask)
+	copy(xor, i.Xor)
+	out := symbolic.ConstantBytes(xor)
+	for k := range n {
+		if mask[k] == 0 {
+			continue
+		}
+		at := int(i.From)*wordSize + k
+		if kind := x.holds[at].kind; kind != data {
+			x.undecided(fmt.Sprintf("byte %d of register %s %s", k, i.From, heldWords[kind]))
+			return
+		}
+		for bit := 8 * k; bit < 8*k+8; bit++ {
+			if bitOf(mask, bit) {
+				out[bit] = x.space.Xor(x.regs[8*int(i.From)*wordSize+bit], out[bit])
+			}
+		}
+	}
+	x.store(i.To, out)
+}
+
+// hostWords turns the bytes of words in registers into numbers, or back.
+func hostWords(w symbolic.Word) symbolic.Word {
+	var out symbolic.Word
+	for at := 0; at < len(w); at += 8 * wordSize {
+		out = append(out, symbolic.SwapNative(w[at:at+8*wordSize])...)
+	}
+	return out
+}
+
+// shift shifts several words as one number, the first of which weighs most.
+func (i *Bitwise) shift(w symbolic.Word) symbolic.Word {
+	zeros := symbolic.Constant(0, int(i.Shift))
+	if i.Op == ShiftLeft {
+		return append(w[i.Shift:], zeros...)
+	}
+	return append(zeros, w[:len(w)-int(i.Shift)]...)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("byteorder", decodeByteorder) }
@@ -71,4 +73,22 @@ func (i *Byteorder) exec(x *execution) result {
 	}
 	copy(x.regs.load(i.To, i.Len), out[:i.Len])
 	return proceed
+}
+
+func (i *Byteorder) symbolic(x *symbolicRun) {
+	// What the path takes is followed to the option that it is written to.
+	turned := map[heldKind]heldKind{pathSegment: pathSegmentBE, pathSegmentBE: pathSegment}
+	if to, ok := turned[x.holding(i.From, i.Len).kind]; ok && i.Len == 2 {
+		x.mark(i.To, i.Len, to, 0)
+		return
+	}
+	w, ok := x.load(i.From, i.Len)
+	if !ok {
+		return
+	}
+	var out symbolic.Word
+	for at := 0; at < len(w); at += 8 * i.Size {
+		out = append(out, symbolic.SwapNative(w[at:at+8*i.Size])...)
+	}
+	x.storeBytes(i.To, out)
 }

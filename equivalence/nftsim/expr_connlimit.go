@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("connlimit", decodeConnlimit) }
@@ -48,4 +50,13 @@ func (*Connlimit) tracks(int) bool { return true }
 
 func (*Connlimit) exec(x *execution) result {
 	return x.unknown("the number of connections is not modelled")
+}
+
+func (*Connlimit) asks(*compiler) bool { return true }
+
+func (i *Connlimit) symbolic(x *symbolicRun) {
+	over, ok := x.ask(i, symbolic.Instance{Kind: "connlimit", Parameters: fmt.Sprintf("more than %d", i.Count), Width: 1})
+	if ok {
+		x.require(x.unless(!i.Over, over[0]))
+	}
 }

@@ -25,3 +25,5 @@ func (i *Counter) String() string {
 }
 
 func (*Counter) exec(*execution) result { return proceed }
+
+func (*Counter) symbolic(*symbolicRun) {}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("dynset", decodeDynset) }
@@ -201,4 +203,75 @@ func after(now, timeout int64) int64 {
 		return maxTimeout
 	}
 	return now + timeout
+}
+
+func (*Dynset) asks(*compiler) bool { return true }
+
+// program are the instructions of an element that it makes.
+func (i *Dynset) program() []Instruction {
+	if i.Exprs != nil {
+		return i.Exprs
+	}
+	return i.Set.Exprs
+}
+
+// symbolic takes the set never to be full. A set that no rule looks into and
+// whose elements remember something is no more than a table of what they
+// remember: that it was updated cannot be observed.
+func (i *Dynset) symbolic(x *symbolicRun) {
+	set := i.Set
+	if set.Unknown != "" {
+		x.undecided("set " + set.Name + ": " + set.Unknown)
+		return
+	}
+	key, ok := x.key(i.Key, set.KeyLen)
+	if !ok {
+		return
+	}
+	words, ok := x.describe(key)
+	if !ok {
+		return
+	}
+	w := x.keyBits(key)
+	if i.Maps {
+		value, ok := x.load(i.Data, set.DataLen)
+		if !ok {
+			return
+		}
+		w = append(w, value...)
+	}
+	if i.Op == DynsetDelete {
+		i.event(x, words, w)
+		return
+	}
+	if i.Not {
+		x.before([]symbolicStep{stepFunc(breaksRule)})
+	}
+	x.remember(set, words)
+	if c := x.changing[set]; !x.ended && (c.asked || len(c.program) == 0) {
+		i.event(x, words, w)
+	}
+}
+
+// event tells of the change, behind which lookups can find something else.
+func (i *Dynset) event(x *symbolicRun, key string, w symbolic.Word) {
+	id, in := i.Set.member(key)
+	slot, _, ok := x.slot(id, in)
+	if !ok {
+		return
+	}
+	timeout := i.Timeout
+	if timeout == 0 {
+		timeout = i.Set.Timeout
+	}
+	x.cells(w, func(y *symbolicRun, cells []symbolic.Cell) {
+		if y.collecting != nil {
+			return
+		}
+		y.emit(symbolic.Token{
+			Kind: "set " + dynsetNames[i.Op], Text: fmt.Sprintf("%s timeout %dms", i.Set.words(), timeout/1e6),
+			Cells: cells, Slot: slot + 1,
+		})
+		y.effect = y.touched(y.effect, i.Set)
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("immediate", decodeImmediate) }
@@ -46,4 +48,12 @@ func (i *Immediate) exec(x *execution) result {
 	}
 	x.regs.store(i.To, i.Data)
 	return proceed
+}
+
+func (i *Immediate) symbolic(x *symbolicRun) {
+	if i.Verdict != nil {
+		x.decide(*i.Verdict)
+		return
+	}
+	x.store(i.To, symbolic.ConstantBytes(i.Data))
 }

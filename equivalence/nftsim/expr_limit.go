@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("limit", decodeLimit) }
@@ -127,4 +130,25 @@ func (i *Limit) exec(x *execution) result {
 		return proceed
 	}
 	return breaks
+}
+
+// endless reports whether the bucket gives to every packet, because what it
+// takes is less than a nanosecond.
+func (i *Limit) endless() bool { return !i.Bytes && i.Unit*uint64(time.Second) < i.Rate }
+
+func (i *Limit) asks(*compiler) bool { return !i.endless() }
+
+func (i *Limit) symbolic(x *symbolicRun) {
+	if i.endless() {
+		x.require(x.unless(i.Over, bdd.True))
+		return
+	}
+	in := symbolic.Instance{Kind: "limit", Width: 1, Loose: "limit-resolution"}
+	in.Parameters = fmt.Sprintf("one per %dns burst %d", i.Unit*uint64(time.Second)/i.Rate, i.Burst)
+	if i.Bytes {
+		in.Parameters = fmt.Sprintf("%d bytes in %ds burst %d bytes", i.Rate, i.Unit, i.Burst)
+	}
+	if within, ok := x.ask(i, in); ok {
+		x.require(x.unless(i.Over, within[0]))
+	}
 }

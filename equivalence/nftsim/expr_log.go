@@ -7,6 +7,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -83,11 +84,19 @@ func (i *Log) String() string {
 	return s.String() + "]"
 }
 
-func (i *Log) exec(x *execution) result {
+func (i *Log) event() packet.LogEvent {
 	e := packet.LogEvent{Prefix: i.Prefix, Group: i.Group}
 	if i.Group < 0 {
 		e.Level, e.Flags = uint8(i.Level), uint8(i.Flags)
 	}
-	x.flight.Emit(e)
+	return e
+}
+
+func (i *Log) exec(x *execution) result {
+	x.flight.Emit(i.event())
 	return proceed
+}
+
+func (i *Log) symbolic(x *symbolicRun) {
+	x.emit(symbolic.Token{Kind: "log", Text: i.event().String()})
 }

@@ -2,9 +2,13 @@ package nftsim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("lookup", decodeLookup) }
@@ -115,3 +119,101 @@ func (i *Lookup) exec(x *execution) result {
 
 // now is the time on the virtual clock in nanoseconds.
 func (x *execution) now() int64 { return x.flight.Packet.Time }
+
+func (i *Lookup) asks(c *compiler) bool {
+	return c.changing[i.Set] != nil || slices.ContainsFunc(i.Set.Elements, func(e *Element) bool {
+		return slices.ContainsFunc(e.Exprs, remembers)
+	})
+}
+
+func (i *Lookup) symbolic(x *symbolicRun) {
+	if i.Set.Unknown != "" {
+		x.undecided("set " + i.Set.Name + ": " + i.Set.Unknown)
+		return
+	}
+	key, ok := x.key(i.From, i.Set.KeyLen)
+	switch {
+	case !ok:
+		return
+	case x.changing[i.Set] != nil:
+		i.changing(x, key)
+		return
+	case !checkNames(i.Set, key):
+		x.undecided("set " + i.Set.Name + " has ranges of device names")
+		return
+	}
+	sel := x.selectFrom(i.Set, key)
+	way := func(class uint32) bdd.Ref {
+		e := sel.classes[class]
+		y := x.fork(bdd.True)
+		switch {
+		case (e != nil) == i.Not:
+			return y.next()
+		case e != nil:
+			i.found(y, e)
+		}
+		return y.run()
+	}
+	if i.membership(sel) {
+		there := x.space.Map(x.space.NewMapping(func(class uint32) bdd.Ref {
+			if sel.classes[class] != nil {
+				return bdd.True
+			}
+			return bdd.False
+		}), sel.f)
+		x.require(x.unless(i.Not, there))
+		return
+	}
+	x.end(x.space.Map(x.space.NewMapping(way), sel.f))
+}
+
+// membership reports whether a rule goes on alike with all elements.
+func (i *Lookup) membership(sel *selection) bool {
+	remember := slices.ContainsFunc(sel.classes, func(e *Element) bool {
+		return e != nil && slices.ContainsFunc(e.Exprs, remembers)
+	})
+	return i.Not || !i.Maps && !remember
+}
+
+// found goes on with an element.
+func (i *Lookup) found(x *symbolicRun, e *Element) {
+	if i.Maps && !i.Set.Verdicts {
+		x.store(i.To, symbolic.ConstantBytes(e.Data))
+	}
+	var steps []symbolicStep
+	for _, expr := range e.Exprs {
+		if remembers(expr) {
+			steps = append(steps, owned(owner{element: e}, expr))
+		}
+	}
+	if i.Maps && i.Set.Verdicts {
+		steps = append(steps, stepFunc(func(y *symbolicRun) { y.decide(*e.Verdict) }))
+	}
+	x.before(steps)
+}
+
+// changing looks into a set that packets change: what it holds is the answer of
+// a state.
+func (i *Lookup) changing(x *symbolicRun, key symbolicKey) {
+	if i.Set.Verdicts {
+		x.undecided("set " + i.Set.Name + " maps to verdicts and changes")
+		return
+	}
+	words, ok := x.describe(key)
+	if !ok {
+		return
+	}
+	id, in := i.Set.member(words)
+	answer, ok := x.peek(id, in)
+	if !ok {
+		return
+	}
+	x.require(x.unless(i.Not, answer[0]))
+	if i.Not {
+		return
+	}
+	if i.Maps {
+		x.store(i.To, answer[1:])
+	}
+	x.remember(i.Set, words)
+}

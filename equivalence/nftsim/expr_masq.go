@@ -1,6 +1,7 @@
 package nftsim
 
 import (
+	"fmt"
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/packet"
@@ -52,4 +53,8 @@ func (i *Masq) exec(x *execution) result {
 	e := packet.NATEvent{Min: a, Max: a}
 	i.load(x, &e)
 	return x.translate(e, i.Flags)
+}
+
+func (i *Masq) symbolic(x *symbolicRun) {
+	x.translate("masquerade", fmt.Sprintf("ports %t flags %#x", i.MinPort != 0, i.Flags&natCompared), nil, &i.natPortRange)
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -117,4 +118,32 @@ func (i *NAT) prefix(x *execution, low, high []byte) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(mapped)
 	return a
+}
+
+func (i *NAT) symbolic(x *symbolicRun) {
+	if !sees(uint8(i.Family), x.space.Version) {
+		return
+	}
+	kind, address := "snat", symbolic.Source
+	if i.Destination {
+		kind, address = "dnat", symbolic.Destination
+	}
+	var ends symbolic.Word
+	if i.MinAddr != 0 {
+		low, ok := x.load(i.MinAddr, i.addressLen())
+		high, ok2 := x.load(orMin(i.MaxAddr, i.MinAddr), i.addressLen())
+		if !ok || !ok2 {
+			return
+		}
+		if i.Flags&natPrefix != 0 {
+			old := x.bits(address)
+			for k := range low {
+				low[k] = x.space.ITE(x.space.Xor(low[k], high[k]), old[k], low[k])
+			}
+			high = low
+		}
+		ends = append(low, high...)
+	}
+	text := fmt.Sprintf("address %t ports %t flags %#x", i.MinAddr != 0, i.MinPort != 0, i.Flags&natCompared)
+	x.translate(kind, text, ends, &i.natPortRange)
 }

@@ -1,6 +1,9 @@
 package nftsim
 
-import "nftmigrate/packet"
+import (
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
 
 func init() { register("notrack", decodeNotrack) }
 
@@ -24,4 +27,14 @@ func (*Notrack) exec(x *execution) result {
 	f.Notrack = true
 	f.Emit(packet.NotrackEvent{})
 	return proceed
+}
+
+func (*Notrack) symbolic(x *symbolicRun) {
+	s := x.space
+	untracked := s.Number(x.bits(symbolic.Tracking), uint64(packet.Untracked))
+	said := s.Or(s.Or(x.bit(symbolic.Notrack), x.bit(symbolic.Entry)), untracked)
+	x.split(said, nothing, func(y *symbolicRun) {
+		y.emit(symbolic.Token{Kind: "notrack"})
+		y.effect = s.Set(y.effect, s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})
+	})
 }

@@ -2,8 +2,11 @@ package nftsim
 
 import (
 	"fmt"
+	"math/bits"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("numgen", decodeNumgen) }
@@ -62,3 +65,34 @@ func (i *Numgen) exec(x *execution) result {
 	x.regs.storeU32(i.To, n+i.Offset)
 	return proceed
 }
+
+func (i *Numgen) asks(*compiler) bool { return i.Modulus != 1 }
+
+func (i *Numgen) symbolic(x *symbolicRun) {
+	in := symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Modulus), Width: 32, Below: uint64(i.Modulus)}
+	scaled := i.Random && i.Modulus&(i.Modulus-1) == 0
+	switch {
+	case scaled:
+		in = randomNumber
+	case i.Random:
+		in.Kind, in.Parameters, in.Silent = "random below", fmt.Sprintf("below %d", i.Modulus), true
+	}
+	n := symbolic.Constant(0, 32)
+	if i.asks(x.compiler) {
+		var ok bool
+		if n, ok = x.ask(i, in); !ok {
+			return
+		}
+		if scaled { // to the bits that weigh most
+			n = extend(n[:bits.TrailingZeros32(i.Modulus)], 32)
+		}
+	}
+	if i.Offset != 0 {
+		// What is above the modulus does not occur.
+		n = x.plus(extend(n[bits.LeadingZeros32(i.Modulus-1):], 32), uint64(i.Offset))
+	}
+	x.storeNumber(i.To, n)
+}
+
+// randomNumber is the state of a generator of random numbers.
+var randomNumber = symbolic.Instance{Kind: "random", Parameters: "number of 32 bits", Width: 32, Silent: true}

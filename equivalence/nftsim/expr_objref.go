@@ -35,3 +35,5 @@ func decodeObjref(_ *scope, data []byte) (Instruction, error) {
 func (i *Objref) String() string { return fmt.Sprintf("[ objref type %d name %s ]", i.Type, i.Name) }
 
 func (*Objref) exec(*execution) result { return proceed }
+
+func (*Objref) symbolic(*symbolicRun) {}

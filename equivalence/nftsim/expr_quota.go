@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { register("quota", decodeQuota) }
@@ -49,4 +51,15 @@ func (i *Quota) exec(x *execution) result {
 		return breaks
 	}
 	return proceed
+}
+
+func (*Quota) asks(*compiler) bool { return true }
+
+func (i *Quota) symbolic(x *symbolicRun) {
+	within, ok := x.ask(i, symbolic.Instance{
+		Kind: "quota", Parameters: fmt.Sprintf("bytes %d consumed %d", i.Bytes, i.Consumed), Width: 1,
+	})
+	if ok {
+		x.require(x.unless(i.Over, within[0]))
+	}
 }

@@ -54,3 +54,15 @@ func (i *Range) exec(x *execution) result {
 	}
 	return breaks
 }
+
+func (i *Range) symbolic(x *symbolicRun) {
+	w, ok := x.load(i.From, len(i.Low))
+	if !ok {
+		return
+	}
+	inside := x.between(w, i.Low, i.High)
+	if i.Not {
+		inside = x.space.Not(inside)
+	}
+	x.require(inside)
+}

@@ -2,6 +2,7 @@ package nftsim
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -100,4 +101,8 @@ func narrow6(a netip.Addr) int {
 		return compatible
 	}
 	return 0
+}
+
+func (i *Redir) symbolic(x *symbolicRun) {
+	x.translate("redirect", fmt.Sprintf("ports %t flags %#x", i.MinPort != 0, i.Flags&natCompared), nil, &i.natPortRange)
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -47,14 +48,24 @@ func decodeReject(_ *scope, data []byte) (Instruction, error) {
 
 func (i *Reject) String() string { return fmt.Sprintf("[ reject type %d code %d ]", i.Type, i.Code) }
 
-func (i *Reject) exec(x *execution) result {
-	e := packet.RejectEvent{Type: unreachable[x.header.version], Code: i.Code}
+// event is the answer to a packet of an IP version.
+func (i *Reject) event(version int) packet.RejectEvent {
+	e := packet.RejectEvent{Type: unreachable[version], Code: i.Code}
 	switch i.Type {
 	case unix.NFT_REJECT_TCP_RST:
 		e = packet.RejectEvent{Reset: true}
 	case unix.NFT_REJECT_ICMPX_UNREACH:
-		e.Code = anyCodes[x.header.version][i.Code]
+		e.Code = anyCodes[version][i.Code]
 	}
-	x.flight.Emit(e)
+	return e
+}
+
+func (i *Reject) exec(x *execution) result {
+	x.flight.Emit(i.event(x.header.version))
 	return x.decide(Verdict{Code: VerdictDrop})
+}
+
+func (i *Reject) symbolic(x *symbolicRun) {
+	x.emit(symbolic.Token{Kind: "reject", Text: i.event(x.space.Version).String()})
+	x.decide(Verdict{Code: VerdictDrop})
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -90,4 +91,11 @@ func everyRouters(h *packet.Host, a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+func (i *Rt) symbolic(x *symbolicRun) {
+	x.require(x.space.Not(x.space.Number(x.space.Bits(symbolic.Hook), uint64(packet.Prerouting))))
+	if !x.ended {
+		x.mark(i.To, 2, pathSegment, 0)
+	}
 }

@@ -72,17 +72,24 @@ func ownVerdicts(r *Rule) []*Verdict {
 func (c *Chain) next() []*Chain {
 	var all []*Chain
 	for _, r := range c.Rules {
-		for _, v := range ownVerdicts(r) {
-			if v.to != nil {
-				all = append(all, v.to)
-			}
+		all = append(all, r.next()...)
+	}
+	return all
+}
+
+// next returns the chains that a rule can go on to.
+func (r *Rule) next() []*Chain {
+	var all []*Chain
+	for _, v := range ownVerdicts(r) {
+		if v.to != nil {
+			all = append(all, v.to)
 		}
-		for _, i := range r.Instructions {
-			if l, ok := i.(*Lookup); ok && l.Set.Verdicts {
-				for _, e := range l.Set.Elements {
-					if e.Verdict != nil && e.Verdict.to != nil {
-						all = append(all, e.Verdict.to)
-					}
+	}
+	for _, i := range r.Instructions {
+		if l, ok := i.(*Lookup); ok && l.Set.Verdicts {
+			for _, e := range l.Set.Elements {
+				if e.Verdict != nil && e.Verdict.to != nil {
+					all = append(all, e.Verdict.to)
 				}
 			}
 		}

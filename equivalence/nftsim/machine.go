@@ -13,6 +13,7 @@ type Machine struct {
 	Tables []*Table
 	states states
 	run    execution
+	asked  map[int][]instanceID // what Collect found, by IP version
 }
 
 // A Table is a decoded table.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -251,4 +252,27 @@ func firstAddress(d *packet.Device, v4 bool) (first netip.Addr) {
 		}
 	}
 	return first
+}
+
+// translate asks for a translation and accepts the packet. A packet without an
+// entry is undecided, as in the execution.
+func (x *symbolicRun) translate(kind, text string, addresses symbolic.Word, ports *natPortRange) {
+	w := addresses
+	if ports.MinPort != 0 {
+		low, ok := x.load(ports.MinPort, 2)
+		high, ok2 := x.load(orMin(ports.MaxPort, ports.MinPort), 2)
+		if !ok || !ok2 {
+			return
+		}
+		w = append(append(w, low...), high...)
+	}
+	x.undecidedWhere(x.space.Not(x.bit(symbolic.Entry)), "a packet without connection in a nat chain")
+	if x.ended {
+		return
+	}
+	x.rest = nil
+	x.cells(w, func(y *symbolicRun, cells []symbolic.Cell) {
+		y.emit(symbolic.Token{Kind: kind, Text: text, Cells: cells})
+		y.decide(Verdict{Code: VerdictAccept})
+	})
 }

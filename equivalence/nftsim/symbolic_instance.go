@@ -1,0 +1,207 @@
+package nftsim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+)
+
+// An instanceID tells states apart: an instruction of a rule or of an element,
+// or one of those that the elements of a set that packets change run, for a key,
+// or whether such a set holds a key.
+type instanceID struct {
+	instruction Instruction
+	element     *Element
+	set         *Set
+	nth         int // of the set's instructions, or membership
+	key         string
+}
+
+const membership = -1
+
+// owner is whose stateful instructions are running: those of an element, or of
+// the elements of a set for a key.
+type owner struct {
+	element *Element
+	set     *Set
+	nth     int
+	key     string
+}
+
+// ask asks the state of an instruction and notes that it was asked. Where the
+// state is not known, the run ends.
+func (x *symbolicRun) ask(i Instruction, in symbolic.Instance) (symbolic.Word, bool) {
+	id := instanceID{instruction: i, element: x.owner.element}
+	if x.owner.set != nil {
+		id = instanceID{set: x.owner.set, nth: x.owner.nth, key: x.owner.key}
+		in.Key = x.owner.key
+	}
+	slot, w, ok := x.slot(id, in)
+	if !ok || x.collecting != nil {
+		return w, ok
+	}
+	w, e := x.space.Ask(slot)
+	w = x.now(w)
+	x.effect = x.space.Along(x.effect, e)
+	return w, true
+}
+
+// peek is ask without a note.
+func (x *symbolicRun) peek(id instanceID, in symbolic.Instance) (symbolic.Word, bool) {
+	slot, w, ok := x.slot(id, in)
+	if !ok || x.collecting != nil {
+		return w, ok
+	}
+	return x.now(x.space.Peek(slot)), true
+}
+
+// slot finds the slot of a state. While states are collected it notes the state
+// and makes variables for its answer.
+func (x *symbolicRun) slot(id instanceID, in symbolic.Instance) (symbolic.Slot, symbolic.Word, bool) {
+	if c := x.collecting; c != nil {
+		if !c.seen[id] {
+			in.Identity = id
+			in.Place = x.place(x.rule)
+			c.seen[id] = true
+			c.ids, c.instances = append(c.ids, id), append(c.instances, in)
+		}
+		const first = 1 << 24 // above all others
+		w := make(symbolic.Word, in.Width)
+		for bit := range w {
+			w[bit] = x.space.Var(first + c.variables)
+			c.variables++
+		}
+		return 0, w, true
+	}
+	slot, ok := x.slots[id]
+	if !ok {
+		x.undecided("a state that was not collected")
+	}
+	return slot, nil, ok
+}
+
+// asker is an instruction that can consult a state.
+type asker interface {
+	asks(c *compiler) bool
+}
+
+// stateful reports whether a rule can consult a state.
+func (c *compiler) stateful(r *Rule) bool {
+	return slices.ContainsFunc(r.Instructions, func(i Instruction) bool {
+		a, ok := i.(asker)
+		return ok && a.asks(c)
+	})
+}
+
+// describe puts a key in words that are the same for the same key.
+func (x *symbolicRun) describe(key symbolicKey) (string, bool) {
+	var words []string
+	for _, p := range key {
+		if p.device != 0 {
+			words = append(words, p.device.String())
+			continue
+		}
+		w, ok := x.describeWord(p.word)
+		if !ok {
+			x.undecided("a key of a set that packets change depends on a state")
+			return "", false
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " . "), true
+}
+
+// describeWord spells runs of constants, and of variables of a group, the first
+// and the last bit of which it names. Other functions are told by a hash.
+func (c *compiler) describeWord(w symbolic.Word) (string, bool) {
+	var words []string
+	for i := 0; i < len(w); {
+		n := 1
+		switch g, bit, kind := c.bitName(w[i]); kind {
+		case constantBit:
+			digits := ""
+			for n = 0; i+n < len(w) && c.space.IsTerminal(w[i+n]); n++ {
+				digits += fmt.Sprint(w[i+n])
+			}
+			words = append(words, "0b"+digits)
+		case variableBit:
+			for ; i+n < len(w); n++ {
+				if g2, bit2, kind := c.bitName(w[i+n]); kind != variableBit || g2 != g || bit2 != bit+n {
+					break
+				}
+			}
+			words = append(words, fmt.Sprintf("%v[%d:%d]", g, bit, bit+n))
+		default:
+			text, ok := c.serialize(w[i])
+			if !ok {
+				return "", false
+			}
+			words = append(words, fmt.Sprintf("f%x", sha256.Sum256([]byte(text)))[:17])
+		}
+		i += n
+	}
+	return strings.Join(words, " "), true
+}
+
+type bitKind uint8
+
+const (
+	functionBit bitKind = iota
+	constantBit
+	variableBit
+)
+
+func (c *compiler) bitName(f bdd.Ref) (symbolic.Group, int, bitKind) {
+	if c.space.IsTerminal(f) {
+		return 0, 0, constantBit
+	}
+	l := c.space.Level(f)
+	if g, bit, ok := symbolic.GroupOf(l); ok && f == c.space.Var(l) {
+		return g, bit, variableBit
+	}
+	return 0, 0, functionBit
+}
+
+// serialize spells a function of variables of packets; ok is false when it
+// depends on others.
+func (c *compiler) serialize(f bdd.Ref) (string, bool) {
+	var b strings.Builder
+	numbers := map[bdd.Ref]int{}
+	ok := true
+	var walk func(f bdd.Ref) int
+	walk = func(f bdd.Ref) int {
+		if n, seen := numbers[f]; seen {
+			return n
+		}
+		if c.space.IsTerminal(f) {
+			fmt.Fprintf(&b, "%d ", f)
+		} else {
+			low, high := walk(c.space.Low(f)), walk(c.space.High(f))
+			g, bit, known := symbolic.GroupOf(c.space.Level(f))
+			ok = ok && known
+			fmt.Fprintf(&b, "%v:%d?%d:%d ", g, bit, high, low)
+		}
+		n := len(numbers)
+		numbers[f] = n
+		return n
+	}
+	walk(f)
+	return b.String(), ok
+}
+
+// before puts steps before those that are left.
+func (x *symbolicRun) before(steps []symbolicStep) {
+	x.rest = append(slices.Clip(steps), x.rest...)
+}
+
+// owned is a stateful instruction of an element.
+func owned(o owner, i Instruction) symbolicStep {
+	return stepFunc(func(x *symbolicRun) {
+		x.owner = o
+		x.before([]symbolicStep{stepOf(i), stepFunc(func(x *symbolicRun) { x.owner = owner{} })})
+	})
+}
