@@ -18,6 +18,7 @@ type Document struct {
 	// Ruleset is the .nft text, for translate.
 	Ruleset    string       `json:"ruleset,omitempty"`
 	Deviations []string     `json:"deviations,omitempty"`
+	Proof      *ProofJSON   `json:"proof,omitempty"`
 	Check      *CheckJSON   `json:"check,omitempty"`
 	Kernel     *KernelJSON  `json:"kernel,omitempty"`
 	Traces     []TraceJSON  `json:"traces,omitempty"`
@@ -34,6 +35,49 @@ type Diagnostic struct {
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
 	Column   int    `json:"column,omitempty"`
+}
+
+// ProofJSON is an equivalence.Proof with its Replay. Result is the word for
+// both.
+type ProofJSON struct {
+	Result      string               `json:"result"`
+	Stages      []StageJSON          `json:"stages"`
+	Nodes       int                  `json:"nodes"`
+	Explained   map[string]ClassJSON `json:"explained"`
+	Undecided   map[string]ClassJSON `json:"undecided"`
+	Incomplete  string               `json:"incomplete,omitempty"`
+	Assumptions []string             `json:"assumptions"`
+	Differences []DifferenceJSON     `json:"differences"`
+	Classes     []ClassJSON          `json:"classes"` // of the differences
+	Replay      *ReplayJSON          `json:"replay,omitempty"`
+}
+
+// StageJSON is an equivalence.StageProof.
+type StageJSON struct {
+	Version  int    `json:"version"`
+	Hook     string `json:"hook"`
+	Priority int32  `json:"priority"`
+	A        string `json:"a"`
+	B        string `json:"b"`
+	Equal    bool   `json:"equal"`
+}
+
+// ClassJSON is an equivalence.PacketClass. The numbers are decimal.
+type ClassJSON struct {
+	Version int    `json:"version"`
+	Hook    string `json:"hook"`
+	A       string `json:"a,omitempty"`
+	B       string `json:"b,omitempty"`
+	Packets string `json:"packets"`
+	Of      string `json:"of"`
+}
+
+// ReplayJSON is an equivalence.Replay.
+type ReplayJSON struct {
+	Packets     int              `json:"packets"`
+	Complete    bool             `json:"complete"`
+	Mismatches  []string         `json:"mismatches"`
+	Differences []DifferenceJSON `json:"differences"`
 }
 
 // CheckJSON is an equivalence.Report.
@@ -130,6 +174,46 @@ func Diagnostics(list diag.List) []Diagnostic {
 		out = append(out, j)
 	}
 	return out
+}
+
+// ProofDocument converts a proof. replay may be nil.
+func ProofDocument(p *equivalence.Proof, replay *equivalence.Replay) *ProofJSON {
+	j := &ProofJSON{
+		Result: string(equivalence.Combine(p, replay)), Stages: []StageJSON{}, Nodes: p.Nodes,
+		Explained: map[string]ClassJSON{}, Undecided: map[string]ClassJSON{},
+		Incomplete: p.Incomplete, Assumptions: append([]string{}, p.Assumptions...),
+		Differences: []DifferenceJSON{}, Classes: []ClassJSON{},
+	}
+	for _, s := range p.Stages {
+		j.Stages = append(j.Stages, StageJSON{s.Version, s.Hook.String(), s.Priority, s.A, s.B, s.Equal})
+	}
+	for code, c := range p.Explained {
+		j.Explained[code] = classDocument(c)
+	}
+	for why, c := range p.Unknown {
+		j.Undecided[why] = classDocument(c)
+	}
+	for _, d := range p.Differences {
+		j.Differences = append(j.Differences, differenceDocument(d))
+	}
+	for _, c := range p.Classes {
+		j.Classes = append(j.Classes, classDocument(c))
+	}
+	if replay != nil {
+		j.Replay = &ReplayJSON{Packets: replay.Packets, Complete: replay.Complete, Mismatches: append([]string{}, replay.Mismatches...), Differences: []DifferenceJSON{}}
+		for _, d := range replay.Differences {
+			j.Replay.Differences = append(j.Replay.Differences, differenceDocument(d))
+		}
+	}
+	return j
+}
+
+func classDocument(c equivalence.PacketClass) ClassJSON {
+	j := ClassJSON{Version: c.Version, Hook: c.Hook.String(), A: c.A, B: c.B}
+	if c.Packets != nil && c.All != nil {
+		j.Packets, j.Of = c.Packets.String(), c.All.String()
+	}
+	return j
 }
 
 // CheckDocument converts a report.

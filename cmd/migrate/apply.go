@@ -31,7 +31,7 @@ func applyCommand(s *streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply [FILE]...",
 		Short: "Translate, check and commit iptables rules as one nftables transaction",
-		Long: `Apply translates the rules, compares both sides by packets as verify does, and
+		Long: `Apply translates the rules, compares both sides as verify does, and
 commits the translation in one netlink transaction: the table of the chosen name
 is replaced, all others stay. What the kernel stores is read back and compared
 with what was sent; when something is not as it must be, the table is put back.
@@ -44,24 +44,25 @@ packet. Nothing is written to disk, so a reboot brings back what was there.`,
 			if err != nil {
 				return err
 			}
-			r, err := checks.check(s, in, p, flags.strict)
+			r, err := checks.check(c.Context(), s, in, p, flags.strict)
 			if err != nil {
 				return err
 			}
-			doc := report.Document{Schema: applySchema, Diagnostics: report.Diagnostics(list), Deviations: p.deviations, Check: report.CheckDocument(r)}
+			doc := report.Document{Schema: applySchema, Diagnostics: report.Diagnostics(list), Deviations: p.deviations}
+			r.document(&doc)
 			if !asJSON {
-				if err := report.Check(s.out, r, report.Names{A: p.names[0], B: p.names[1]}); err != nil {
+				if err := r.show(s.out, report.Names{A: p.names[0], B: p.names[1]}); err != nil {
 					return err
 				}
 			}
-			if refused := verdict(r.Word); refused != nil || dry {
+			if refused := verdict(r.word()); refused != nil || dry {
 				if asJSON {
 					if err := doc.Write(s.out); err != nil {
 						return err
 					}
 				}
 				if refused != nil {
-					fmt.Fprintf(s.errs, "migrate: nothing was committed, because the result of the check is %q\n", r.Word)
+					fmt.Fprintf(s.errs, "migrate: nothing was committed, because the result of the check is %q\n", r.word())
 				}
 				return refused
 			}

@@ -204,3 +204,21 @@ func writeFile(s *streams, path string, data []byte) (err error) {
 	}
 	return nil
 }
+
+// affordable is how many packets can be run through both models in about a
+// second or two: each goes by all rules.
+func (in *input) affordable() int {
+	rules := 1
+	for _, rs := range []*iptables.Ruleset{in.v4, in.v6} {
+		if rs == nil {
+			continue
+		}
+		for _, t := range rs.Tables {
+			for _, c := range t.Chains {
+				rules += len(c.Rules)
+			}
+		}
+	}
+	const steps, least = 10_000_000, 200
+	return max(steps/rules, least)
+}

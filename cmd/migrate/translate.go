@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nftmigrate/diag"
-	"nftmigrate/equivalence"
 	"nftmigrate/nftgen"
 	"nftmigrate/report"
 	"nftmigrate/translate"
@@ -95,10 +94,10 @@ rules for nft -f. With files of both families the result is one inet table.
 Nothing is left out in silence: what has no counterpart is named with its line,
 and then nothing is printed (exit code 3).
 
-With --verify the rules and the result are compared by packets as verify does.
+With --verify the rules and the result are compared for every packet as verify does.
 The result of that goes to standard error, and decides the exit code.`,
 		Example: "  migrate translate --verify rules.v4\n  iptables-save | migrate translate -\n  migrate translate --v4 rules.v4 --v6 rules.v6 -o firewall.nft",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			in, err := files.read(s, args)
 			if err != nil {
 				return err
@@ -113,13 +112,13 @@ The result of that goes to standard error, and decides the exit code.`,
 			if err := tell(s, asJSON, list); err != nil {
 				return err
 			}
-			var r *equivalence.Report
+			var r *result
 			if verify {
 				p, err := ourPair(in, t)
 				if err != nil {
 					return err
 				}
-				if r, err = checks.check(s, in, p, flags.strict); err != nil {
+				if r, err = checks.check(c.Context(), s, in, p, flags.strict); err != nil {
 					return err
 				}
 			}
@@ -134,7 +133,7 @@ The result of that goes to standard error, and decides the exit code.`,
 				doc.Renamed = append(doc.Renamed, report.RenameJSON(r))
 			}
 			if r != nil {
-				doc.Check = report.CheckDocument(r)
+				r.document(&doc)
 			}
 			var b bytes.Buffer
 			if err := doc.Write(&b); err != nil {
@@ -143,25 +142,25 @@ The result of that goes to standard error, and decides the exit code.`,
 			if err := writeFile(s, output, b.Bytes()); err != nil || r == nil {
 				return err
 			}
-			return verdict(r.Word)
+			return verdict(r.word())
 		},
 	}
 	files.register(c, false)
 	flags.register(c)
 	checks.register(c)
-	c.Flags().BoolVar(&verify, "verify", false, "compare the rules and the result by packets")
+	c.Flags().BoolVar(&verify, "verify", false, "prove that the rules and the result do the same")
 	c.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` (mode 0600) instead of standard output")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	return c
 }
 
 // show writes a translation and, when it was checked, what the check found.
-func (t *translated) show(s *streams, in *input, output string, r *equivalence.Report) error {
+func (t *translated) show(s *streams, in *input, output string, r *result) error {
 	if err := writeFile(s, output, t.text); err != nil || r == nil {
 		return err
 	}
-	if err := report.Check(s.errs, r, report.Names{A: in.sources(), B: "its translation"}); err != nil {
+	if err := r.show(s.errs, report.Names{A: in.sources(), B: "its translation"}); err != nil {
 		return err
 	}
-	return verdict(r.Word)
+	return verdict(r.word())
 }

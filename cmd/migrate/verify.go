@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,37 +26,110 @@ type checkFlags struct {
 	packets int
 	seed    uint64
 	pcap    string
+	sample  bool
+	memory  uint64
+	time    time.Duration
 }
 
 func (f *checkFlags) register(c *cobra.Command) {
-	c.Flags().IntVar(&f.packets, "packets", equivalence.DefaultPackets, "least number of packets to run")
-	c.Flags().Uint64Var(&f.seed, "seed", 1, "choice of the random packets")
+	c.Flags().BoolVar(&f.sample, "sample", false, "run packets instead of a proof")
+	c.Flags().Uint64Var(&f.memory, "memory", equivalence.DefaultMemory>>20, "budget of a proof in `MB`")
+	c.Flags().DurationVar(&f.time, "time", equivalence.DefaultTime, "budget of a proof")
+	c.Flags().IntVar(&f.packets, "packets", equivalence.DefaultPackets, "packets to run: at least so many for --sample and --kernel, at most for a proof")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "choice of the random packets of --sample and --kernel")
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write the packets that show differences to a pcap `FILE`")
 }
 
-// check compares a pair.
-func (f *checkFlags) check(s *streams, in *input, p *pair, strict bool) (*equivalence.Report, error) {
-	if f.packets < 1 {
-		return nil, usage("--packets %d: at least one packet is needed", f.packets)
+// A result is what a check found: a proof with its replay, or a sample.
+type result struct {
+	proof  *equivalence.Proof
+	replay *equivalence.Replay
+	sample *equivalence.Report
+}
+
+func (r *result) word() equivalence.Word {
+	if r.sample != nil {
+		return r.sample.Word
 	}
-	r, err := equivalence.Check(p.source, p.target, equivalence.Options{
-		Packets: f.packets, Seed: f.seed, Versions: in.versions(),
-		Strict: strict, Deviations: p.deviations, Progress: progress(s.errs),
-	})
+	return equivalence.Combine(r.proof, r.replay)
+}
+
+func (r *result) differences() []equivalence.Difference {
+	if r.sample != nil {
+		return r.sample.Differences
+	}
+	list := r.proof.Differences
+	if r.replay != nil {
+		list = append(slices.Clone(list), r.replay.Differences...)
+	}
+	return list
+}
+
+// show writes the result for people.
+func (r *result) show(w io.Writer, n report.Names) error {
+	if r.sample != nil {
+		return report.Check(w, r.sample, n)
+	}
+	return report.Proof(w, r.proof, r.replay, n)
+}
+
+// document puts the result in a document.
+func (r *result) document(doc *report.Document) {
+	if r.sample != nil {
+		doc.Check = report.CheckDocument(r.sample)
+		return
+	}
+	doc.Proof = report.ProofDocument(r.proof, r.replay)
+}
+
+// check compares a pair.
+func (f *checkFlags) check(ctx context.Context, s *streams, in *input, p *pair, strict bool) (*result, error) {
+	switch {
+	case f.packets < 1:
+		return nil, usage("--packets %d: at least one packet is needed", f.packets)
+	case f.memory < 1 || f.memory > 1<<20:
+		return nil, usage("--memory %d: expected a number of MB from 1 to %d", f.memory, 1<<20)
+	case f.time <= 0:
+		return nil, usage("--time %v: expected a time to spend, as in 30s", f.time)
+	}
+	r := &result{}
+	var err error
+	if f.sample {
+		r.sample, err = equivalence.Check(p.source, p.target, equivalence.Options{
+			Packets: f.packets, Seed: f.seed, Versions: in.versions(),
+			Strict: strict, Deviations: p.deviations, Progress: progress(s.errs),
+		})
+	} else {
+		err = f.prove(ctx, in, p, strict, r)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
 	return r, f.writePcap(s, r)
 }
 
+// prove makes the proof, and runs its packets when there is something that they
+// can contradict.
+func (f *checkFlags) prove(ctx context.Context, in *input, p *pair, strict bool, r *result) (err error) {
+	o := equivalence.ProofOptions{
+		Versions: in.versions(), Strict: strict, Deviations: p.deviations,
+		Memory: f.memory << 20, Time: f.time,
+	}
+	if r.proof, err = equivalence.Prove(ctx, p.source, p.target, o); err != nil || r.proof.Word != equivalence.Equivalent {
+		return err
+	}
+	r.replay, err = equivalence.ReplayProof(ctx, p.source, p.target, o, min(f.packets, in.affordable()))
+	return err
+}
+
 // writePcap writes the packets of the differences, those that come before each
 // included.
-func (f *checkFlags) writePcap(s *streams, r *equivalence.Report) error {
+func (f *checkFlags) writePcap(s *streams, r *result) error {
 	if f.pcap == "" {
 		return nil
 	}
 	var packets []*packet.Packet
-	for _, d := range r.Differences {
+	for _, d := range r.differences() {
 		packets = append(append(packets, d.Before...), d.Packet)
 	}
 	var b bytes.Buffer
@@ -117,14 +191,19 @@ func verifyCommand(s *streams) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "verify [FILE]...",
-		Short: "Compare iptables rules with their nftables form by packets",
-		Long: `Verify runs packets through a model of the iptables rules and through the
-nftables rules, and compares what becomes of them. Without an .nft file the rules
-are compared with our translation. An .nft file, also one edited by hand, is
-compiled by nft in a namespace of its own.
+		Short: "Prove that iptables rules and their nftables form do the same",
+		Long: `Verify compares what iptables rules and nftables rules do with every packet.
+Without an .nft file the rules are compared with our translation. An .nft file,
+also one edited by hand, is compiled by nft in a namespace of its own.
 
-Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
-4 a right, a tool or a kernel feature is missing.`,
+"equivalent" is about all packets; a packet for each outcome is then run through
+both models. "different" comes with the smallest packet that shows it. When the
+budget (--memory, --time) ends, or something is not modelled, the answer is
+"undecided". --sample runs many packets instead, and says "no difference found"
+at best.
+
+Exit codes: 0 equivalent, or no difference found; 1 different; 3 undecided or not
+translatable; 4 a right, a tool or a kernel feature is missing.`,
 		Example: "  migrate verify rules.v4\n  migrate verify rules.v4 firewall.nft --kernel",
 		RunE: func(c *cobra.Command, args []string) error {
 			if inKernel {
@@ -136,12 +215,13 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 			if err != nil {
 				return err
 			}
-			r, err := checks.check(s, in, p, flags.strict)
+			r, err := checks.check(c.Context(), s, in, p, flags.strict)
 			if err != nil {
 				return err
 			}
-			words := []equivalence.Word{r.Word}
-			doc := report.Document{Schema: verifySchema, Diagnostics: report.Diagnostics(list), Deviations: p.deviations, Check: report.CheckDocument(r)}
+			words := []equivalence.Word{r.word()}
+			doc := report.Document{Schema: verifySchema, Diagnostics: report.Diagnostics(list), Deviations: p.deviations}
+			r.document(&doc)
 			var kr *equivalence.KernelReport
 			if inKernel {
 				if kr, err = kernelCheck(c.Context(), s, in, p, &checks, flags.strict); err != nil {
@@ -171,9 +251,9 @@ Exit codes: 0 no difference found, 1 different, 3 undecided or not translatable,
 
 // showCheck prints a check for people; where an .nft file differs, also how its
 // text differs from our translation.
-func showCheck(w io.Writer, in *input, p *pair, r *equivalence.Report, kr *equivalence.KernelReport) error {
+func showCheck(w io.Writer, in *input, p *pair, r *result, kr *equivalence.KernelReport) error {
 	names := report.Names{A: p.names[0], B: p.names[1]}
-	if err := report.Check(w, r, names); err != nil {
+	if err := r.show(w, names); err != nil {
 		return err
 	}
 	if kr != nil {
@@ -181,7 +261,7 @@ func showCheck(w io.Writer, in *input, p *pair, r *equivalence.Report, kr *equiv
 			return err
 		}
 	}
-	if in.nft != nil && p.text != nil && r.Word == equivalence.Different {
+	if in.nft != nil && p.text != nil && r.word() == equivalence.Different {
 		_, err := fmt.Fprintf(w, "\nour translation (-) and %s (+):\n%s", in.nft.Name, report.Diff(string(p.text), string(in.nft.Text)))
 		return err
 	}
