@@ -72,6 +72,8 @@ type Difference struct {
 	Aspects []Aspect
 	A, B    packet.Fate // with traces
 	Count   int         // packets of the run that showed it
+	// InKernel is what the kernel made of it, nil when it was not asked.
+	InKernel *Confirmation
 }
 
 // Assumptions of every sampled check.
@@ -127,6 +129,9 @@ type check struct {
 	walkA, walkB *Walker
 	tracked      [7]bool // by IP version: connections are tracked
 	report       *Report
+	// keep, when not "", are the rules that have to decide about a packet for
+	// its difference to count.
+	keep string
 }
 
 // conntrack compares whether the rulesets turn connection tracking on, which

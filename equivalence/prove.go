@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,8 +77,9 @@ type PacketClass struct {
 	// A and B are the rules that decide on either side, "" when it is not one
 	// rule.
 	A, B string
-	// Packets is how many packets the class holds, of All that the rules of the
-	// stage tell apart.
+	// Packets is how many packets the class holds, of All: packets count as
+	// different when their addresses, protocols or ports differ, or anything
+	// else that the rules of the stage look at.
 	Packets, All *big.Int
 }
 
@@ -203,8 +205,12 @@ func (p *prover) compare(version int) (equal bool, err error) {
 	p.shared()
 	defer func() { p.proof.Nodes += p.space.Size() }()
 	var unlike []packet.Hook
+	var ended error
 	err = p.space.Try(func() {
 		for _, pair := range pairStages(a, b) {
+			if ended = p.ctx.Err(); ended != nil {
+				return
+			}
 			equal := p.stage(pair)
 			p.proof.Stages = addStage(p.proof.Stages, pair.proof(version, equal))
 			if !equal && !slices.Contains(unlike, pair.hook) {
@@ -212,7 +218,7 @@ func (p *prover) compare(version int) (equal bool, err error) {
 			}
 		}
 	})
-	if err != nil || len(unlike) == 0 {
+	if err = cmp.Or(err, ended); err != nil || len(unlike) == 0 {
 		return err == nil, err
 	}
 	shown := len(p.proof.Differences)
@@ -335,9 +341,16 @@ func (p *prover) note(in map[string]PacketClass, c symbolic.Class, hook packet.H
 	in[c.Why] = p.packetClass(c, hook, f, g)
 }
 
-// packetClass counts the packets of a class.
+// packetClass counts the packets of a class: by addresses, protocol and ports,
+// and by all else that the functions depend on.
 func (p *prover) packetClass(c symbolic.Class, hook packet.Hook, functions ...bdd.Ref) PacketClass {
 	var levels []bdd.Level
+	for _, g := range []symbolic.Group{symbolic.Protocol, symbolic.Source, symbolic.Destination} {
+		levels = append(levels, p.space.Levels(g)...)
+	}
+	for bit := range 32 {
+		levels = append(levels, symbolic.Transport.Level(bit))
+	}
 	for _, f := range append(functions, c.Where) {
 		levels = append(levels, p.space.Support(f)...)
 	}

@@ -33,7 +33,7 @@ func (a *audited) Stages() []packet.Stage {
 		at := slices.IndexFunc(a.functions, func(q auditedStage) bool {
 			return q.name == st.Name && q.hook == st.Hook && q.priority == st.Priority
 		})
-		if at < 0 {
+		if at < 0 || st.Version != 0 && st.Version != a.space.Version {
 			continue
 		}
 		run, f := st.Run, a.functions[at].f

@@ -71,14 +71,22 @@ func (p *prover) replayer(host *packet.Host) *check {
 // shrinks the first difference.
 func (c *check) shown(w witness, companions []companion) (Difference, bool) {
 	if c.differs(nil, w.candidate) {
-		return c.shrink([]candidate{w.candidate}), true
+		return c.smallest([]candidate{w.candidate}), true
 	}
 	for _, run := range runs(w, companions) {
 		if i := c.firstUnlike(run); i >= 0 {
-			return c.shrink(run[:i+1]), true
+			return c.smallest(run[:i+1]), true
 		}
 	}
 	return Difference{}, false
+}
+
+// smallest shrinks a difference as long as the same rules decide.
+func (c *check) smallest(run []candidate) Difference {
+	d := c.explain(run[:len(run)-1], run[len(run)-1])
+	c.keep = deciders(d.A, d.B)
+	defer func() { c.keep = "" }()
+	return c.shrink(run)
 }
 
 // firstUnlike runs packets from fresh state until one comes out unlike.

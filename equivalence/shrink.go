@@ -69,9 +69,14 @@ func (c *check) differs(before []candidate, last candidate) bool {
 		return false
 	}
 	c.replay(before)
-	_, _, aspects, why := c.step(last.packet)
-	return len(aspects) > 0 && why == ""
+	c.walkA.Trace, c.walkB.Trace = c.keep != "", c.keep != ""
+	a, b, aspects, why := c.step(last.packet)
+	c.walkA.Trace, c.walkB.Trace = false, false
+	return len(aspects) > 0 && why == "" && (c.keep == "" || c.keep == deciders(a, b))
 }
+
+// deciders names the rules that decided about a packet on both sides.
+func deciders(a, b packet.Fate) string { return lastPlace(a) + "|" + lastPlace(b) }
 
 // explain runs a difference once more, with traces.
 func (c *check) explain(before []candidate, last candidate) Difference {

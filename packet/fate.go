@@ -171,6 +171,9 @@ type Stage struct {
 	Hook     Hook
 	Priority int32
 	Kind     StageKind
+	// Version is the IP version of the packets that the stage looks at, 0 for
+	// several; others pass it untouched.
+	Version int
 	// Run sends a packet in flight through the stage.
 	Run func(f *Flight) Verdict
 }

@@ -88,6 +88,15 @@ func difference(b *strings.Builder, number int, d equivalence.Difference, n Name
 	fmt.Fprintf(b, "  packet: %s\n", d.Packet)
 	side(b, n.A, d.A)
 	side(b, n.B, d.B)
+	switch k := d.InKernel; {
+	case k == nil:
+	case k.Skipped != "":
+		fmt.Fprintf(b, "  in this kernel: not run (%s)\n", k.Skipped)
+	case k.Confirmed:
+		fmt.Fprintf(b, "  in this kernel: %s: %s; %s: %s\n", n.A, equivalence.Describe(k.A), n.B, equivalence.Describe(k.B))
+	default:
+		fmt.Fprintf(b, "  in this kernel: both %s\n", equivalence.Describe(k.A))
+	}
 }
 
 func side(b *strings.Builder, name string, f packet.Fate) {

@@ -114,6 +114,16 @@ type DifferenceJSON struct {
 	Before  []string `json:"before,omitempty"`
 	A       FateJSON `json:"a"`
 	B       FateJSON `json:"b"`
+	// Kernel is what the kernel did, when it was asked.
+	Kernel *ConfirmationJSON `json:"kernel,omitempty"`
+}
+
+// ConfirmationJSON is an equivalence.Confirmation.
+type ConfirmationJSON struct {
+	Confirmed bool   `json:"confirmed"`
+	Skipped   string `json:"skipped,omitempty"`
+	A         string `json:"a,omitempty"`
+	B         string `json:"b,omitempty"`
 }
 
 // FateJSON is a packet.Fate.
@@ -254,6 +264,12 @@ func differenceDocument(d equivalence.Difference) DifferenceJSON {
 	}
 	for _, a := range d.Aspects {
 		dj.Aspects = append(dj.Aspects, string(a))
+	}
+	if k := d.InKernel; k != nil {
+		dj.Kernel = &ConfirmationJSON{Confirmed: k.Confirmed, Skipped: k.Skipped}
+		if k.Skipped == "" {
+			dj.Kernel.A, dj.Kernel.B = equivalence.Describe(k.A), equivalence.Describe(k.B)
+		}
 	}
 	for _, p := range d.Before {
 		dj.Before = append(dj.Before, p.String())

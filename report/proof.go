@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"time"
 
 	"nftmigrate/equivalence"
 )
@@ -18,11 +17,10 @@ func Proof(w io.Writer, p *equivalence.Proof, replay *equivalence.Replay, n Name
 	var b strings.Builder
 	word := equivalence.Combine(p, replay)
 	about := map[equivalence.Word]string{
-		equivalence.Equivalent: ", for every packet", equivalence.Different: "",
-		equivalence.Undecided: "",
+		equivalence.Equivalent: ", for every packet",
 	}[word]
-	fmt.Fprintf(&b, "%s: %s and %s%s (%s, %s, %v)\n", word, n.A, n.B, about,
-		count(len(p.Stages), "stage"), count(p.Nodes, "node"), p.Elapsed.Round(time.Millisecond))
+	fmt.Fprintf(&b, "%s: %s and %s%s (%s, %s)\n", word, n.A, n.B, about,
+		count(len(p.Stages), "stage"), count(p.Nodes, "node"))
 	for _, code := range slices.Sorted(maps.Keys(p.Explained)) {
 		fmt.Fprintf(&b, "  declared deviation %s: %s\n", code, class(p.Explained[code]))
 	}
@@ -78,7 +76,7 @@ func replayed(b *strings.Builder, r *equivalence.Replay) {
 
 // class says how large a class of packets is.
 func class(c equivalence.PacketClass) string {
-	return fmt.Sprintf("%s of %s that the rules tell apart at %v, IPv%d", magnitude(c.Packets), magnitude(c.All), c.Hook, c.Version)
+	return fmt.Sprintf("%s of %s packets at %v, IPv%d", magnitude(c.Packets), magnitude(c.All), c.Hook, c.Version)
 }
 
 // magnitude spells a number, a large one as a power of two.

@@ -60,11 +60,12 @@ func TestCorpus(t *testing.T) {
 			translated++
 			rules += bytes.Count(text, []byte("\n-A "))
 			loadsAlike(t, p)
-			r, err := (&checkFlags{packets: corpusPackets, seed: 1}).check(s, in, p, false)
+			checks := &checkFlags{packets: corpusPackets, seed: 1, memory: equivalence.DefaultMemory >> 20, time: equivalence.DefaultTime}
+			r, err := checks.check(context.Background(), s, in, p, false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Word == equivalence.NoDifference {
+			if r.word() == equivalence.Equivalent {
 				return
 			}
 			code := new(bytes.Buffer)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ import (
 	"nftmigrate/report"
 )
 
-const verifySchema = "nftmigrate/verify/1"
+const verifySchema = "nftmigrate/verify/2"
 
 // checkFlags are the flags that steer a check, wherever one is made.
 type checkFlags struct {
@@ -58,11 +57,10 @@ func (r *result) differences() []equivalence.Difference {
 	if r.sample != nil {
 		return r.sample.Differences
 	}
-	list := r.proof.Differences
-	if r.replay != nil {
-		list = append(slices.Clone(list), r.replay.Differences...)
+	if r.replay != nil && len(r.replay.Differences) > 0 {
+		return r.replay.Differences // the proof has none of its own
 	}
-	return list
+	return r.proof.Differences
 }
 
 // show writes the result for people.
@@ -224,11 +222,12 @@ translatable; 4 a right, a tool or a kernel feature is missing.`,
 			r.document(&doc)
 			var kr *equivalence.KernelReport
 			if inKernel {
-				if kr, err = kernelCheck(c.Context(), s, in, p, &checks, flags.strict); err != nil {
+				if kr, err = kernelCheck(c.Context(), s, in, p, r, &checks, flags.strict); err != nil {
 					return err
 				}
 				words = append(words, kr.Word)
 				doc.Kernel = report.KernelDocument(kr)
+				r.document(&doc)
 			}
 			if asJSON {
 				err = doc.Write(s.out)
@@ -268,8 +267,8 @@ func showCheck(w io.Writer, in *input, p *pair, r *result, kr *equivalence.Kerne
 	return nil
 }
 
-// kernelCheck runs the packets of a check through this kernel.
-func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, f *checkFlags, strict bool) (*equivalence.KernelReport, error) {
+// kernelPair opens this kernel's machines for both sides.
+func kernelPair(in *input, p *pair) equivalence.KernelPair {
 	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
 		o := kernel.Options{Untracked: !tracked}
 		xt, err := kernel.NewXtables(host, textOf(in.v4), textOf(in.v6), o)
@@ -282,21 +281,40 @@ func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, f *checkFl
 		}
 		return xt, nft, func() error { return errors.Join(xt.Close(), nft.Close()) }, nil
 	}
-	r, err := equivalence.KernelCheck(ctx, p.source, p.target, equivalence.KernelPair{
-		Open:  open,
-		Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) },
-	}, equivalence.Options{
+	return equivalence.KernelPair{Open: open, Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) }}
+}
+
+// kernelCheck brings packets into this kernel: those that show the differences
+// of the result, then a sample of all.
+func kernelCheck(ctx context.Context, s *streams, in *input, p *pair, found *result, f *checkFlags, strict bool) (*equivalence.KernelReport, error) {
+	k := kernelPair(in, p)
+	tracked := false
+	for _, v := range in.versions() {
+		tracked = tracked || p.source.NeedsConntrack(v) || p.target.NeedsConntrack(v)
+	}
+	list := found.differences()
+	for i := range list {
+		if err := equivalence.Confirm(ctx, &list[i], k, tracked); err != nil {
+			return nil, kernelError(err)
+		}
+	}
+	r, err := equivalence.KernelCheck(ctx, p.source, p.target, k, equivalence.Options{
 		Packets: f.packets, Seed: f.seed, Versions: in.versions(),
 		Strict: strict, Deviations: p.deviations, Progress: progress(s.errs),
 	})
-	var missing *kernel.MissingError
-	if errors.As(err, &missing) {
-		return nil, &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w\nRun it as root. An ordinary user needs user namespaces and a /dev/net/tun that users may open", err)}
-	}
 	if err != nil {
-		return nil, fmt.Errorf("run packets through this kernel: %w", err)
+		return nil, kernelError(err)
 	}
 	return r, nil
+}
+
+// kernelError says what the kernel check lacks.
+func kernelError(err error) error {
+	var missing *kernel.MissingError
+	if errors.As(err, &missing) {
+		return &exit{exitMissing, fmt.Errorf("run packets through this kernel: %w\nRun it as root. An ordinary user needs user namespaces and a /dev/net/tun that users may open", err)}
+	}
+	return fmt.Errorf("run packets through this kernel: %w", err)
 }
 
 func textOf(rs *iptables.Ruleset) []byte {

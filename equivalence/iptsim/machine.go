@@ -108,7 +108,7 @@ func (m *Machine) Stages() []packet.Stage {
 			continue
 		}
 		stages = append(stages, packet.Stage{
-			Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind,
+			Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind, Version: int(m.family),
 			Run: func(f *packet.Flight) packet.Verdict { return m.run(c, f) },
 		})
 	}
