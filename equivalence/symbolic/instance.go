@@ -53,7 +53,7 @@ func (s *Space) answer(slot Slot, turn, bit int) bdd.Level {
 
 // instanceOf returns the slot, turn and bit of a variable of an instance.
 func (s *Space) instanceOf(l bdd.Level) (slot Slot, turn, bit int, ok bool) {
-	if int(l) < instanceLevels || len(s.slots) == 0 {
+	if int(l) < instanceLevels || l >= laterLevels || len(s.slots) == 0 {
 		return 0, 0, 0, false
 	}
 	lo, hi := 0, len(s.slots)

@@ -65,7 +65,7 @@ func (s *Space) override(writes uint32, next writeSet) uint32 {
 		}
 	}
 	slices.SortFunc(out.shifts, func(a, b shift) int { return cmp.Compare(a.slot, b.slot) })
-	return s.effects.internWrites(out)
+	return s.internWrites(out)
 }
 
 // After returns a word as it is behind an effect: bits that the effect writes

@@ -22,54 +22,61 @@ func (s *Space) Sequence(f, g bdd.Ref) bdd.Ref {
 	}
 	if len(before) > 0 {
 		support := s.Support(g)
-		for _, e := range before {
-			if s.touchesAny(e, support) {
-				r = s.ITE(s.whereContinues(f, e), s.Behind(e, g), r)
+		occur := before[:0:0]
+		for _, w := range before {
+			if !s.touchesAny(w, support) {
+				occur = append(occur, w)
+				continue
+			}
+			if where := s.whereContinues(f, w); where != bdd.False {
+				occur = append(occur, w)
+				r = s.ITE(where, s.Apply(s.sequence, f, s.behindWrites(w, g)), r)
 			}
 		}
+		before = occur
 	}
 	s.noteMoving(r, before, after)
 	return r
 }
 
-// moving lists the effects with writes with which a function may continue, so
-// that later reads are to be looked at; some may not occur.
-func (s *Space) moving(f bdd.Ref) []Effect {
+// moving lists the sets of writes with which a function may continue, so that
+// later reads are to be looked at; some may not occur. Events do not matter.
+func (s *Space) moving(f bdd.Ref) []uint32 {
 	if !s.anyWrites {
 		return nil
 	}
-	if list, ok := s.movingEffects[f]; ok {
+	if list, ok := s.movingWrites[f]; ok {
 		return list
 	}
-	var list []Effect
+	var list []uint32
 	for _, v := range s.Terminals(f) {
 		if l := s.LeafOf(v); l.Verdict == Continue && s.writes(l.Effect) {
-			list = append(list, l.Effect)
+			list = append(list, s.effects.all[l.Effect].writes)
 		}
 	}
 	list = unique(list)
-	s.movingEffects[f] = list
+	s.movingWrites[f] = list
 	return list
 }
 
-// noteMoving says with which effects a sequence may continue: with those of
+// noteMoving says with which writes a sequence may continue: with those of
 // either part alone, and with one after the other. Of many it says nothing, and
 // they are looked for when they are asked for.
-func (s *Space) noteMoving(r bdd.Ref, before, after []Effect) {
+func (s *Space) noteMoving(r bdd.Ref, before, after []uint32) {
 	const few = 16
-	if _, ok := s.movingEffects[r]; ok || (len(before)+1)*(len(after)+1) > few {
+	if _, ok := s.movingWrites[r]; ok || (len(before)+1)*(len(after)+1) > few {
 		return
 	}
 	list := append(slices.Clone(before), after...)
-	for _, e := range before {
+	for _, w := range before {
 		for _, next := range after {
-			list = append(list, s.Then(e, next))
+			list = append(list, s.after(&s.effects.writes[w], next))
 		}
 	}
-	s.movingEffects[r] = unique(list)
+	s.movingWrites[r] = unique(list)
 }
 
-func unique(list []Effect) []Effect {
+func unique(list []uint32) []uint32 {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
@@ -109,19 +116,20 @@ func (s *Space) Behind(e Effect, g bdd.Ref) bdd.Ref {
 	if !s.touches(e, g) {
 		return s.prepend(e, g)
 	}
-	w := s.writesOf(e)
-	sub := s.NewSubstitution(func(l bdd.Level) (bdd.Ref, bool) {
-		c := s.cellAfter(w, l)
+	return s.prepend(e, s.behindWrites(s.effects.all[e].writes, g))
+}
+
+// behindWrites is g with what it decides by as it is behind writes. Its leaves
+// still speak of what they find.
+func (s *Space) behindWrites(id uint32, g bdd.Ref) bdd.Ref {
+	w := s.effects.writes[id]
+	return s.Substitute(s.NewSubstitution(func(l bdd.Level) (bdd.Ref, bool) {
+		c := s.cellAfter(&w, l)
 		if c == Old(l, false) {
 			return 0, false
 		}
 		return s.CellFunction(c), true
-	}, func(v uint32) bdd.Ref {
-		l := s.LeafOf(v)
-		l.Effect = s.Then(e, l.Effect)
-		return s.Leaf(l)
-	})
-	return s.Substitute(sub, g)
+	}, nil), g)
 }
 
 // CellFunction is the function that a cell is.
@@ -138,7 +146,7 @@ func (s *Space) CellFunction(c Cell) bdd.Ref {
 
 // touches reports whether an effect changes a variable that g depends on.
 func (s *Space) touches(e Effect, g bdd.Ref) bool {
-	return s.writes(e) && s.touchesAny(e, s.Support(g))
+	return s.writes(e) && s.touchesAny(s.effects.all[e].writes, s.Support(g))
 }
 
 // writes reports whether an effect changes variables.
@@ -147,8 +155,8 @@ func (s *Space) writes(e Effect) bool {
 	return len(w.bits) > 0 || len(w.shifts) > 0
 }
 
-func (s *Space) touchesAny(e Effect, levels []bdd.Level) bool {
-	w := s.writesOf(e)
+func (s *Space) touchesAny(writes uint32, levels []bdd.Level) bool {
+	w := &s.effects.writes[writes]
 	for _, l := range levels {
 		if s.cellAfterQuiet(w, l) {
 			return true
@@ -166,11 +174,11 @@ func (s *Space) cellAfterQuiet(w *writeSet, l bdd.Level) bool {
 	return ok
 }
 
-// whereContinues holds for packets with which f continues with an effect.
-func (s *Space) whereContinues(f bdd.Ref, e Effect) bdd.Ref {
+// whereContinues holds for packets with which f continues behind writes.
+func (s *Space) whereContinues(f bdd.Ref, writes uint32) bdd.Ref {
 	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
 		l := s.LeafOf(v)
-		if l.Verdict == Continue && l.Effect == e {
+		if l.Verdict == Continue && s.effects.all[l.Effect].writes == writes {
 			return bdd.True
 		}
 		return bdd.False

@@ -37,11 +37,11 @@ type Space struct {
 	prepends  map[Effect]*bdd.Mapping
 	gone      *bdd.Mapping
 	jumped    map[bdd.Ref]bdd.Ref
-	// anyWrites says that some effect writes or asks; movingEffects is what
+	// anyWrites says that some effect writes or asks; movingWrites is what
 	// moving found.
-	anyWrites     bool
-	movingEffects map[bdd.Ref][]Effect
-	places        map[int]string
+	anyWrites    bool
+	movingWrites map[bdd.Ref][]uint32
+	places       map[int]string
 }
 
 // NewSpace makes an empty space over classes of device names and instances, of
@@ -51,7 +51,7 @@ func NewSpace(m *bdd.Manager, version int, tests *NameTests, instances []Instanc
 		Manager: m, Version: version, tests: tests, names: tests.Names(),
 		effects: newEffects(), leafIDs: map[Leaf]uint32{},
 		memo: map[memoKey]bdd.Ref{}, varies: map[any]bool{}, hook: -1, nameWords: map[Group]Word{},
-		prepends: map[Effect]*bdd.Mapping{}, movingEffects: map[bdd.Ref][]Effect{}, jumped: map[bdd.Ref]bdd.Ref{},
+		prepends: map[Effect]*bdd.Mapping{}, movingWrites: map[bdd.Ref][]uint32{}, jumped: map[bdd.Ref]bdd.Ref{},
 	}
 	s.addSlots(instances)
 	s.next = s.Leaf(Leaf{Verdict: Continue})
