@@ -1,7 +1,12 @@
-// Package equivalence compares two machines: it chooses packets, runs them
-// through both, compares what became of them, shrinks what differs, and says
-// how much was shown.
+// Package equivalence compares two machines, each of which runs packets by the
+// rules of one language.
+//
+// [Prove] compares them for every packet: it has both compile their rules to
+// functions (package symbolic) and compares those; what differs it shows by
+// packets that both machines are run on. [ReplayProof] runs packets of every
+// class of a proof. [Check] compares a sample: it chooses packets, runs them
+// through both, shrinks what differs, and says how much was shown.
 //
 // The machines, and the kernel, reach it as interfaces; it knows neither
-// iptables nor nftables. Start with [Check].
+// iptables nor nftables. Start with [Prove].
 package equivalence

@@ -126,11 +126,12 @@ type prover struct {
 	tracked bool
 	proof   *Proof
 	// of the version at hand
-	headers symbolic.Headers
-	space   *symbolic.Space
-	pairing *symbolic.Pairing
-	pairs   []comparedPair
-	owners  map[any]any // instances of one side that both versions share, by those of the other
+	headers  symbolic.Headers
+	space    *symbolic.Space
+	pairing  *symbolic.Pairing
+	pairs    []comparedPair
+	ordinary map[place][]start
+	owners   map[any]any // instances of one side that both versions share, by those of the other
 }
 
 // ranOut notes a budget that ran out.
@@ -173,6 +174,7 @@ func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
 	p.pairing = symbolic.Pair(inA, inB, p.accepts)
 	m := bdd.New(bdd.Options{MaxNodes: int(p.o.Memory / nodeBytes), Stop: p.ctx.Err})
 	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
+	p.ordinary = map[place][]start{}
 	p.space.Provenance, p.space.Headers = provenance, p.headers
 	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
 }

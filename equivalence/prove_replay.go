@@ -136,29 +136,22 @@ func (r *replaying) stage(q comparedPair, a, b *audited, most int) {
 // onPath makes the packet of one path, from the start that is nearest to it.
 func (r *replaying) onPath(path map[bdd.Level]bool, hook packet.Hook, early bool) (witness, bool) {
 	var best *builder
-	var out string
 	fewest := 0
-	for _, st := range r.starts(hook) {
-		pkt, err := st.spec.Packet()
-		if err != nil {
-			continue
-		}
-		device, _ := st.host.Output(st.spec.Dst)
-		usual := r.space.Bind(st.flight(pkt, device, early))
+	for _, st := range r.starts(hook, early) {
 		unusual := 0
 		for l, v := range path {
-			if v != usual(l) {
+			if v != st.usual(l) {
 				unusual++
 			}
 		}
 		if best == nil || unusual < fewest {
-			best, out, fewest = &builder{space: r.space, start: st, path: path, usual: usual}, device, unusual
+			best, fewest = &builder{space: r.space, start: st, path: path, usual: st.usual}, unusual
 		}
 	}
 	if best == nil {
 		return witness{}, false
 	}
-	return best.build(out)
+	return best.build(best.start.out)
 }
 
 // one runs a packet through both machines, from fresh state.

@@ -22,6 +22,15 @@ type start struct {
 	spec packet.Spec
 	host *packet.Host
 	hook packet.Hook // where it is looked at
+	out  string      // device by which it leaves
+	// usual are the values of its variables.
+	usual func(bdd.Level) bool
+}
+
+// place is where packets are looked at.
+type place struct {
+	hook  packet.Hook
+	early bool // connection tracking has not looked yet
 }
 
 // The devices of ordinary packets, when the rules name none.
@@ -30,9 +39,27 @@ const (
 	farDevice  = "net1"
 )
 
-// starts are ordinary packets that pass a hook of a version, by the way that
-// leads there.
-func (p *prover) starts(hook packet.Hook) []start {
+// starts are ordinary packets that pass a hook, by the ways that lead there.
+func (p *prover) starts(hook packet.Hook, early bool) []start {
+	at := place{hook, early}
+	if list, ok := p.ordinary[at]; ok {
+		return list
+	}
+	var list []start
+	for _, st := range p.makeStarts(hook) {
+		pkt, err := st.spec.Packet()
+		if err != nil {
+			continue
+		}
+		st.out, _ = st.host.Output(st.spec.Dst)
+		st.usual = p.space.Bind(st.flight(pkt, st.out, early))
+		list = append(list, st)
+	}
+	p.ordinary[at] = list
+	return list
+}
+
+func (p *prover) makeStarts(hook packet.Hook) []start {
 	var devices []string
 	for _, name := range p.space.Names().Representatives() {
 		if name != "" && name != "lo" && validDevice(name) {
@@ -71,7 +98,7 @@ func (p *prover) starts(hook packet.Hook) []start {
 			if !p.tracked {
 				s.State = 0
 			}
-			list = append(list, start{s, host, hook})
+			list = append(list, start{spec: s, host: host, hook: hook})
 		}
 	}
 	return list
@@ -94,19 +121,13 @@ func (st start) flight(pkt *packet.Packet, out string, early bool) *packet.Fligh
 // first.
 func (p *prover) witnesses(where bdd.Ref, hook packet.Hook, early bool) []witness {
 	var list []witness
-	for _, st := range p.starts(hook) {
-		pkt, err := st.spec.Packet()
-		if err != nil {
-			continue
-		}
-		out, _ := st.host.Output(st.spec.Dst)
-		usual := p.space.Bind(st.flight(pkt, out, early))
-		path, ok := p.space.Pick(where, usual)
+	for _, st := range p.starts(hook, early) {
+		path, ok := p.space.Pick(where, st.usual)
 		if !ok {
 			continue
 		}
-		b := &builder{space: p.space, start: st, path: path, usual: usual}
-		if w, ok := b.build(out); ok {
+		b := &builder{space: p.space, start: st, path: path, usual: st.usual}
+		if w, ok := b.build(st.out); ok {
 			list = append(list, w)
 		}
 	}

@@ -205,8 +205,8 @@ func writeFile(s *streams, path string, data []byte) (err error) {
 	return nil
 }
 
-// affordable is how many packets can be run through both models in about a
-// second or two: each goes by all rules.
+// affordable is how many packets of a proof can be run through both models in
+// about a second: each goes by all rules.
 func (in *input) affordable() int {
 	rules := 1
 	for _, rs := range []*iptables.Ruleset{in.v4, in.v6} {
@@ -219,6 +219,6 @@ func (in *input) affordable() int {
 			}
 		}
 	}
-	const steps, least = 10_000_000, 200
-	return max(steps/rules, least)
+	const steps, least, most = 2_000_000, 200, 4_000
+	return min(max(steps/rules, least), most)
 }

@@ -11,11 +11,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the outputs that documents show")
 
-// counted is what changes when packets are chosen otherwise.
-var counted = regexp.MustCompile(`\d+ (packet|fragment)s?`)
+// counted is what changes when packets are chosen otherwise, or diagrams are
+// built otherwise.
+var counted = regexp.MustCompile(`\d+ (packet|node)s?`)
 
 // wantShown makes sure that a document shows an output, but for the numbers of
-// packets, in the block behind a comment that says so.
+// packets and nodes, in the block behind a comment that says so.
 func wantShown(t *testing.T, name, printed string) {
 	t.Helper()
 	text, err := os.ReadFile(name)

@@ -68,12 +68,22 @@ var bans = []ban{
 		reason: "packets and predicates are what both machines share, so they know neither language",
 	},
 	{
+		from:   []string{"equivalence/symbolic"},
+		never:  []string{"iptables", "nftgen", "translate", mdlayher, "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate"},
+		reason: "it names the bits of packets for both sides of a proof, so it knows neither language nor how either reads a packet",
+	},
+	{
+		from:   []string{"equivalence/bdd"},
+		never:  []string{module + "/..."},
+		reason: "the diagrams know nothing of packets",
+	},
+	{
 		from:   []string{"diag"},
 		never:  []string{module + "/..."},
 		reason: "everyone reports through it, so it knows no one",
 	},
 	{
-		from:   []string{"iptables", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "diag"},
+		from:   []string{"iptables", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/bdd", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "equivalence/symbolic", "diag"},
 		never:  []string{"os/exec", "internal/netns", "internal/scratch"},
 		reason: "what depends on the running machine happens elsewhere, so that the same input gives the same bytes",
 	},
@@ -93,7 +103,7 @@ var bans = []ban{
 	{
 		from:   []string{"..."},
 		except: []string{"internal/testkit"},
-		never:  []string{"internal/testkit", "testing", "github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/..."},
+		never:  []string{"internal/testkit", "testing", "github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...", "github.com/crillab/gophersat/..."},
 		reason: "the program needs nothing of its tests",
 	},
 }
