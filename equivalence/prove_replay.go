@@ -71,6 +71,7 @@ func (r *replaying) version(version int) error {
 	return r.space.Try(func() {
 		sideA := &audited{Machine: r.a, space: r.space, report: r.mismatch}
 		sideB := &audited{Machine: r.b, space: r.space, report: r.mismatch}
+		r.pairs = nil
 		pairs := pairStages(inA, inB)
 		for i := range pairs {
 			q := &pairs[i]

@@ -72,7 +72,7 @@ func TestFuzz(t *testing.T) {
 	var out bytes.Buffer
 	f := &fuzz{each: 500, seed: 7, out: &out, counts: make(map[string]int)}
 	const packets = 40_000
-	f.run(context.Background(), packets, 3, 2)
+	f.run(context.Background(), limits{packets: packets, most: 3}, 2)
 	if f.different != 0 || f.packets < packets {
 		t.Errorf("%d packets, %d rulesets with differences or errors:\n%s", f.packets, f.different, out.String())
 	}

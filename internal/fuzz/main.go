@@ -17,16 +17,17 @@ func main() {
 	only := flag.Int("only", -1, "run only the ruleset of this number, and print it")
 	most := flag.Int("most", 10, "stop after `N` rulesets with differences or errors")
 	workers := flag.Int("parallel", runtime.NumCPU(), "run `N` rulesets at a time")
+	proofs := flag.Int("proofs", 0, "make only proofs, of `N` rulesets, without the kernel")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int)}
+	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0}
 	start := time.Now()
 	if *only >= 0 {
 		f.show = true
 		f.add(f.ruleset(ctx, *only))
 	} else {
-		f.run(ctx, *packets, *most, max(*workers, 1))
+		f.run(ctx, limits{*packets, *proofs, *most}, max(*workers, 1))
 	}
 	f.summary(time.Since(start))
 	if f.different > 0 {
@@ -34,9 +35,24 @@ func main() {
 	}
 }
 
-// run runs rulesets until there were enough packets or differences. It tells
-// of them in the order of their numbers.
-func (f *fuzz) run(ctx context.Context, packets, most, workers int) {
+// limits end a run: so many packets, or only proofs of so many rulesets, or so
+// many rulesets with differences.
+type limits struct{ packets, proofs, most int }
+
+// reached reports whether a run has come to one.
+func (f *fuzz) reached(l limits) bool {
+	if f.different >= l.most {
+		return true
+	}
+	if f.only {
+		return f.rulesets >= l.proofs
+	}
+	return f.packets >= l.packets
+}
+
+// run runs rulesets until a limit is reached. It tells of them in the order of
+// their numbers.
+func (f *fuzz) run(ctx context.Context, l limits, workers int) {
 	type numbered struct {
 		n int
 		outcome
@@ -63,7 +79,7 @@ func (f *fuzz) run(ctx context.Context, packets, most, workers int) {
 			f.add(o)
 		}
 	}
-	for f.packets < packets && f.different < most && ctx.Err() == nil {
+	for !f.reached(l) && ctx.Err() == nil {
 		select {
 		case work <- started:
 			started++
@@ -79,7 +95,7 @@ func (f *fuzz) run(ctx context.Context, packets, most, workers int) {
 			left--
 		}
 	}
-	if f.different >= most {
+	if f.different >= l.most {
 		fmt.Fprintf(f.out, "stopped after %d rulesets with differences or errors\n", f.different)
 	}
 }

@@ -31,6 +31,7 @@ type fuzz struct {
 	seed uint64
 	out  io.Writer
 	show bool // print rulesets and bytes
+	only bool // proofs, without the kernel
 	// alter, when not nil, plants a bug: it returns what is loaded and what is
 	// modelled instead of the batch.
 	alter func(batch []netlink.Message) (loaded, modelled []netlink.Message)
@@ -44,6 +45,7 @@ type outcome struct {
 	text   bytes.Buffer // what is to be told
 	rules  int
 	report *equivalence.KernelReport // nil when it was not run
+	proven bool                      // without the kernel
 	failed bool
 	counts map[string]int
 }
@@ -58,11 +60,13 @@ func (f *fuzz) add(o outcome) {
 		f.different++
 	}
 	r := o.report
+	if r != nil || o.proven {
+		f.rulesets++
+		f.rules += o.rules
+	}
 	if r == nil {
 		return
 	}
-	f.rulesets++
-	f.rules += o.rules
 	f.packets += r.Packets
 	f.volatile += r.Volatile
 	for code, k := range r.Explained {
@@ -168,6 +172,14 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	if err != nil {
 		return fail(err)
 	}
+	if f.only {
+		o.rules = s.rules()
+		o.proven = true
+		if err := f.prove(ctx, s.machine(), target, s.versions(), codes, &o); err != nil {
+			return fail(err)
+		}
+		return f.tell(o, n)
+	}
 	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
 		return openPair(host, s, loaded, kernel.Options{Untracked: !tracked})
 	}
@@ -179,8 +191,11 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 		return fail(err)
 	}
 	o.rules = s.rules()
+	if err := f.prove(ctx, s.machine(), target, s.versions(), codes, &o); err != nil {
+		return fail(err)
+	}
 	if o.report.Word != equivalence.Different {
-		return o
+		return f.tell(o, n)
 	}
 	o.failed = true
 	fmt.Fprintf(&o.text, "\nruleset %d of seed %d (again: -seed %d -only %d)\n", n, f.seed, f.seed, n)
@@ -190,6 +205,17 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	if err := report.Kernel(&o.text, o.report, report.Names{A: "iptables", B: "nftables"}); err != nil {
 		return fail(err)
 	}
+	return o
+}
+
+// tell puts before what there is to say of a ruleset how to run it again.
+func (f *fuzz) tell(o outcome, n int) outcome {
+	if !o.failed {
+		return o
+	}
+	said := o.text.String()
+	o.text = bytes.Buffer{}
+	fmt.Fprintf(&o.text, "\nruleset %d of seed %d (again: -seed %d -only %d)\n%s", n, f.seed, f.seed, n, said)
 	return o
 }
 
