@@ -131,6 +131,7 @@ type prover struct {
 	pairing  *symbolic.Pairing
 	pairs    []comparedPair
 	ordinary map[place][]start
+	walked   int         // random sequences that were tried
 	owners   map[any]any // instances of one side that both versions share, by those of the other
 }
 

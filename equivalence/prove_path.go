@@ -85,7 +85,7 @@ type comparedPair struct {
 }
 
 // unlikeRoutes compares the routes that lead through some hooks. alike says
-// that nothing differs along them.
+// that nothing differs along them but what was shown or noted.
 func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, shown int, err error) {
 	a, b := p.open(version, false)
 	defer func() { p.proof.Nodes += p.space.Size() }()
@@ -106,12 +106,16 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 				case symbolic.Unknown:
 					p.note(p.proof.Unknown, c, route[len(route)-1], f, g)
 				default:
-					alike = false
-					if p.show(finding{
+					of := finding{
 						class: c, hook: route[0], sides: [2]bdd.Ref{f, g},
 						shown: p.packetClass(c, route[len(route)-1], f, g),
-					}) {
+					}
+					if p.show(of) {
 						shown++
+					} else if c.Why = p.unpaired(of); c.Why != "" {
+						p.note(p.proof.Unknown, c, route[len(route)-1], f, g)
+					} else {
+						alike = false
 					}
 				}
 			}

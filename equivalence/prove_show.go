@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"reflect"
 	"slices"
 
 	"nftmigrate/equivalence/bdd"
@@ -21,9 +22,20 @@ type finding struct {
 // show runs packets of a class through both machines until one comes out unlike
 // on them, shrinks it, and reports whether there was one.
 func (p *prover) show(where finding) bool {
-	for _, w := range p.witnesses(where.class.Where, where.hook, where.early) {
+	var also *consulted
+	for i, w := range p.witnesses(where.class.Where, where.hook, where.early) {
 		c := p.replayer(w.host)
-		if d, ok := c.shown(w, p.companions(where)); ok {
+		d, ok := c.shown(w, nil)
+		if !ok {
+			if also == nil {
+				also = p.statesOf(where)
+			}
+			d, ok = c.shown(w, also.companions)
+		}
+		if !ok && i == 0 {
+			d, ok = p.timed(c, w, also)
+		}
+		if ok {
 			d.Count = 1
 			p.proof.Differences = append(p.proof.Differences, d)
 			class := where.shown
@@ -137,33 +149,82 @@ func runs(w witness, companions []companion) [][]candidate {
 // maxCompanions bounds the packets that are tried together with a witness.
 const maxCompanions = 12
 
-// companions are packets that ask the instances which the leaves of a class ask,
-// at any stage of either side.
-func (p *prover) companions(of finding) []companion {
-	slots := map[symbolic.Slot]bool{}
+// consulted are the instances that a class has to do with.
+type consulted struct {
+	slots      []symbolic.Slot
+	companions []companion
+}
+
+// statesOf finds the instances that the leaves of a class ask or change, or on
+// which it depends, and packets that do so at any stage of either side. Where one
+// of them has no counterpart, all that have none belong to it.
+func (p *prover) statesOf(of finding) *consulted {
+	list := p.slotsIn(of)
+	if slices.ContainsFunc(list, p.alone) {
+		list = append(append(list, p.pairing.AloneA...), p.pairing.AloneB...)
+		slices.Sort(list)
+		list = slices.Compact(list)
+	}
+	return &consulted{list, p.companions(list)}
+}
+
+// slotsIn lists the instances of a class, in order.
+func (p *prover) slotsIn(of finding) []symbolic.Slot {
+	var list []symbolic.Slot
 	for _, f := range of.sides {
-		for _, v := range p.space.Terminals(p.space.ITE(of.class.Where, f, p.space.Next())) {
-			for _, slot := range p.space.AskedSlots(p.space.LeafOf(v).Effect) {
-				slots[slot] = true
+		f = p.space.ITE(of.class.Where, f, p.space.Next())
+		for _, v := range p.space.Terminals(f) {
+			list = append(list, p.space.AskedSlots(p.space.LeafOf(v).Effect)...)
+		}
+		for _, l := range p.space.Support(f) {
+			if slot, ok := p.space.SlotOf(l); ok {
+				list = append(list, slot)
 			}
 		}
 	}
-	if len(slots) == 0 {
-		return nil
-	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// alone reports whether an instance has no counterpart.
+func (p *prover) alone(slot symbolic.Slot) bool {
+	return slices.Contains(p.pairing.AloneA, slot) || slices.Contains(p.pairing.AloneB, slot)
+}
+
+// companions are packets with the events of instances, and some to which it
+// matters what an instance answers.
+func (p *prover) companions(slots []symbolic.Slot) []companion {
 	var list []companion
+	add := func(q comparedPair, where bdd.Ref, slot symbolic.Slot) {
+		if where == bdd.False || len(list) == maxCompanions {
+			return
+		}
+		at := p.situation(q.hook, q.priority, q.kind)
+		domain, _ := p.space.Domain(at, where)
+		for _, w := range p.witnesses(p.space.And(where, domain), q.hook, at.Early) {
+			known := slices.IndexFunc(list, func(c companion) bool { return reflect.DeepEqual(c.spec, w.spec) })
+			if known < 0 {
+				list = append(list, companion{w.candidate, p.turns(slot)})
+			} else {
+				list[known].times = max(list[known].times, p.turns(slot))
+			}
+			break
+		}
+	}
 	for _, q := range p.pairs {
 		for _, f := range q.functions {
-			for slot := range slots {
-				where := p.space.WhereAsked(f, slot)
-				domain, _ := p.space.Domain(p.situation(q.hook, q.priority, q.kind), where)
-				early := p.situation(q.hook, q.priority, q.kind).Early
-				for _, w := range p.witnesses(p.space.And(where, domain), q.hook, early) {
-					if len(list) == maxCompanions {
-						return list
-					}
-					list = append(list, companion{w.candidate, p.turns(slot)})
-					break
+			for _, slot := range slots {
+				for _, kind := range p.space.EventKinds(f, slot) {
+					add(q, p.space.WhereEvent(f, slot, kind), slot)
+				}
+			}
+		}
+	}
+	for _, q := range p.pairs {
+		for _, f := range q.functions {
+			for _, slot := range slots {
+				if p.space.InstanceOf(slot).Reads != nil {
+					add(q, p.space.WhereRead(f, slot), slot)
 				}
 			}
 		}

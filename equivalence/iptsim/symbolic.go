@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"fmt"
+	"time"
 
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/predicate"
@@ -19,6 +20,7 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 		return nil
 	}
 	var list []symbolic.Instance
+	recents, met := m.recentLists(), map[string]bool{}
 	m.visit(func(r *rule) {
 		for _, t := range []masked{r.base.in, r.base.out} {
 			noteName(t, tests)
@@ -28,6 +30,13 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 				if f.ID == predicate.InInterface || f.ID == predicate.OutInterface {
 					noteNames(p, tests)
 				}
+			}
+			if recent, ok := recentOf(p); ok {
+				if !met[recent.List] {
+					met[recent.List] = true
+					list = append(list, recents[recent.List].instances()...)
+				}
+				return
 			}
 			if i, ok := instanceOf(p); ok {
 				i.Place = place
@@ -121,12 +130,22 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.S
 	if s.Version != int(m.family) {
 		return nil
 	}
-	c := &compiler{space: s, fields: map[predicate.Field]symbolicField{}}
-	at := 0
+	c := &compiler{space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists()}
+	at, met := 0, map[string]bool{}
 	c.slots = make(map[scoped]symbolic.Slot, len(slots))
 	m.visit(func(r *rule) {
 		n := 0
 		r.eachPredicate(func(p predicate.Predicate, _ string) {
+			if recent, ok := recentOf(p); ok {
+				if l := c.recents[recent.List]; !met[recent.List] && l.problem == "" {
+					for i := range l.questions {
+						l.questions[i].slot = slots[at]
+						at++
+					}
+				}
+				met[recent.List] = true
+				return
+			}
 			if _, ok := instanceOf(p); ok {
 				c.slots[scoped{r, n}] = slots[at]
 				at++
@@ -160,11 +179,12 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.S
 
 // A compiler makes functions of the rules of one machine.
 type compiler struct {
-	space  *symbolic.Space
-	slots  map[scoped]symbolic.Slot
-	fields map[predicate.Field]symbolicField
-	asked  int // of the rule at hand
-	rule   *rule
+	space   *symbolic.Space
+	slots   map[scoped]symbolic.Slot
+	fields  map[predicate.Field]symbolicField
+	recents map[string]*recentList
+	asked   int // of the rule at hand
+	rule    *rule
 }
 
 // scoped is the n-th instance that a rule asks.
@@ -397,7 +417,7 @@ func describeState(i predicate.Instance) symbolic.Instance {
 	case predicate.Limit:
 		period, burst := i.Bucket()
 		return symbolic.Instance{
-			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Loose: "limit-resolution", Turns: int(burst),
+			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Loose: "limit-resolution", Turns: int(burst), Lasts: time.Duration(period),
 		}
 	case predicate.Nth:
 		return symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Every), Width: 32, Below: uint64(i.Every), Turns: int(i.Every)}

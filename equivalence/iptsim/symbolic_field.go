@@ -136,8 +136,10 @@ func (c *compiler) reaches(n int) bdd.Ref {
 
 // tcpHeader holds for packets with a TCP header that is whole: see tcpOptions.
 func (c *compiler) tcpHeader() bdd.Ref {
-	return c.space.Memo("tcp header", c.makeTCPHeader)
+	return c.space.Memo(tcpHeaderKey{}, c.makeTCPHeader)
 }
+
+type tcpHeaderKey struct{}
 
 func (c *compiler) makeTCPHeader() bdd.Ref {
 	s := c.space

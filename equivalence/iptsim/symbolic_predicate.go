@@ -34,6 +34,9 @@ func (c *compiler) field(f predicate.Field) symbolicField {
 // number and is modelled altogether; ok is false for another.
 func (c *compiler) pure(p predicate.Predicate) (f bdd.Ref, ok bool) {
 	s := c.space
+	if _, asks := recentOf(p); asks {
+		return 0, false
+	}
 	if _, asks := instanceOf(p); asks {
 		return 0, false
 	}
@@ -192,6 +195,9 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 		return c.negated(s.List(parts))
 	case predicate.Not:
 		return c.negated(c.predicate(p.P, what))
+	}
+	if recent, ok := recentOf(p); ok {
+		return c.recent(recent)
 	}
 	i, asks := instanceOf(p)
 	if !asks {

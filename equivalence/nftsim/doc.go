@@ -8,5 +8,6 @@
 // undecided and is named in [packet.Flight].Unknown.
 //
 // The package knows nothing of iptables and of what made the batch. Start with
-// [Decode], then run the [Machine.Stages].
+// [Decode], then run the [Machine.Stages], or have [Machine.Compile] make
+// functions of all packets of them.
 package nftsim

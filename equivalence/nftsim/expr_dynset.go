@@ -224,6 +224,10 @@ func (i *Dynset) symbolic(x *symbolicRun) {
 		x.undecided("set " + set.Name + ": " + set.Unknown)
 		return
 	}
+	if use, ok := x.rings.uses[i]; ok {
+		x.useRing(use, i.Key, false)
+		return
+	}
 	key, ok := x.key(i.Key, set.KeyLen)
 	if !ok {
 		return
@@ -241,7 +245,7 @@ func (i *Dynset) symbolic(x *symbolicRun) {
 		w = append(w, value...)
 	}
 	if i.Op == DynsetDelete {
-		i.event(x, words, w)
+		i.event(x, words, x.reads(key), w)
 		return
 	}
 	if i.Not {
@@ -249,13 +253,13 @@ func (i *Dynset) symbolic(x *symbolicRun) {
 	}
 	x.remember(set, words)
 	if c := x.changing[set]; !x.ended && (c.asked || len(c.program) == 0) {
-		i.event(x, words, w)
+		i.event(x, words, x.reads(key), w)
 	}
 }
 
 // event tells of the change, behind which lookups can find something else.
-func (i *Dynset) event(x *symbolicRun, key string, w symbolic.Word) {
-	id, in := i.Set.member(key)
+func (i *Dynset) event(x *symbolicRun, key string, reads []symbolic.Group, w symbolic.Word) {
+	id, in := i.Set.member(key, reads)
 	slot, _, ok := x.slot(id, in)
 	if !ok {
 		return

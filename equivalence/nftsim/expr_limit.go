@@ -144,7 +144,8 @@ func (i *Limit) symbolic(x *symbolicRun) {
 		return
 	}
 	in := symbolic.Instance{Kind: "limit", Width: 1, Loose: "limit-resolution"}
-	in.Parameters = fmt.Sprintf("one per %dns burst %d", i.Unit*uint64(time.Second)/i.Rate, i.Burst)
+	period := i.Unit * uint64(time.Second) / i.Rate
+	in.Parameters, in.Lasts = fmt.Sprintf("one per %dns burst %d", period, i.Burst), time.Duration(period)
 	if i.Bytes {
 		in.Parameters = fmt.Sprintf("%d bytes in %ds burst %d bytes", i.Rate, i.Unit, i.Burst)
 	}

@@ -131,6 +131,10 @@ func (i *Lookup) symbolic(x *symbolicRun) {
 		x.undecided("set " + i.Set.Name + ": " + i.Set.Unknown)
 		return
 	}
+	if use, ok := x.rings.uses[i]; ok {
+		x.useRing(use, i.From, i.Not)
+		return
+	}
 	key, ok := x.key(i.From, i.Set.KeyLen)
 	switch {
 	case !ok:
@@ -203,7 +207,7 @@ func (i *Lookup) changing(x *symbolicRun, key symbolicKey) {
 	if !ok {
 		return
 	}
-	id, in := i.Set.member(words)
+	id, in := i.Set.member(words, x.reads(key))
 	answer, ok := x.peek(id, in)
 	if !ok {
 		return

@@ -14,6 +14,7 @@ type Machine struct {
 	states states
 	run    execution
 	asked  map[int][]instanceID // what Collect found, by IP version
+	rings  *rings
 }
 
 // A Table is a decoded table.

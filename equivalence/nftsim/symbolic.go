@@ -139,6 +139,7 @@ type compiler struct {
 	slots      map[instanceID]symbolic.Slot
 	collecting *collection // nil when functions are made
 	changing   map[*Set]*changing
+	rings      *rings
 	routes     bool // some rule asks the routing tables for an address
 	places     map[*Rule]int
 	selections map[selectionKey]*selection
@@ -146,8 +147,11 @@ type compiler struct {
 }
 
 func (m *Machine) compiler(s *symbolic.Space) *compiler {
+	if m.rings == nil {
+		m.rings = m.findRings()
+	}
 	c := &compiler{
-		machine: m, space: s, slots: map[instanceID]symbolic.Slot{}, places: map[*Rule]int{},
+		machine: m, space: s, slots: map[instanceID]symbolic.Slot{}, places: map[*Rule]int{}, rings: m.rings,
 		changing: m.changingSets(), selections: map[selectionKey]*selection{}, generation: s.Generation(),
 	}
 	for _, r := range m.Rules() {
@@ -179,6 +183,9 @@ func (c *compiler) base(of *Chain, stage string) bdd.Ref {
 func (c *compiler) chain(of *Chain) bdd.Ref {
 	if of.Unknown != "" {
 		return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: of.Unknown})
+	}
+	if use, ok := c.rings.chains[of]; ok {
+		return c.ringChain(use)
 	}
 	return c.space.Memo(of, func() bdd.Ref {
 		rules := make([]bdd.Ref, 0, len(of.Rules))

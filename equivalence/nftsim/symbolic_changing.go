@@ -3,6 +3,7 @@ package nftsim
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"nftmigrate/equivalence/symbolic"
 )
@@ -74,14 +75,27 @@ func (m *Machine) changingSets() map[*Set]*changing {
 }
 
 // member describes whether a set holds a key, with the data of a map.
-func (s *Set) member(key string) (instanceID, symbolic.Instance) {
+func (s *Set) member(key string, reads []symbolic.Group) (instanceID, symbolic.Instance) {
 	width := 1
 	if s.Flags&setMap != 0 {
 		width += 8 * s.DataLen
 	}
 	return instanceID{set: s, nth: membership, key: key}, symbolic.Instance{
-		Kind: "set membership", Parameters: s.words(), Key: key, Width: width,
+		Kind: "set membership", Parameters: s.words(), Key: key, Width: width, Lasts: time.Duration(s.Timeout), Reads: reads,
 	}
+}
+
+// reads lists the groups on which a key depends.
+func (c *compiler) reads(key symbolicKey) []symbolic.Group {
+	var list []symbolic.Group
+	for _, f := range c.keyBits(key) {
+		for _, l := range c.space.Support(f) {
+			if g, _, ok := symbolic.GroupOf(l); ok && !slices.Contains(list, g) {
+				list = append(list, g)
+			}
+		}
+	}
+	return list
 }
 
 func (s *Set) words() string {

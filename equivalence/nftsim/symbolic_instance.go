@@ -17,6 +17,7 @@ type instanceID struct {
 	instruction Instruction
 	element     *Element
 	set         *Set
+	ring        *ring
 	nth         int // of the set's instructions, or membership
 	key         string
 }

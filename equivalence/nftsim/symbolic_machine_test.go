@@ -263,7 +263,93 @@ func TestSymbolicComparisonBites(t *testing.T) {
 	}
 }
 
-// likelyLeaf is the leaf of a packet at the only stage of a machine.
+// Sets whose elements overlap, hold names of devices, or a value for all other
+// keys.
+func TestSymbolicSets(t *testing.T) {
+	source := load(unix.NFT_PAYLOAD_NETWORK_HEADER, 12, 4, 1)
+	port := func(to uint32) encoder { return load(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, to) }
+	to := func(code nftsim.VerdictCode, chain string) encoder {
+		list := []encoder{u32(unix.NFTA_VERDICT_CODE, uint32(code))}
+		if chain != "" {
+			list = append(list, str(unix.NFTA_VERDICT_CHAIN, chain))
+		}
+		return nest(unix.NFTA_SET_ELEM_DATA, nest(unix.NFTA_DATA_VERDICT, list...))
+	}
+	fields := func(n ...uint32) encoder {
+		var list []encoder
+		for _, size := range n {
+			list = append(list, nest(unix.NFTA_LIST_ELEM, u32(1, size)))
+		}
+		return nest(unix.NFTA_SET_DESC, nest(2, list...))
+	}
+	verdicts := []encoder{u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT), u32(unix.NFTA_SET_DATA_LEN, 16)}
+	others := u32(unix.NFTA_SET_ELEM_FLAGS, 2)
+	last := func(b ...byte) encoder { return value(10, b...) }
+	name := func(text string, fill byte) []byte {
+		b := slices.Repeat([]byte{fill}, 16)
+		copy(b, text)
+		return b
+	}
+	after := func(name []byte) []byte {
+		next := slices.Clone(name)
+		for i := len(next) - 1; ; i-- {
+			if next[i]++; next[i] != 0 {
+				return next
+			}
+		}
+	}
+	chains := []netlink.Message{chain("u"), rule("u", message1("u"))}
+	vmap := func(key ...encoder) netlink.Message {
+		return rule("c", append(key, lookup("m", 1, 1, u32(unix.NFTA_LOOKUP_DREG, 0)))...)
+	}
+	both := func(a, b []byte) []byte { return append(slices.Clone(a), b...) }
+	for what, messages := range map[string][]netlink.Message{
+		"the first of ranges": {
+			set("m", 1, unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL|0x80, 8, append(verdicts, fields(4, 2))...),
+			elements("m", 1, element(key(192, 0, 2, 0, 0, 22, 0, 0), last(192, 0, 2, 100, 0, 53, 0, 0), to(nftsim.VerdictDrop, "")),
+				element(key(192, 0, 0, 0, 0, 0, 0, 0), last(192, 255, 255, 255, 0, 100, 0, 0), to(nftsim.VerdictJump, "u")),
+				element(key(8, 8, 8, 8, 0, 0, 0, 0), last(198, 255, 255, 255, 255, 255, 0, 0), to(nftsim.VerdictDrop, ""))),
+			vmap(source, port(9)),
+		},
+		"all others": {
+			set("m", 1, unix.NFT_SET_MAP, 4, verdicts...),
+			elements("m", 1, element(key(192, 0, 2, 77), to(nftsim.VerdictAccept, "")), element(key(192, 0, 2, 200), to(nftsim.VerdictGoto, "u")), element(others, to(nftsim.VerdictDrop, ""))),
+			vmap(source),
+		},
+		"all others of intervals": {
+			set("m", 1, unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL, 4, verdicts...),
+			elements("m", 1, element(key(192, 0, 2, 77), to(nftsim.VerdictAccept, "")), element(key(192, 0, 2, 201), end()), element(others, to(nftsim.VerdictDrop, ""))),
+			vmap(source),
+		},
+		"names": {
+			set("m", 1, unix.NFT_SET_MAP, 16, verdicts...),
+			elements("m", 1, element(key(name("eth0", 0)...), to(nftsim.VerdictDrop, "")), element(key(name("tun0", 0)...), to(nftsim.VerdictJump, "u")), element(key(name("", 0)...), to(nftsim.VerdictDrop, ""))),
+			vmap(meta(unix.NFT_META_IIFNAME, 1)),
+		},
+		"ranges of names": {
+			set("m", 1, unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL|0x80, 20, append(verdicts, fields(16, 2))...),
+			elements("m", 1, element(key(both(name("eth0", 0), []byte{0, 22, 0, 0})...), last(both(name("eth0", 0), []byte{0, 60, 0, 0})...), to(nftsim.VerdictDrop, "")),
+				element(key(both(name("eth", 0), []byte{0, 0, 0, 0})...), last(both(name("eth", 0xff), []byte{1, 0, 0, 0})...), to(nftsim.VerdictJump, "u"))),
+			vmap(meta(unix.NFT_META_IIFNAME, 1), port(2)),
+		},
+		"intervals of names": {
+			set("m", 1, unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL, 16, verdicts...),
+			elements("m", 1, element(key(name("eth", 0)...), to(nftsim.VerdictDrop, "")), element(key(after(name("eth", 0xff))...), end()),
+				element(key(name("tun0", 0)...), to(nftsim.VerdictJump, "u")), element(key(after(name("tun0", 0))...), end())),
+			vmap(meta(unix.NFT_META_IIFNAME, 1)),
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			for n, tally := range compareStages(t, forward(append(slices.Clone(chains), messages...)...), rand.New(rand.NewPCG(8, 8)), 400) {
+				if tally.undecided > tally.ran/20 { // an authentication header may be cut off
+					t.Errorf("%s: %+v", n, tally)
+				}
+			}
+		})
+	}
+}
+
+// leavesOf are the leaves of a packet at the only stage of a machine.
 func (c *compiled) leavesOf(t *testing.T, s packet.Spec) []symbolic.Leaf {
 	t.Helper()
 	p, err := s.Packet()
@@ -325,6 +411,8 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"a value is read before its place is written", []netlink.Message{rule("c", mark(constant(2, low(0)...), metaSet(unix.NFT_META_MARK, 2), bitwise(1, 1, low(1), low(0)), metaSet(unix.NFT_META_MARK, 1))...)}, udp,
 			"accept" + strings.Join(zeros("mark", 0, 31), "")},
 		{"a written value is read", []netlink.Message{rule("c", constant(1, low(9)...), metaSet(unix.NFT_META_MARK, 1), meta(unix.NFT_META_MARK, 2), compare(unix.NFT_CMP_EQ, 2, low(9)...), drop)}, packet.Spec{Proto: packet.UDP, In: "eth0"},
+			"drop" + strings.Join(zeros("mark", 0, 28), "") + ", mark[28] = 1, mark[29] = 0, mark[30] = 0, mark[31] = 1"},
+		{"of a later rule, too", []netlink.Message{rule("c", constant(1, low(9)...), metaSet(unix.NFT_META_MARK, 1)), rule("c", meta(unix.NFT_META_MARK, 2), compare(unix.NFT_CMP_EQ, 2, low(9)...), drop)}, packet.Spec{Proto: packet.UDP, In: "eth0"},
 			"drop" + strings.Join(zeros("mark", 0, 28), "") + ", mark[28] = 1, mark[29] = 0, mark[30] = 0, mark[31] = 1"},
 		{"of a chain that it jumps to, too", []netlink.Message{chain("u"), rule("u", meta(unix.NFT_META_MARK, 2), compare(unix.NFT_CMP_EQ, 2, low(9)...), drop),
 			rule("c", constant(1, low(9)...), metaSet(unix.NFT_META_MARK, 1), verdict(nftsim.VerdictJump, "u"))}, packet.Spec{Proto: packet.UDP, In: "eth0"},

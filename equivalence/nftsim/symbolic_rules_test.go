@@ -41,7 +41,7 @@ func TestSymbolicConditions(t *testing.T) {
 		for _, hook := range group.hooks {
 			t.Run(fmt.Sprintf("%s/%s", group.list[0], hook), func(t *testing.T) {
 				batch, _, _ := compile(t, separately(group.list, hook))
-				stages := compareStages(t, batch, rand.New(rand.NewPCG(1, uint64(n))), 150)
+				stages := compareStages(t, batch, rand.New(rand.NewPCG(1, uint64(n))), 100)
 				for i, c := range group.list {
 					tally := stages[fmt.Sprintf("table inet t chain c%d", i)]
 					known := !slices.ContainsFunc(undecidedConditions, func(s string) bool { return strings.Contains(c, s) })
@@ -117,6 +117,18 @@ const randomSets = sets + `
  set counted { type ipv4_addr; counter; elements = { 192.0.2.77 counter packets 3 bytes 4, 10.9.0.7 counter packets 0 bytes 0 } }
  map learnt { type ipv4_addr : mark; flags dynamic,timeout; timeout 60s; size 65535; }`
 
+// leadsOnlyTo reports whether the chains that an action jumps to are among some,
+// so that there are no loops.
+func leadsOnlyTo(action string, chains []string) bool {
+	words := strings.Fields(strings.ReplaceAll(action, ",", " "))
+	for i, w := range words {
+		if (w == "jump" || w == "goto") && !slices.Contains(chains, words[i+1]) {
+			return false
+		}
+	}
+	return true
+}
+
 // randomRules makes a ruleset of conditions and actions that nft takes.
 func randomRules(r *rand.Rand) string {
 	var b strings.Builder
@@ -127,15 +139,8 @@ func randomRules(r *rand.Rand) string {
 		fmt.Fprintf(&b, "chain %s {%s\n", name, head)
 		for range rules {
 			action := pick(r, actions...)
-			for strings.Contains(action, "jump") || strings.Contains(action, "goto") {
-				// No loops.
-				if !slices.ContainsFunc(jumps, func(to string) bool {
-					return strings.HasSuffix(action, " "+to) || strings.Contains(action, " "+to+",") || strings.Contains(action, " "+to+" ")
-				}) || strings.Contains(action, " u") && !slices.Contains(jumps, "u") || strings.Contains(action, " v ") && !slices.Contains(jumps, "v") {
-					action = pick(r, actions...)
-					continue
-				}
-				break
+			for !leadsOnlyTo(action, jumps) {
+				action = pick(r, actions...)
 			}
 			line := ""
 			if r.IntN(3) == 0 && !strings.Contains(action, "ip") && !strings.Contains(action, "tcp") && !strings.Contains(action, "th ") && !strings.Contains(action, "udp") {
@@ -161,7 +166,7 @@ func randomRules(r *rand.Rand) string {
 
 func TestSymbolicRandomRules(t *testing.T) {
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("nft"))
-	const seed, rulesets, packets = 5, 30, 200
+	const seed, rulesets, packets = 5, 20, 200
 	for n := range uint64(rulesets) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, n))

@@ -315,6 +315,11 @@ func (c *comparer) observable(l Leaf) []Token {
 	if l.Verdict == Drop {
 		list = slices.DeleteFunc(list, func(t Token) bool { return t.Kind == routeKind })
 	}
+	for i := range list {
+		for at := i; at > 0 && list[at].Slot < list[at-1].Slot && commuting(list[at-1], list[at]); at-- {
+			list[at-1], list[at] = list[at], list[at-1]
+		}
+	}
 	return list
 }
 

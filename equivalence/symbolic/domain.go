@@ -101,6 +101,9 @@ func (d *domain) bounded() {
 			continue
 		}
 		seen[place{slot, turn}] = true
+		if a := s.slots[slot].instance.Assumption; a != "" && !slices.Contains(d.assumed, a) {
+			d.assumed = append(d.assumed, a)
+		}
 		width, below := s.slots[slot].width, s.slots[slot].instance.Below
 		if below == 0 {
 			continue
@@ -132,6 +135,7 @@ const (
 	assumeAuth      Assumption = "no IPv6 authentication header: the engines look behind it differently (deviation ipv6-ah)"
 	assumeOptions   Assumption = "the options of a TCP header are well formed"
 	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
+	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
 	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
 	assumeMulticast Assumption = "what the host sends to a group and hears itself is not looked at"
 	AssumeWhole     Assumption = "transport headers are whole, 20 bytes of TCP and 8 of other protocols: the rules are too many to look at cut ones as well"
@@ -155,6 +159,9 @@ var domainRules = []domainRule{
 	{about: []Group{BehindAuth, Auth}, restrict: func(d *domain) {
 		if d.space.Version == 4 || d.at.Accepts("ipv6-ah") {
 			d.require(d.space.Not(d.space.Bit(BehindAuth)))
+		}
+		if d.space.Version == 6 && d.at.Accepts("ipv6-ah") {
+			d.assumed = append(d.assumed, assumeAuth)
 		}
 	}},
 	{about: []Group{Protocol}, restrict: (*domain).protocol},
@@ -189,6 +196,9 @@ var domainRules = []domainRule{
 		s := d.space
 		d.implies(s.Bit(HasFile), s.Bit(HasSocket))
 		d.implies(s.HasDevice(InName), s.Not(s.Bit(HasSocket)))
+		if d.at.Hook != packet.Output && d.at.Hook != packet.Postrouting {
+			d.assumed = append(d.assumed, assumeDemux)
+		}
 		if d.at.Accepts("owner-kernel-socket") {
 			d.implies(s.Bit(HasSocket), s.Bit(HasFile))
 			d.assumed = append(d.assumed, assumeSocket)
@@ -276,7 +286,7 @@ func (d *domain) tracking() {
 		d.require(s.Not(s.Xor(entry, found)))
 		d.implies(s.Bit(Notrack), d.is(Tracking, uint64(packet.Untracked)))
 	}
-	if d.at.Early || d.at.Start {
+	if d.at.Start {
 		d.require(s.Not(s.Bit(Notrack)))
 	}
 	if d.at.NAT {

@@ -186,6 +186,7 @@ func (s *Space) Write(levels []bdd.Level, cells []Cell) Effect {
 		}
 	}
 	slices.SortFunc(w.bits, func(a, b write) int { return int(a.to) - int(b.to) })
+	w.shifts = s.moved(w.bits)
 	return s.effects.intern(effect{writes: s.internWrites(w)})
 }
 

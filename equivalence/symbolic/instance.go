@@ -1,7 +1,10 @@
 package symbolic
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"nftmigrate/equivalence/bdd"
 )
@@ -29,11 +32,39 @@ type Instance struct {
 	// Loose, when not "", is the code of a declared deviation with which the
 	// state also pairs with one of the same kind whose Parameters differ.
 	Loose string
+	// Needs are the codes of deviations without which the state is not what
+	// Parameters say: it pairs only when all of them are accepted.
+	Needs []string
+	// Answers is how often a packet can ask within a stage; 0 is the default.
+	Answers int
+	// Reads are the groups that select the entry. A rule that writes them makes
+	// a packet meet another entry, of which the answers are others.
+	Reads []Group
+	// Assumption, when not "", is what a proof with answers of the state assumes.
+	Assumption Assumption
+	// Lasts is the time after which the state has forgotten a packet, or given
+	// back what one took; 0 is never, or not known.
+	Lasts time.Duration
+	// Mask are the bits of an address that select the entry, nil when none do.
+	Mask []byte
 	// Identity is equal for the instances of both IP versions exactly when they
 	// are the same state.
 	Identity any
-	// Place is where it stands, for people.
-	Place string
+	// Name is what people call it, "" when only Kind and Parameters tell. Place
+	// is where it stands.
+	Name, Place string
+}
+
+// String says name and place in words.
+func (i Instance) String() string {
+	words := i.Name
+	if words == "" {
+		words = i.Kind + " " + i.Parameters
+	}
+	if i.Place != "" {
+		words += " (" + i.Place + ")"
+	}
+	return words
 }
 
 // How many times one packet can ask one instance within a stage: a bucket, and
@@ -76,15 +107,46 @@ type slot struct {
 // addSlots lays out the variables of instances.
 func (s *Space) addSlots(list []Instance) {
 	at := instanceLevels
-	for _, i := range list {
+	for n, i := range list {
 		width := max(i.Width, 1)
 		turns := maxTurns
-		if width > 1 {
+		switch {
+		case i.Answers != 0:
+			turns = i.Answers
+		case width > 1:
 			turns = maxWideTurns
 		}
 		s.slots = append(s.slots, slot{i, at, width, turns})
 		at += width * turns
+		for _, g := range i.Reads {
+			if s.readers == nil {
+				s.readers = map[Group][]Slot{}
+			}
+			s.readers[g] = append(s.readers[g], Slot(n))
+		}
 	}
+}
+
+// moved are the shifts of the instances whose entry depends on variables that
+// are written.
+func (s *Space) moved(written []write) []shift {
+	if s.readers == nil {
+		return nil
+	}
+	var list []shift
+	for _, b := range written {
+		g, _, ok := GroupOf(b.to)
+		if !ok {
+			continue
+		}
+		for _, slot := range s.readers[g] {
+			if !slices.ContainsFunc(list, func(sh shift) bool { return sh.slot == slot }) {
+				list = append(list, shift{slot, 1})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b shift) int { return cmp.Compare(a.slot, b.slot) })
+	return list
 }
 
 // InstanceOf returns the instance of a slot.
@@ -125,14 +187,54 @@ func (s *Space) AskedSlots(e Effect) []Slot {
 	return list
 }
 
-// WhereAsked holds for packets whose leaf asks or changes a slot.
-func (s *Space) WhereAsked(f bdd.Ref, slot Slot) bdd.Ref {
+// SlotOf returns the slot of a variable; ok is false for one that is no answer.
+func (s *Space) SlotOf(l bdd.Level) (slot Slot, ok bool) {
+	slot, _, _, ok = s.instanceOf(l)
+	return slot, ok
+}
+
+// WhereRead holds for packets with which it matters what a slot answers: yes to
+// all or no to all.
+func (s *Space) WhereRead(f bdd.Ref, slot Slot) bdd.Ref {
+	answer := func(value bool) bdd.Ref {
+		return s.Restrict(f, func(l bdd.Level) (bool, bool) {
+			of, ok := s.SlotOf(l)
+			return value, ok && of == slot
+		})
+	}
+	return s.Apply(s.NewOp("unlike", func(f, g bdd.Ref) (bdd.Ref, bool) {
+		switch {
+		case f == g:
+			return bdd.False, true
+		case s.IsTerminal(f) && s.IsTerminal(g):
+			return bdd.True, true
+		}
+		return 0, false
+	}), answer(true), answer(false))
+}
+
+// WhereEvent holds for packets with a kind of event of a slot.
+func (s *Space) WhereEvent(f bdd.Ref, slot Slot, kind string) bdd.Ref {
 	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-		for _, asked := range s.AskedSlots(s.LeafOf(v).Effect) {
-			if asked == slot {
+		for _, t := range s.Events(s.LeafOf(v).Effect) {
+			if t.Slot == slot+1 && t.Kind == kind {
 				return bdd.True
 			}
 		}
 		return bdd.False
 	}), f)
+}
+
+// EventKinds lists the kinds of the events of a slot, in order.
+func (s *Space) EventKinds(f bdd.Ref, slot Slot) []string {
+	var list []string
+	for _, v := range s.Terminals(f) {
+		for _, t := range s.Events(s.LeafOf(v).Effect) {
+			if t.Slot == slot+1 && !slices.Contains(list, t.Kind) {
+				list = append(list, t.Kind)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
 }

@@ -34,6 +34,7 @@ func (s *Space) Set(e Effect, levels []bdd.Level, cells []Cell) Effect {
 	for i, l := range levels {
 		w.bits = append(w.bits, write{l, cells[i]})
 	}
+	w.shifts = s.moved(w.bits)
 	a := s.effects.all[e]
 	return s.effects.intern(effect{events: a.events, writes: s.override(a.writes, w)})
 }

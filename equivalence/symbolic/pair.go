@@ -1,5 +1,7 @@
 package symbolic
 
+import "slices"
+
 // A Pairing says which instances of two sides are the same state.
 type Pairing struct {
 	// All are the instances of a space; the slots of both sides point into it.
@@ -14,7 +16,8 @@ type Pairing struct {
 // Pair pairs the instances of two sides: those of one description in the order
 // in which packets meet them, and then, where accepts takes the deviation, those
 // that are alike but for numbers. What is left over is a state of its own, so
-// that asking it is a difference.
+// that asking it is a difference; so is what needs a deviation that accepts does
+// not take.
 func Pair(a, b []Instance, accepts func(code string) bool) *Pairing {
 	p := &Pairing{A: make([]Slot, len(a)), B: make([]Slot, len(b))}
 	taken := make([]bool, len(b))
@@ -24,7 +27,7 @@ func Pair(a, b []Instance, accepts func(code string) bool) *Pairing {
 	}
 	match := func(same func(x, y *Instance) bool) {
 		for i := range a {
-			if partner[i] >= 0 {
+			if partner[i] >= 0 || slices.ContainsFunc(a[i].Needs, func(code string) bool { return !accepts(code) }) {
 				continue
 			}
 			key := a[i].Kind + "\x00" + a[i].Key

@@ -23,6 +23,7 @@ type Space struct {
 	tests     *NameTests
 	names     *Names
 	slots     []slot
+	readers   map[Group][]Slot // whose entry a group selects
 	effects   effects
 	leaves    []Leaf
 	leafIDs   map[Leaf]uint32
