@@ -130,7 +130,7 @@ func (a *audited) compare(stage string, expected []prediction, verdict packet.Ve
 			return
 		}
 	}
-	a.report(fmt.Sprintf("%s: %s", stage, why))
+	a.report(fmt.Sprintf("%s: %s: %v", stage, why, flight.Packet))
 }
 
 var verdictsOf = map[symbolic.Verdict]packet.Verdict{

@@ -328,7 +328,7 @@ func (b *builder) circumstances() {
 	kind, _ := b.number(symbolic.PacketType)
 	s.Mark, s.PktType = uint32(mark), uint8(kind)
 	if s.In == "" {
-		s.Priority = uint32(priority)
+		s.Priority, s.PktType = uint32(priority), packet.TypeHost
 	}
 	names := b.space.Names().Representatives()
 	if class, _ := b.number(symbolic.InName); s.In != "" && int(class) < len(names) && names[class] != "" {

@@ -313,6 +313,47 @@ func checkOrder(t *testing.T, d equivalence.Difference) {
 	}
 }
 
+// TestRecentMoves compares a question that stands at another hook: it is the same
+// one as long as nothing changes the address on the way.
+func TestRecentMoves(t *testing.T) {
+	const nat = `*nat
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.0.0.1-10.0.0.9
+COMMIT
+`
+	const early = `*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp -m recent --rcheck --seconds 60 --name x --rdest -j DROP
+COMMIT
+*filter
+:FORWARD ACCEPT
+-A FORWARD -p udp -m recent --set --name x --rdest
+COMMIT
+`
+	const late = `*filter
+:INPUT ACCEPT
+:FORWARD ACCEPT
+-A INPUT -p tcp -m recent --rcheck --seconds 60 --name x --rdest -j DROP
+-A FORWARD -p tcp -m recent --rcheck --seconds 60 --name x --rdest -j DROP
+-A FORWARD -p udp -m recent --set --name x --rdest
+COMMIT
+`
+	if p := proveTranslation(t, side{v4: early}, side{v4: late}, nil); p.Word != equivalence.Equivalent {
+		t.Errorf("%s: %s, %v", p.Word, p.Incomplete, p.Unknown)
+	}
+	if p := proveTranslation(t, side{v4: early + nat}, side{v4: late + nat}, nil); p.Word == equivalence.Equivalent {
+		t.Errorf("with address translation: %s", p.Word)
+	}
+}
+
+// TestRecentUnreached has a question that no packet asks.
+func TestRecentUnreached(t *testing.T) {
+	rules := side{v4: filterRules(":nowhere -\n-A nowhere -m recent --rcheck --seconds 9 --name guard -j DROP\n" + guard)}
+	if p := proveTranslation(t, rules, rules, nil); p.Word != equivalence.Equivalent {
+		t.Errorf("%s: %s, %v", p.Word, p.Incomplete, p.Unknown)
+	}
+}
+
 // TestRecentStrict does without the deviations on which the model of lists rests.
 func TestRecentStrict(t *testing.T) {
 	a, versions := side{v4: filterRules(guard)}.machine(t)

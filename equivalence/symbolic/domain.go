@@ -191,6 +191,7 @@ var domainRules = []domainRule{
 			d.implies(d.is(CTPacketsBoth, 0), d.is(g, 0))
 		}
 	}},
+	{about: []Group{CTOrigSrcPort, CTOrigDstPort, CTReplSrcPort, CTReplDstPort}, restrict: (*domain).ports},
 	{about: []Group{HasLink, Link, InType}, restrict: (*domain).link},
 	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
 		s := d.space
@@ -210,6 +211,7 @@ var domainRules = []domainRule{
 			return
 		}
 		s := d.space
+		d.require(s.Or(s.HasDevice(InName), d.is(PacketType, packet.TypeHost)))
 		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
 	}},
 	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
@@ -300,6 +302,27 @@ func (d *domain) tracking() {
 		status := s.Bits(CTStatus)
 		for _, bit := range status[:len(status)-15] {
 			d.require(s.Not(bit))
+		}
+	}
+}
+
+// portProtocols are those of which a connection is told by ports or what stands
+// for them; of others the ports are 0. An ICMP error belongs to a connection of
+// another protocol.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, nf_ct_get_tuple.
+var portProtocols = []uint64{packet.ICMP, packet.TCP, packet.UDP, packet.DCCP, protoGRE, packet.ICMPv6, packet.SCTP, packet.UDPLite}
+
+const protoGRE = 47
+
+func (d *domain) ports() {
+	s, has := d.space, bdd.False
+	for _, proto := range portProtocols {
+		has = s.Or(has, d.is(Protocol, proto))
+	}
+	for _, g := range []Group{CTOrigSrcPort, CTOrigDstPort, CTReplSrcPort, CTReplDstPort} {
+		if d.used[g] {
+			d.require(s.Or(has, d.is(g, 0)))
 		}
 	}
 }
