@@ -109,6 +109,9 @@ func Prove(ctx context.Context, a, b Machine, o ProofOptions) (*Proof, error) {
 			}
 		}
 	}
+	if err := p.showSharing(); err != nil {
+		return nil, fmt.Errorf("prove: %w", err)
+	}
 	p.conclude()
 	return p.proof, nil
 }
@@ -132,6 +135,7 @@ type prover struct {
 	pairs    []comparedPair
 	ordinary map[place][]start
 	walked   int         // random sequences that were tried
+	sharing  string      // a state that serves both versions, where the other side has one for each
 	owners   map[any]any // instances of one side that both versions share, by those of the other
 }
 
@@ -384,10 +388,32 @@ func (p *prover) shared() {
 			continue
 		}
 		if before, ok := p.owners[b]; ok && before != a {
-			p.incomplete(fmt.Sprintf("%s serves IPv4 and IPv6, which have one each on the other side", inB[i].Place))
+			p.sharing = fmt.Sprintf("%s serves IPv4 and IPv6, which have one each on the other side", inB[i].Place)
 		}
 		p.owners[b] = a
 	}
+}
+
+// showSharing looks for packets that show that a state serves both IP versions:
+// those of one version move on what the other asks.
+func (p *prover) showSharing() error {
+	if p.sharing == "" || len(p.proof.Differences) > 0 {
+		return nil
+	}
+	p.incomplete(p.sharing)
+	r, err := Check(p.a, p.b, Options{
+		Packets: 2000, Versions: p.o.Versions, Strict: p.o.Strict, Deviations: p.o.Deviations, MaxDifferences: p.o.MaxDifferences,
+	})
+	if err != nil || r.Word != Different {
+		return err
+	}
+	for _, d := range r.Differences {
+		p.proof.Differences = append(p.proof.Differences, d)
+		p.proof.Classes = append(p.proof.Classes, PacketClass{
+			Version: d.Packet.Version(), Hook: d.A.Last, A: decidedBy(d.A), B: decidedBy(d.B),
+		})
+	}
+	return nil
 }
 
 func (p *prover) conclude() {

@@ -22,6 +22,7 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 	var list []symbolic.Instance
 	recents, met := m.recentLists(), map[string]bool{}
 	m.visit(func(r *rule) {
+		asked := 0
 		for _, t := range []masked{r.base.in, r.base.out} {
 			noteName(t, tests)
 		}
@@ -40,6 +41,10 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 			}
 			if i, ok := instanceOf(p); ok {
 				i.Place = place
+				if !i.Silent {
+					i.Identity = scoped{r, asked}
+				}
+				asked++
 				list = append(list, i)
 			}
 		})
