@@ -3,6 +3,7 @@ package equivalence
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"nftmigrate/packet"
 )
@@ -24,6 +25,10 @@ func Confirm(ctx context.Context, d *Difference, k KernelPair, tracked bool) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if apart := time.Duration(lasts(d)); apart > 0 {
+		d.InKernel = &Confirmation{Skipped: fmt.Sprintf("the packets come within %v, which the kernel would have to wait", apart)}
+		return nil
+	}
 	source, target, done, err := k.Open(d.Host, tracked)
 	if err != nil {
 		return fmt.Errorf("open the kernel's machines: %w", err)
@@ -33,6 +38,14 @@ func Confirm(ctx context.Context, d *Difference, k KernelPair, tracked bool) err
 		err = closing
 	}
 	return err
+}
+
+// lasts is the time between the first and the last packet of a difference.
+func lasts(d *Difference) int64 {
+	if len(d.Before) == 0 {
+		return 0
+	}
+	return d.Packet.Time - d.Before[0].Time
 }
 
 func confirm(d *Difference, k KernelPair, source, target Kernel, tracked bool) (*Confirmation, error) {

@@ -35,6 +35,9 @@ func (p *prover) show(where finding) bool {
 		if !ok && i == 0 {
 			d, ok = p.timed(c, w, also)
 		}
+		if ok && p.known(d) {
+			return true
+		}
 		if ok {
 			d.Count = 1
 			p.proof.Differences = append(p.proof.Differences, d)
@@ -50,6 +53,15 @@ func (p *prover) show(where finding) bool {
 		}
 	}
 	return false
+}
+
+// known reports whether a difference was shown for another class: a run of
+// packets may come upon one that is not that of the class at hand.
+func (p *prover) known(d Difference) bool {
+	same := func(p, q *packet.Packet) bool { return p.String() == q.String() }
+	return len(d.Before) > 0 && slices.ContainsFunc(p.proof.Differences, func(o Difference) bool {
+		return same(d.Packet, o.Packet) && slices.EqualFunc(d.Before, o.Before, same)
+	})
 }
 
 // decidedBy names the last rule on the way of a packet.

@@ -395,7 +395,9 @@ func eachSet(name string, edit func(*nftgen.Set)) func(*nftgen.Table) {
 	}
 }
 
-func dropStmt(r *nftgen.Rule, which func(nftgen.Stmt) bool) { r.Stmts = slices.DeleteFunc(r.Stmts, which) }
+func dropStmt(r *nftgen.Rule, which func(nftgen.Stmt) bool) {
+	r.Stmts = slices.DeleteFunc(r.Stmts, which)
+}
 
 func inSet(name string) func(nftgen.Stmt) bool {
 	return func(s nftgen.Stmt) bool {

@@ -149,13 +149,11 @@ func (i *Lookup) symbolic(x *symbolicRun) {
 	sel := x.selectFrom(i.Set, key)
 	way := func(class uint32) bdd.Ref {
 		e := sel.classes[class]
-		y := x.fork(bdd.True)
-		switch {
-		case (e != nil) == i.Not:
-			return y.next()
-		case e != nil:
-			i.found(y, e)
+		if e == nil {
+			return x.next()
 		}
+		y := x.fork(bdd.True)
+		i.found(y, e)
 		return y.run()
 	}
 	if i.membership(sel) {

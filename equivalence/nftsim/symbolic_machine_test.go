@@ -1,6 +1,8 @@
 package nftsim_test
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -114,7 +116,8 @@ func (p *program) change() {
 	case 3:
 		for _, size := range []uint32{8, 4, 2} {
 			if n%size == 0 {
-				p.exprs, p.size[to] = append(p.exprs, byteorder(from+1, to+1, n, size)), n
+				// What is behind in the register stays.
+				p.exprs, p.size[to] = append(p.exprs, byteorder(from+1, to+1, n, size)), max(n, p.size[to])
 				return
 			}
 		}
@@ -356,7 +359,7 @@ func (c *compiled) leavesOf(t *testing.T, s packet.Spec) []symbolic.Leaf {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &packet.Flight{Packet: p, Host: packet.DefaultHost([]string{"eth0", "eth1"}), Hook: packet.Forward, Data: p.Data, In: s.In, Out: "eth1", Mark: p.Mark, Tracking: p.Tracking}
+	f := &packet.Flight{Packet: p, Host: packet.DefaultHost([]string{"eth0", "eth1"}), Hook: c.stages[0].Hook, Data: p.Data, In: s.In, Out: "eth1", Mark: p.Mark, Tracking: p.Tracking}
 	return c.leaves(c.f[0], c.point(f))
 }
 
@@ -388,6 +391,10 @@ func (c *compiled) spell(list []symbolic.Leaf) string {
 }
 
 func TestSymbolicLeaves(t *testing.T) {
+	option := func(register uint16) encoder {
+		return expr("exthdr", u8(unix.NFTA_EXTHDR_TYPE, 2), u32(unix.NFTA_EXTHDR_OFFSET, 2), u32(unix.NFTA_EXTHDR_LEN, 2), u32(unix.NFTA_EXTHDR_OP, 1), u32(register, 1))
+	}
+	segmentSet, segment := option(7), option(unix.NFTA_EXTHDR_DREG)
 	udp := packet.Spec{Proto: packet.UDP, DstPort: 53, In: "eth0", Mark: 5}
 	mark := func(more ...encoder) []encoder { return append([]encoder{meta(unix.NFT_META_MARK, 1)}, more...) }
 	unknown := expr("tunnel")
@@ -408,6 +415,7 @@ func TestSymbolicLeaves(t *testing.T) {
 			"accept, mark[30] = 1, mark[31] = 0"},
 		{"bits are copied and turned", []netlink.Message{rule("c", mark(bitwise(1, 1, low(1), low(1)), metaSet(unix.NFT_META_PRIORITY, 1))...), rule("c", mark(shift(1, 1, 1, 4, 31), metaSet(unix.NFT_META_MARK, 1))...)}, udp,
 			"accept, " + written("mark", 0, "mark[31]") + strings.Join(zeros("mark", 1, 32), "") + strings.Join(zeros("priority", 0, 31), "") + ", priority[31] = !mark[31]"},
+		{"what is behind a number that is turned stays", []netlink.Message{rule("c", constant(1, 1, 2, 3, 4), byteorder(1, 1, 2, 2), compare(unix.NFT_CMP_EQ, 1, append(binary.NativeEndian.AppendUint16(nil, 0x102), 3, 4)...), drop)}, udp, "drop"},
 		{"a value is read before its place is written", []netlink.Message{rule("c", mark(constant(2, low(0)...), metaSet(unix.NFT_META_MARK, 2), bitwise(1, 1, low(1), low(0)), metaSet(unix.NFT_META_MARK, 1))...)}, udp,
 			"accept" + strings.Join(zeros("mark", 0, 31), "")},
 		{"a written value is read", []netlink.Message{rule("c", constant(1, low(9)...), metaSet(unix.NFT_META_MARK, 1), meta(unix.NFT_META_MARK, 2), compare(unix.NFT_CMP_EQ, 2, low(9)...), drop)}, packet.Spec{Proto: packet.UDP, In: "eth0"},
@@ -426,10 +434,13 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"the loopback device", []netlink.Message{rule("c", meta(unix.NFT_META_IIF, 1), compare(unix.NFT_CMP_NEQ, 1, native(1)...), drop)}, udp, "drop"},
 		{"a part of a name", []netlink.Message{rule("c", meta(unix.NFT_META_IIFNAME, 1), compare(unix.NFT_CMP_LT, 1, 'e'), drop)}, udp, "undecided (byte 0 of register 1 holds a device name, which is not compared as a whole)"},
 		{"a checksum", []netlink.Message{rule("c", constant(1, 0, 0), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 10, 2, 1))}, udp, "undecided (writing what the headers are found by, or a checksum)"},
+		{"the version", []netlink.Message{rule("c", constant(1, 0x46), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 0, 1, 1))}, udp, "undecided (writing what the headers are found by, or a checksum)"},
+		{"the version of IPv6", []netlink.Message{rule("c", constant(1, 0x40), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 0, 1, 1))}, packet.Spec{Version: 6, Proto: packet.UDP, In: "eth0"}, "undecided (writing what the headers are found by, or a checksum)"},
+		{"a segment size that was lowered", []netlink.Message{rule("c", constant(1, 2, 0), segmentSet, segment, compare(unix.NFT_CMP_LT, 1, 1, 0), drop)}, packet.Spec{Proto: packet.TCP, MSS: 1400, In: "eth0"}, "undecided (the value of a TCP option)"},
 		{"the checksum of another protocol", []netlink.Message{rule("c", constant(1, 0, 0), payloadSet(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 16, 2, 1))}, packet.Spec{Proto: packet.TCP, In: "eth0"}, "undecided (writing a checksum)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := compileMachine(t, mustDecode(t, forward(c.messages...)), 4)
+			m := compileMachine(t, mustDecode(t, forward(c.messages...)), cmp.Or(c.spec.Version, 4))
 			if got := m.spell(m.leavesOf(t, c.spec)); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
@@ -449,11 +460,74 @@ func zeros(group string, first, last int) []string {
 	return list
 }
 
+// What a state answers decides as it does in the machine.
+func TestSymbolicAnswers(t *testing.T) {
+	numgen := func(modulus, kind, offset uint32) encoder {
+		return expr("numgen", u32(unix.NFTA_NG_DREG, 1), u32(unix.NFTA_NG_MODULUS, modulus), u32(unix.NFTA_NG_TYPE, kind), u32(unix.NFTA_NG_OFFSET, offset))
+	}
+	quota := func(flags uint32) encoder {
+		return expr("quota", u64(unix.NFTA_QUOTA_BYTES, 300), u32(unix.NFTA_QUOTA_FLAGS, flags))
+	}
+	connlimit := func(flags uint32) encoder { return expr("connlimit", u32(1, 5), u32(2, flags)) }
+	is := func(n uint32) encoder { return compare(unix.NFT_CMP_EQ, 1, native(n)...) }
+	const inc, random = 0, 1
+	for _, c := range []struct {
+		name        string
+		exprs       []encoder
+		drops, lets uint64 // answers with which the packet is dropped, and accepted
+	}{
+		{"limit", []encoder{limit(2, 1, 3, 0, 0)}, 1, 0},
+		{"limit over", []encoder{limit(2, 1, 3, 0, 1)}, 0, 1},
+		{"limit of bytes", []encoder{limit(2, 1, 3, 1, 0)}, 1, 0},
+		{"quota", []encoder{quota(0)}, 1, 0},
+		{"quota over", []encoder{quota(1)}, 0, 1},
+		{"connections", []encoder{connlimit(0)}, 0, 1},
+		{"connections over", []encoder{connlimit(1)}, 1, 0},
+		{"in turn", []encoder{numgen(3, inc, 0), is(1)}, 1, 2},
+		{"in turn from 4 on", []encoder{numgen(3, inc, 4), is(5)}, 1, 2},
+		{"one of four", []encoder{numgen(4, random, 0), is(2)}, 0xbfffffff, 0xc0000000},
+		{"one of four from 1 on", []encoder{numgen(4, random, 1), is(4)}, 0xc0000000, 0xbfffffff},
+		{"one of three", []encoder{numgen(3, random, 0), is(2)}, 2, 1},
+		{"random", []encoder{meta(unix.NFT_META_PRANDOM, 1), compare(unix.NFT_CMP_LT, 1, 0x80, 0, 0, 1)}, 0x80000000, 0x80000001},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := compileMachine(t, mustDecode(t, forward(rule("c", append(c.exprs, drop)...))), 4)
+			word := m.space.Peek(0)
+			for want, answer := range map[symbolic.Verdict]uint64{symbolic.Drop: c.drops, symbolic.Accept: c.lets} {
+				got := m.space.LeafOf(m.space.Eval(m.f[0], func(l bdd.Level) bool {
+					for i, f := range word {
+						if m.space.Level(f) == l {
+							return answer>>(len(word)-1-i)&1 == 1
+						}
+					}
+					return false
+				}))
+				if got.Verdict != want {
+					t.Errorf("answer %#x: got %v, want %v", answer, got.Verdict, want)
+				}
+			}
+		})
+	}
+}
+
+// Before the routing there is no path whose segments have a size.
+func TestSymbolicPath(t *testing.T) {
+	clamp := rule("c", expr("rt", u32(unix.NFTA_RT_DREG, 1), u32(unix.NFTA_RT_KEY, unix.NFT_RT_TCPMSS)), byteorder(1, 1, 2, 2),
+		expr("exthdr", u8(unix.NFTA_EXTHDR_TYPE, 2), u32(unix.NFTA_EXTHDR_OFFSET, 2), u32(unix.NFTA_EXTHDR_LEN, 2), u32(unix.NFTA_EXTHDR_OP, 1), u32(7, 1)), drop)
+	for hook, want := range map[uint32]string{unix.NF_INET_PRE_ROUTING: "accept", unix.NF_INET_FORWARD: "drop, mss lower to path"} {
+		m := compileMachine(t, mustDecode(t, []netlink.Message{table(), baseChain("c", "filter", hook, 0, 1), clamp}), 4)
+		if got := m.spell(m.leavesOf(t, packet.Spec{Proto: packet.TCP, MSS: 1400, In: "eth0"})); got != want {
+			t.Errorf("hook %d: got %s, want %s", hook, got, want)
+		}
+	}
+}
+
 func TestSymbolicProvenance(t *testing.T) {
 	m := mustDecode(t, forward(chain("u"), rule("u", append(tcpPort(22), drop)...), rule("c", verdict(nftsim.VerdictJump, "u")), rule("c", append(tcpPort(23), accept)...)))
 	s := symbolic.NewSpace(bdd.New(bdd.Options{}), 4, &symbolic.NameTests{}, nil)
 	s.Provenance = true
-	c := &compiled{space: s, f: []bdd.Ref{m.Compile(s, nil)[0].Function()}}
+	c := &compiled{space: s, stages: m.Compile(s, nil)}
+	c.f = []bdd.Ref{c.stages[0].Function()}
 	for port, want := range map[uint16]string{22: "comment, table inet t chain u", 23: "comment, table inet t chain c", 24: "table inet t chain c, policy"} {
 		leaves := c.leavesOf(t, packet.Spec{Proto: packet.TCP, DstPort: port, In: "eth0"})
 		if got := s.Place(leaves[0].By); len(leaves) != 1 || got != want {

@@ -35,7 +35,7 @@ func compileMachine(t testing.TB, m *nftsim.Machine, version int) *compiled {
 	for i := range slots {
 		slots[i] = symbolic.Slot(i)
 	}
-	c := &compiled{m: m, space: symbolic.NewSpace(bdd.New(bdd.Options{MaxNodes: 3_000_000}), version, tests, instances)}
+	c := &compiled{m: m, space: symbolic.NewSpace(bdd.New(bdd.Options{MaxNodes: 12_000_000}), version, tests, instances)}
 	c.stages = m.Compile(c.space, slots)
 	for _, s := range c.stages {
 		c.f = append(c.f, s.Function())
@@ -181,7 +181,7 @@ func (c *compiled) unlike(l symbolic.Leaf, point func(l bdd.Level) (bool, bool),
 			}
 		case "strip":
 			strips = true
-		case "ask", "set add", "set update", "set delete":
+		case "ask", "set add", "set update", "set delete", "remember", "forget":
 		default:
 			return "event " + t.String()
 		}
