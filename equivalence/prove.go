@@ -319,6 +319,7 @@ func (p *prover) stage(q stagePair) bool {
 	domain, assumed := p.space.Domain(p.situation(q.hook, q.priority, q.kind), f, g)
 	p.assume(assumed)
 	equal := true
+	p.segments(q.hook, f, g)
 	for _, c := range p.space.Compare(f, g, domain, p.accepts) {
 		switch c.Relation {
 		case symbolic.Explained:
@@ -330,6 +331,40 @@ func (p *prover) stage(q stagePair) bool {
 		}
 	}
 	return equal
+}
+
+// segments notes functions that read TCP options and change them: a change is an
+// event, which what is read behind it does not know of.
+func (p *prover) segments(hook packet.Hook, functions ...bdd.Ref) {
+	const why = "the size of segments, or a TCP option, is read where it is changed"
+	for _, f := range functions {
+		reads := slices.ContainsFunc(p.space.Support(f), func(l bdd.Level) bool {
+			g, bit, ok := symbolic.GroupOf(l)
+			return ok && (g == symbolic.MSS || g == symbolic.TCPOption && bit != tcpOptionMSS)
+		})
+		if !reads {
+			continue
+		}
+		for _, v := range p.space.Terminals(f) {
+			for _, t := range p.space.Events(p.space.LeafOf(v).Effect) {
+				if t.Kind == "mss" && readsSize(p.space, f) || t.Kind == "strip" {
+					p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
+				}
+			}
+		}
+	}
+}
+
+// tcpOptionMSS is the kind of the TCP option of the maximum segment size, which
+// whoever lowers it looks for.
+const tcpOptionMSS = 2
+
+// readsSize reports whether a function depends on the value of the option.
+func readsSize(s *symbolic.Space, f bdd.Ref) bool {
+	return slices.ContainsFunc(s.Support(f), func(l bdd.Level) bool {
+		g, _, ok := symbolic.GroupOf(l)
+		return ok && g == symbolic.MSS
+	})
 }
 
 func (p *prover) assume(list []symbolic.Assumption) {

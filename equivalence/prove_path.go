@@ -99,6 +99,7 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 			f, g := p.path(a, b, route)
 			domain, assumed := p.pathDomain(route, f, g)
 			p.assume(assumed)
+			p.segments(route[len(route)-1], f, g)
 			for _, c := range p.space.Compare(f, g, domain, p.accepts) {
 				switch c.Relation {
 				case symbolic.Explained:

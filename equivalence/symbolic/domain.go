@@ -298,9 +298,10 @@ func (d *domain) tracking() {
 	d.implies(reply, entry)
 	d.implies(d.is(Tracking, uint64(packet.New)), s.Not(reply))
 	if d.used[CTStatus] {
-		// Bits above those that the kernel has.
+		// Bits above those that the kernel has, IPS_HW_OFFLOAD being the last.
+		const bits = 16
 		status := s.Bits(CTStatus)
-		for _, bit := range status[:len(status)-15] {
+		for _, bit := range status[:len(status)-bits] {
 			d.require(s.Not(bit))
 		}
 	}
