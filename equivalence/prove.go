@@ -180,7 +180,7 @@ func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
 	m := bdd.New(bdd.Options{MaxNodes: int(p.o.Memory / nodeBytes), Stop: p.ctx.Err})
 	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
 	p.ordinary = map[place][]start{}
-	p.space.Provenance, p.space.Headers = provenance, p.headers
+	p.space.Provenance, p.space.Headers, p.space.Unfragmented = provenance, p.headers, p.tracked
 	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
 }
 
@@ -300,7 +300,7 @@ func (p *prover) function(s *symbolic.Stage) bdd.Ref {
 	if s == nil {
 		return p.space.Leaf(symbolic.Leaf{Verdict: symbolic.Accept})
 	}
-	p.space.AtHook(s.Hook)
+	p.space.AtStage(s.Hook, s.Kind)
 	return s.Function()
 }
 

@@ -30,7 +30,7 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.nat(e)
 	case predicate.Notrack:
 		untracked := s.Number(s.Bits(symbolic.Tracking), uint64(packet.Untracked))
-		said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.Bit(symbolic.Entry)), untracked)
+		said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.HasEntry()), untracked)
 		exempt := s.Write(s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})
 		exempt = s.Then(s.Event(symbolic.Token{Kind: "notrack"}), exempt)
 		return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: exempt}))

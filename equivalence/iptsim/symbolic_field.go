@@ -51,7 +51,7 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.CTStatus: entryField(symbolic.CTStatus), predicate.CTMark: entryField(symbolic.CTMark),
 	predicate.CTDirection: entryField(symbolic.CTDirection), predicate.CTProtocol: entryField(symbolic.CTProtocol),
 	predicate.CTExpire: func(c *compiler, _ uint32) symbolicField {
-		f := c.where(symbolic.CTExpires, c.space.Bit(symbolic.Entry))
+		f := c.where(symbolic.CTExpires, c.space.HasEntry())
 		f.scale = 1000
 		return f
 	},
@@ -87,14 +87,14 @@ func deviceName(g symbolic.Group) func(*compiler, uint32) symbolicField {
 }
 
 func entryField(g symbolic.Group) func(*compiler, uint32) symbolicField {
-	return func(c *compiler, _ uint32) symbolicField { return c.where(g, c.space.Bit(symbolic.Entry)) }
+	return func(c *compiler, _ uint32) symbolicField { return c.where(g, c.space.HasEntry()) }
 }
 
 // counterField is a counter by the direction that the field names.
 func counterField(original symbolic.Group) func(*compiler, uint32) symbolicField {
 	return func(c *compiler, direction uint32) symbolicField {
 		s := c.space
-		return c.where(original+symbolic.Group(min(direction, 2)), s.And(s.Bit(symbolic.Entry), s.Bit(symbolic.CTAccounting)))
+		return c.where(original+symbolic.Group(min(direction, 2)), s.And(s.HasEntry(), s.Bit(symbolic.CTAccounting)))
 	}
 }
 
@@ -161,11 +161,10 @@ func (c *compiler) ctState() symbolic.Word {
 	tracking, exempt := s.Bits(symbolic.Tracking), s.Bit(symbolic.Notrack)
 	w := symbolic.Constant(0, 7)
 	set := func(bit int, f bdd.Ref) { w[6-bit] = s.Or(w[6-bit], f) }
-	for number := range uint64(8) {
-		is := s.Number(tracking, number)
-		bit := uint64(predicate.StateInvalid)
-		if int(number) < len(stateBits) && stateBits[number] != 0 {
-			bit = stateBits[number]
+	for number, bit := range stateBits { // others do not exist
+		is := s.Number(tracking, uint64(number))
+		if bit == 0 {
+			bit = predicate.StateInvalid
 		}
 		for place := range 7 {
 			if bit>>place&1 == 1 {

@@ -33,7 +33,7 @@ func unread(g symbolic.Group, match, word string) excuse {
 }
 
 var excuses = []excuse{
-	{symbolic.Hook, "a stage stands at one hook, which AtHook fixes", "../iptsim", "symbolic.Hook"},
+	{symbolic.Hook, "a stage stands at one hook, which AtStage fixes", "../iptsim", "symbolic.Hook"},
 	oneSided(symbolic.BehindAuth, "BehindAuth"), oneSided(symbolic.Auth, "Auth"), oneSided(symbolic.NetworkRest, "NetworkRest"),
 	oneSided(symbolic.OutType, "OutType"), oneSided(symbolic.InGroup, "InGroup"), oneSided(symbolic.OutGroup, "OutGroup"),
 	oneSided(symbolic.CTLabels, "CTLabels"), oneSided(symbolic.CTZone, "CTZone"),

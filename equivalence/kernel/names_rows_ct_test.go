@@ -75,7 +75,7 @@ func (f family) states() []row {
 		{"status", "ASSURED", "assured"}, {"status", "EXPECTED", "expected"}, {"state", "SNAT", "snat"}, {"state", "DNAT", "dnat"},
 	} {
 		rows = append(rows, row{
-			name: "ct status " + s.nft, parts: parts(symbolic.CTStatus, symbolic.Entry),
+			name: "ct status " + s.nft, parts: parts(symbolic.CTStatus, symbolic.Tracking),
 			iptables: fmt.Sprintf("-m conntrack --ct%s %s", s.option, s.iptables), nft: "ct status " + s.nft, samples: list,
 		})
 	}
@@ -95,7 +95,7 @@ func (f family) states() []row {
 	})
 	return append(rows,
 		row{
-			name: "ct direction original", parts: parts(symbolic.CTDirection, symbolic.Entry),
+			name: "ct direction original", parts: parts(symbolic.CTDirection, symbolic.Tracking),
 			iptables: "-m conntrack --ctdir ORIGINAL", nft: "ct direction original", samples: list,
 		},
 		row{
@@ -103,7 +103,7 @@ func (f family) states() []row {
 			iptables: "-m conntrack --ctdir REPLY", nft: "ct direction reply", samples: list,
 		},
 		row{
-			name: "ct mark", parts: parts(symbolic.CTMark, symbolic.Entry), iptables: "-m connmark --mark 0x89abcdef", nft: "ct mark 0x89abcdef",
+			name: "ct mark", parts: parts(symbolic.CTMark, symbolic.Tracking), iptables: "-m connmark --mark 0x89abcdef", nft: "ct mark 0x89abcdef",
 			samples: connMark,
 		},
 		row{
@@ -250,7 +250,7 @@ func (f family) counters() []row {
 	}
 	for _, of := range []struct{ iptables, nft string }{{"SEEN_REPLY", "seen-reply"}, {"CONFIRMED", "confirmed"}} {
 		rows = append(rows, row{
-			name: "ct status " + of.nft, setup: flowing, parts: parts(symbolic.CTStatus, symbolic.Entry),
+			name: "ct status " + of.nft, setup: flowing, parts: parts(symbolic.CTStatus, symbolic.Tracking),
 			iptables: "-m conntrack --ctstatus " + of.iptables, nft: "ct status " + of.nft,
 		})
 	}

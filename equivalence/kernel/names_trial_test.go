@@ -232,7 +232,7 @@ func (t *trial) function(stages []symbolic.Stage, row int, name string) (bdd.Ref
 	if i < 0 {
 		return 0, false
 	}
-	t.space.AtHook(r.hook)
+	t.space.AtStage(r.hook, packet.Filter)
 	return stages[i].Function(), true
 }
 

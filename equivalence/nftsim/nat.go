@@ -266,7 +266,7 @@ func (x *symbolicRun) translate(kind, text string, addresses symbolic.Word, port
 		}
 		w = append(append(w, low...), high...)
 	}
-	x.undecidedWhere(x.space.Not(x.bit(symbolic.Entry)), "a packet without connection in a nat chain")
+	x.undecidedWhere(x.space.Not(x.space.HasEntry()), "a packet without connection in a nat chain")
 	if x.ended {
 		return
 	}

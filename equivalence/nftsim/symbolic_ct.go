@@ -96,7 +96,7 @@ func (i *CtLoad) symbolic(x *symbolicRun) {
 		return
 	}
 	if i.Key != unix.NFT_CT_STATE {
-		x.require(x.bit(symbolic.Entry))
+		x.require(x.space.HasEntry())
 	}
 	if !x.ended {
 		load(x, i)
@@ -118,6 +118,6 @@ func (i *CtSet) symbolic(x *symbolicRun) {
 		x.undecided("setting ct " + ctKeys[i.Key].name)
 	}
 	if ok {
-		x.split(x.bit(symbolic.Entry), func(y *symbolicRun) { y.write(levels, w) }, nothing)
+		x.split(x.space.HasEntry(), func(y *symbolicRun) { y.write(levels, w) }, nothing)
 	}
 }

@@ -218,7 +218,6 @@ func (b *binding) connection() {
 	if e == nil {
 		return
 	}
-	b.flag(Entry, true)
 	b.values[CTStatus], b.values[CTMark], b.values[CTProtocol] = uint64(e.Status), uint64(e.Mark), uint64(e.Protocol)
 	if e.Status&packet.StatusConfirmed != 0 {
 		b.values[CTExpires] = uint64(e.Expires) * 1000

@@ -81,7 +81,7 @@ func (d *domain) headers() {
 	}
 	switch {
 	case s.Headers == CutHeaders:
-		d.require(s.Not(s.whole(bytes)))
+		d.require(s.Not(s.And(s.whole(bytes), s.Bit(TransportFound))))
 	case s.Headers == WholeHeaders && d.used[TransportBytes]:
 		d.require(s.whole(bytes))
 	}
@@ -153,7 +153,7 @@ var domainRules = []domainRule{
 	{about: []Group{InName, OutName}, restrict: (*domain).devices},
 	{about: []Group{TransportFound}, restrict: func(d *domain) {
 		if d.space.Version == 4 {
-			d.require(d.space.Bit(TransportFound))
+			d.require(d.space.Var(TransportFound.Level(0)))
 		}
 	}},
 	{about: []Group{BehindAuth, Auth}, restrict: func(d *domain) {
@@ -173,7 +173,7 @@ var domainRules = []domainRule{
 			d.require(d.is(MoreFragments, 0))
 		}
 	}},
-	{about: []Group{Tracking, Notrack, Entry, CTDirection, CTStatus}, restrict: (*domain).tracking},
+	{about: []Group{Tracking, Notrack, CTDirection, CTStatus}, restrict: (*domain).tracking},
 	{about: []Group{CTExpires}, restrict: func(d *domain) {
 		status := d.space.Bits(CTStatus)
 		confirmed := status[len(status)-4] // IPS_CONFIRMED is bit 3
@@ -196,7 +196,7 @@ var domainRules = []domainRule{
 	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
 		s := d.space
 		d.implies(s.Bit(HasFile), s.Bit(HasSocket))
-		d.implies(s.HasDevice(InName), s.Not(s.Bit(HasSocket)))
+		d.implies(s.hasDevice(InName), s.Not(s.Bit(HasSocket)))
 		if d.at.Hook != packet.Output && d.at.Hook != packet.Postrouting {
 			d.assumed = append(d.assumed, assumeDemux)
 		}
@@ -211,7 +211,7 @@ var domainRules = []domainRule{
 			return
 		}
 		s := d.space
-		d.require(s.Or(s.HasDevice(InName), d.is(PacketType, packet.TypeHost)))
+		d.require(s.Or(s.hasDevice(InName), d.is(PacketType, packet.TypeHost)))
 		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
 	}},
 	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
@@ -232,7 +232,7 @@ var domainRules = []domainRule{
 // Kernel: net/ipv4/ip_input.c, ip_forward.c, ip_output.c: NF_HOOK.
 func (d *domain) devices() {
 	s := d.space
-	in, out := s.HasDevice(InName), s.HasDevice(OutName)
+	in, out := s.hasDevice(InName), s.hasDevice(OutName)
 	switch d.at.Hook {
 	case packet.Prerouting, packet.Input:
 		d.require(in)
@@ -276,16 +276,12 @@ func (d *domain) protocol() {
 // nf_conntrack_in.
 func (d *domain) tracking() {
 	s := d.space
-	entry := s.Bit(Entry)
 	if d.at.Early || !d.at.Tracked {
 		d.require(d.is(Tracking, 0))
-		d.require(s.Not(entry))
 	} else {
 		for _, none := range []uint64{0, 6, 7} {
 			d.require(s.Not(d.is(Tracking, none)))
 		}
-		found := s.Or(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Established))), d.is(Tracking, uint64(packet.Related)))
-		d.require(s.Not(s.Xor(entry, found)))
 		d.implies(s.Bit(Notrack), d.is(Tracking, uint64(packet.Untracked)))
 	}
 	if d.at.Start {
@@ -295,7 +291,7 @@ func (d *domain) tracking() {
 		d.require(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Related))))
 	}
 	reply := s.Bit(CTDirection)
-	d.implies(reply, entry)
+	d.implies(reply, s.entry())
 	d.implies(d.is(Tracking, uint64(packet.New)), s.Not(reply))
 	if d.used[CTStatus] {
 		// Bits above those that the kernel has, IPS_HW_OFFLOAD being the last.
@@ -332,7 +328,7 @@ func (d *domain) ports() {
 func (d *domain) link() {
 	s := d.space
 	has := s.Bit(HasLink)
-	d.implies(has, s.HasDevice(InName))
+	d.implies(has, s.hasDevice(InName))
 	if d.at.Hook != packet.Postrouting && d.at.Hook != packet.Output {
 		// Linux: ARPHRD_ETHER.
 		d.implies(has, d.is(InType, 1))

@@ -30,7 +30,6 @@ const (
 	// has looked.
 	Tracking
 	Notrack // a rule exempted the packet from tracking
-	Entry   // the packet has a conntrack entry
 	CTDirection
 	CTStatus // IPS_*, include/uapi/linux/netfilter/nf_conntrack_common.h
 
@@ -137,7 +136,6 @@ var groups = []struct {
 	{TransportBytes, "transport bytes", 9},
 	{Tracking, "ct state", 3},
 	{Notrack, "notrack", 1},
-	{Entry, "ct entry", 1},
 	{CTDirection, "ct direction", 1},
 	{CTStatus, "ct status", 32},
 	{Fragment, "fragment offset", 13},

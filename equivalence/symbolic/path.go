@@ -47,7 +47,6 @@ func (s *Space) At(at Situation, f bdd.Ref) bdd.Ref {
 	}
 	if at.Early {
 		fix(Tracking, 0)
-		fix(Entry, 0)
 		fix(CTDirection, 0)
 	}
 	return s.Restrict(f, func(l bdd.Level) (bool, bool) {
@@ -71,7 +70,7 @@ func (s *Space) NATAsked(stages []bdd.Ref) bdd.Ref {
 		f = s.Sequence(f, open)
 	}
 	starts := s.Or(s.Number(s.Bits(Tracking), uint64(packet.New)), s.Number(s.Bits(Tracking), uint64(packet.Related)))
-	return s.ITE(s.And(starts, s.Bit(Entry)), s.Accepted(f), s.next)
+	return s.ITE(starts, s.Accepted(f), s.next)
 }
 
 func (s *Space) translates(e Effect) bool {
@@ -92,7 +91,6 @@ func (s *Space) Tracked() bdd.Ref {
 		}
 	}
 	set(Tracking, uint64(packet.Untracked))
-	set(Entry, 0)
 	set(CTDirection, 0)
 	exempt := s.Leaf(Leaf{Verdict: Continue, Effect: s.Write(levels, cells)})
 	return s.ITE(s.Bit(Notrack), exempt, s.next)

@@ -19,25 +19,29 @@ type Space struct {
 	// Provenance asks machines to say in leaves which rule decided.
 	Provenance bool
 	// Headers says of which packets the functions speak.
-	Headers   Headers
-	tests     *NameTests
-	names     *Names
-	slots     []slot
-	readers   map[Group][]Slot // whose entry a group selects
-	effects   effects
-	leaves    []Leaf
-	leafIDs   map[Leaf]uint32
-	next      bdd.Ref
-	returned  *bdd.Mapping
-	sequence  *bdd.Op
-	memo      map[memoKey]bdd.Ref
-	varies    map[any]bool // functions of memo that depend on the hook
-	hook      int          // that is fixed, or -1
-	hookRead  bool
-	nameWords map[Group]Word
-	prepends  map[Effect]*bdd.Mapping
-	gone      *bdd.Mapping
-	jumped    map[bdd.Ref]bdd.Ref
+	Headers Headers
+	// Unfragmented says that the functions speak of whole packets only, as where
+	// the host tracks connections.
+	Unfragmented bool
+	tests        *NameTests
+	names        *Names
+	slots        []slot
+	readers      map[Group][]Slot // whose entry a group selects
+	effects      effects
+	leaves       []Leaf
+	leafIDs      map[Leaf]uint32
+	next         bdd.Ref
+	returned     *bdd.Mapping
+	sequence     *bdd.Op
+	memo         map[memoKey]bdd.Ref
+	varies       map[any]bool // functions of memo that depend on the hook
+	hook         int          // that is fixed, or -1
+	hookRead     bool
+	starts       bool // see AtStage
+	nameWords    map[Group]Word
+	prepends     map[Effect]*bdd.Mapping
+	gone         *bdd.Mapping
+	jumped       map[bdd.Ref]bdd.Ref
 	// anyWrites says that some effect writes or asks; movingWrites is what
 	// moving found.
 	anyWrites    bool
@@ -77,8 +81,8 @@ func NewSpace(m *bdd.Manager, version int, tests *NameTests, instances []Instanc
 // Headers says how much of a packet's transport header there has to be.
 type Headers uint8
 
-// AnyHeaders is all packets. WholeHeaders are those with at least as many bytes
-// as the header of their protocol has without options: 20 of TCP (RFC 9293
+// AnyHeaders is all packets. WholeHeaders are those whose transport protocol was
+// found, with at least as many bytes as its header has without options: 20 of TCP (RFC 9293
 // section 3.1), 8 of others (UDP, RFC 768; ICMP, RFC 792). CutHeaders are the
 // others.
 const (
@@ -140,20 +144,42 @@ func (s *Space) transportBytes() Word {
 	return w
 }
 
-// AtHook fixes the hook for the functions that are made from now on, of which
-// fewer then depend on it. Those of [Space.Memo] are made for each hook where
-// that matters.
-func (s *Space) AtHook(h packet.Hook) { s.hook = int(h) }
+// AtStage fixes where the functions stand that are made from now on: the hook,
+// on which fewer then depend, and whether the stage sees only packets that start
+// a connection. Those of [Space.Memo] are made for each hook where that matters.
+func (s *Space) AtStage(h packet.Hook, kind packet.StageKind) {
+	s.hook, s.starts = int(h), kind == packet.NAT
+}
+
+// HasEntry holds for packets with a conntrack entry: those of a connection that
+// tracking has found or made.
+func (s *Space) HasEntry() bdd.Ref {
+	if s.starts {
+		return bdd.True
+	}
+	return s.entry()
+}
+
+// entry is HasEntry wherever the packet is.
+func (s *Space) entry() bdd.Ref {
+	state := s.Bits(Tracking)
+	has := bdd.False
+	for _, found := range []packet.State{packet.New, packet.Established, packet.Related} {
+		has = s.Or(has, s.Number(state, uint64(found)))
+	}
+	return has
+}
 
 type memoKey struct {
-	key  any
-	hook int
+	key    any
+	hook   int
+	starts bool
 }
 
 // Memo returns the function of a key, which build makes the first time: that of
 // a chain, however many rules jump to it.
 func (s *Space) Memo(key any, build func() bdd.Ref) bdd.Ref {
-	k := memoKey{key, -1}
+	k := memoKey{key, -1, s.starts}
 	if s.varies[key] {
 		k.hook, s.hookRead = s.hook, true
 	}
@@ -184,6 +210,8 @@ func (s *Space) Bits(g Group) Word {
 	switch {
 	case g == TransportBytes:
 		return s.transportBytes()
+	case s.Unfragmented && (g == Fragment || g == MoreFragments):
+		return Constant(0, g.Width())
 	case g == Hook:
 		s.hookRead = true
 		if s.hook >= 0 {
@@ -219,7 +247,15 @@ func isAddress(g Group) bool {
 }
 
 // Bit returns the variable of a group of one bit.
-func (s *Space) Bit(g Group) bdd.Ref { return s.Var(g.Level(g.Width() - 1)) }
+func (s *Space) Bit(g Group) bdd.Ref {
+	switch {
+	case s.Unfragmented && g == MoreFragments:
+		return bdd.False
+	case g == TransportFound && (s.Version == 4 || s.Headers == WholeHeaders):
+		return bdd.True
+	}
+	return s.Var(g.Level(g.Width() - 1))
+}
 
 // Bytes returns n bytes of a group of bytes (Transport, Auth, Link), from an
 // offset. ok is false when the group does not reach so far.
@@ -276,7 +312,11 @@ func (s *Space) NetworkLevels(offset, n int) (levels []bdd.Level, ok bool) {
 func (s *Space) Network(offset, n int) (w Word, ok bool) {
 	levels, ok := s.NetworkLevels(offset, n)
 	for _, l := range levels {
-		w = append(w, s.Var(l))
+		bit := s.Var(l)
+		if g, _, _ := GroupOf(l); s.Unfragmented && (g == Fragment || g == MoreFragments) {
+			bit = bdd.False
+		}
+		w = append(w, bit)
 	}
 	return w, ok
 }
@@ -303,7 +343,20 @@ func (s *Space) DeviceName(g Group) Word {
 }
 
 // HasDevice holds when a packet has such a device.
-func (s *Space) HasDevice(g Group) bdd.Ref { return s.Not(s.Number(s.Bits(g), 0)) }
+func (s *Space) HasDevice(g Group) bdd.Ref {
+	switch {
+	case g == InName && s.hook >= 0 && s.hook <= int(packet.Forward):
+		s.hookRead = true
+		return bdd.True
+	case g == OutName && s.hook >= int(packet.Forward):
+		s.hookRead = true
+		return bdd.True
+	}
+	return s.hasDevice(g)
+}
+
+// hasDevice is HasDevice wherever the packet is.
+func (s *Space) hasDevice(g Group) bdd.Ref { return s.Not(s.Number(s.Bits(g), 0)) }
 
 // Number is the function that a word is a number.
 func (s *Space) Number(w Word, n uint64) bdd.Ref {
