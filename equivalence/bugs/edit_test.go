@@ -84,6 +84,19 @@ func (e expr) bytes() []byte {
 	return nfnetlink.AppendAttr(b, unix.NFTA_EXPR_DATA|netlink.Nested, payload(e.data))
 }
 
+// expressions reads the expressions of a rule.
+func expressions(nest []byte) []expr {
+	var list []expr
+	for _, e := range nfnetlink.Nested(nest) {
+		inside := nfnetlink.Nested(e.Data)
+		list = append(list, expr{
+			name: nfnetlink.FindString(inside, unix.NFTA_EXPR_NAME),
+			data: nfnetlink.Nested(nfnetlink.Find(inside, unix.NFTA_EXPR_DATA)),
+		})
+	}
+	return list
+}
+
 // rule makes a change of the expressions of a rule, counted from 1.
 func rule(chain string, number int, edits ...func([]expr) ([]expr, error)) change {
 	return func(messages []netlink.Message) ([]netlink.Message, error) {
@@ -96,14 +109,7 @@ func rule(chain string, number int, edits ...func([]expr) ([]expr, error)) chang
 			if a.Type != unix.NFTA_RULE_EXPRESSIONS {
 				continue
 			}
-			var list []expr
-			for _, e := range nfnetlink.Nested(a.Data) {
-				inside := nfnetlink.Nested(e.Data)
-				list = append(list, expr{
-					name: nfnetlink.FindString(inside, unix.NFTA_EXPR_NAME),
-					data: nfnetlink.Nested(nfnetlink.Find(inside, unix.NFTA_EXPR_DATA)),
-				})
-			}
+			list := expressions(a.Data)
 			for _, edit := range edits {
 				if list, err = edit(list); err != nil {
 					return nil, fmt.Errorf("rule %d of %s: %w", number, chain, err)
