@@ -21,7 +21,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0}
+	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0, proofTime: proofTime}
 	start := time.Now()
 	if *only >= 0 {
 		f.show = true

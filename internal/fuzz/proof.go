@@ -12,7 +12,7 @@ import (
 // The budget of the proof of one ruleset, and how many of its packets are run.
 const (
 	proofMemory  = 1 << 30
-	proofTime    = 20 * time.Second
+	proofTime    = 20 * time.Second // of the command
 	proofPackets = 500
 )
 
@@ -20,7 +20,10 @@ const (
 // packets: where the kernel saw no difference, there is none to be proven, and
 // the models do with the packets of the proof as it says.
 func (f *fuzz) prove(ctx context.Context, a, b equivalence.Machine, versions []int, codes []string, o *outcome) error {
-	options := equivalence.ProofOptions{Versions: versions, Deviations: codes, Memory: proofMemory, Time: proofTime, MaxDifferences: 3}
+	if f.proofTime == 0 {
+		return nil
+	}
+	options := equivalence.ProofOptions{Versions: versions, Deviations: codes, Memory: proofMemory, Time: f.proofTime, MaxDifferences: 3}
 	p, err := equivalence.Prove(ctx, a, b, options)
 	if err != nil {
 		return err

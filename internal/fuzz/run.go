@@ -32,6 +32,8 @@ type fuzz struct {
 	out  io.Writer
 	show bool // print rulesets and bytes
 	only bool // proofs, without the kernel
+	// proofTime is the budget of a proof; 0 makes none.
+	proofTime time.Duration
 	// alter, when not nil, plants a bug: it returns what is loaded and what is
 	// modelled instead of the batch.
 	alter func(batch []netlink.Message) (loaded, modelled []netlink.Message)
