@@ -64,7 +64,11 @@ func (t *NameTests) typical(prefix string) (name string, ok bool) {
 	if len(prefix) > maxName {
 		return "", false
 	}
-	for _, end := range []string{"", "0", "9", "q", "q0", "zz9", "y7x", "_", "w5v3"} {
+	ends := []string{"", "0", "9", "q", "q0", "zz9", "y7x", "_", "w5v3"}
+	if prefix == "" {
+		ends[0] = "dev0"
+	}
+	for _, end := range ends {
 		name = prefix + end
 		if name == "" || len(name) > maxName || name == "lo" || t.exact[name] {
 			continue
