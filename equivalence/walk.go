@@ -41,6 +41,8 @@ type Walker struct {
 	hooks [5]hookPlan
 	// Trace asks for the steps of each packet.
 	Trace bool
+	// Visit, when not nil, is told each rule that looks at a packet.
+	Visit func(rule any, how packet.Look)
 	// Untracked says that nothing makes the kernel track connections.
 	Untracked bool
 }
@@ -79,7 +81,7 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		Packet: p, Host: w.host,
 		Data: bytes.Clone(p.Data),
 		Mark: p.Mark, Priority: p.Priority,
-		Traced: w.Trace,
+		Traced: w.Trace, Visit: w.Visit,
 	}
 	verdict := w.path(f)
 	fate := packet.Fate{

@@ -164,6 +164,16 @@ type Step struct {
 	Result string // "no match at -s", "accept", ...
 }
 
+// A Look is how a rule went for a packet.
+type Look uint8
+
+// The looks. Missed is also for packets that a test dropped or could not decide.
+const (
+	Missed  Look = iota + 1 // some test did not hold
+	Matched                 // all tests held, and the packet goes on
+	Decided                 // all tests held, and the rule accepted or dropped the packet
+)
+
 // A Stage is one set of chains at one hook with one priority: a table's
 // built-in chain in iptables, a base chain in nftables.
 type Stage struct {
@@ -211,6 +221,9 @@ type Flight struct {
 	Unknown  []string
 	Traced   bool
 	Trace    []Step
+	// Visit, when not nil, is told of each rule that looks at the packet, by the
+	// machine's own name for the rule.
+	Visit func(rule any, how Look)
 	// NAT is the translation that the NAT stages of this hook asked for.
 	NAT   *NATEvent
 	draws int

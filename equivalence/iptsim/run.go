@@ -46,24 +46,24 @@ func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
 		result, where := r.test(v)
 		switch result {
 		case passed:
-			trace(f, r, where, "no match at")
+			trace(f, r, packet.Missed, where, "no match at")
 			continue
 		case hotdrop:
 			f.Hotdrop = true
-			trace(f, r, where, "dropped inside")
+			trace(f, r, packet.Missed, where, "dropped inside")
 			return packet.Drop
 		case undecided:
 			f.Unknown = append(f.Unknown, r.describe(where))
-			trace(f, r, where, "undecided at")
+			trace(f, r, packet.Missed, where, "undecided at")
 			return packet.Undecided
 		}
 		if r.unknown != "" {
 			f.Unknown = append(f.Unknown, r.describe(r.unknown))
-			trace(f, r, r.unknown, "match, undecided at")
+			trace(f, r, packet.Matched, r.unknown, "match, undecided at")
 			return packet.Undecided
 		}
 		if r.target != nil {
-			trace(f, r, r.target.source.Name, r.verb())
+			trace(f, r, packet.Matched, r.target.source.Name, r.verb())
 			if r.jump {
 				m.stack = append(m.stack, frame{c, i})
 			}
@@ -73,13 +73,13 @@ func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
 		outcome, unknown := apply(r.effects, v)
 		if unknown != "" {
 			f.Unknown = append(f.Unknown, r.describe(unknown))
-			trace(f, r, unknown, "match, undecided at")
+			trace(f, r, packet.Matched, unknown, "match, undecided at")
 			return packet.Undecided
 		}
 		if outcome == 0 {
 			outcome = r.then
 		}
-		trace(f, r, outcomeWords[outcome], "match,")
+		trace(f, r, looks[outcome], outcomeWords[outcome], "match,")
 		switch outcome {
 		case predicate.Accept:
 			return packet.Accept
@@ -112,6 +112,11 @@ func (m *Machine) policy(c *chain, f *packet.Flight) packet.Verdict {
 		})
 	}
 	return verdict
+}
+
+var looks = map[predicate.Outcome]packet.Look{
+	predicate.Continue: packet.Matched, predicate.Return: packet.Matched,
+	predicate.Accept: packet.Decided, predicate.Drop: packet.Decided,
 }
 
 // test compares a rule with a packet; where names the test that decided.

@@ -11,7 +11,10 @@ var outcomeWords = map[predicate.Outcome]string{
 }
 
 // trace records how a rule went.
-func trace(f *packet.Flight, r *rule, where, what string) {
+func trace(f *packet.Flight, r *rule, how packet.Look, where, what string) {
+	if f.Visit != nil {
+		f.Visit(r, how)
+	}
 	if !f.Traced {
 		return
 	}

@@ -94,6 +94,25 @@ func (x *execution) runRules(at *place, stage string) (Verdict, result) {
 }
 
 func (x *execution) runRule(rule *Rule, stage string) result {
+	r := x.runInstructions(rule, stage)
+	if x.flight.Visit != nil {
+		x.flight.Visit(rule, x.look(r))
+	}
+	return r
+}
+
+// look is how a rule went that ended so.
+func (x *execution) look(r result) packet.Look {
+	switch {
+	case r == breaks, r == unsure:
+		return packet.Missed
+	case r == decides && (x.verdict.Code == VerdictAccept || x.verdict.Code == VerdictDrop):
+		return packet.Decided
+	}
+	return packet.Matched
+}
+
+func (x *execution) runInstructions(rule *Rule, stage string) result {
 	if x.flight.Traced {
 		return x.traceRule(rule, stage)
 	}
