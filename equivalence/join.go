@@ -72,3 +72,19 @@ func (j joined) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Sta
 	}
 	return all
 }
+
+// CompileRules makes a [symbolic.RuleCompiler] of machines that all are.
+func (j joined) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
+	all := &symbolic.Program{}
+	for _, m := range j {
+		c, ok := m.(symbolic.RuleCompiler)
+		if !ok {
+			continue
+		}
+		n := len(c.Collect(s.Version, &symbolic.NameTests{}))
+		p := c.CompileRules(s, slots[:n])
+		all.Stages, all.Chains = append(all.Stages, p.Stages...), append(all.Chains, p.Chains...)
+		slots = slots[n:]
+	}
+	return all
+}

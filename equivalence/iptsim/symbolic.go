@@ -135,6 +135,43 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.S
 	if s.Version != int(m.family) {
 		return nil
 	}
+	c := m.compiler(s, slots)
+	var stages []symbolic.Stage
+	for _, p := range placings {
+		t := m.table(p.table)
+		if t == nil || t.chain(p.chain) == nil {
+			continue
+		}
+		start := t.chain(p.chain)
+		stage := p.stage()
+		stage.Function = func() bdd.Ref {
+			by := 0
+			if s.Provenance {
+				by = s.NamePlace(start.source.Range.FileLine() + " policy of " + start.table + " " + start.source.Name)
+			}
+			return s.Base(c.chain(start), start.policy(), by)
+		}
+		stages = append(stages, stage)
+	}
+	return stages
+}
+
+// stage is the built-in chain of a placing, without its function.
+func (p placing) stage() symbolic.Stage {
+	return symbolic.Stage{Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind}
+}
+
+// policy is what becomes of packets at the end of a built-in chain.
+func (c *chain) policy() symbolic.Verdict {
+	if c.source.Policy == "DROP" {
+		return symbolic.Drop
+	}
+	return symbolic.Accept
+}
+
+// compiler makes a compiler. slots are those of the instances that Collect
+// listed.
+func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 	c := &compiler{space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists()}
 	at, met := 0, map[string]bool{}
 	c.slots = make(map[scoped]symbolic.Slot, len(slots))
@@ -158,28 +195,7 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.S
 			}
 		})
 	})
-	var stages []symbolic.Stage
-	for _, p := range placings {
-		t := m.table(p.table)
-		if t == nil || t.chain(p.chain) == nil {
-			continue
-		}
-		start := t.chain(p.chain)
-		stages = append(stages, symbolic.Stage{
-			Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind,
-			Function: func() bdd.Ref {
-				policy, by := symbolic.Accept, 0
-				if start.source.Policy == "DROP" {
-					policy = symbolic.Drop
-				}
-				if s.Provenance {
-					by = s.NamePlace(start.source.Range.FileLine() + " policy of " + start.table + " " + start.source.Name)
-				}
-				return s.Base(c.chain(start), policy, by)
-			},
-		})
-	}
-	return stages
+	return c
 }
 
 // A compiler makes functions of the rules of one machine.
@@ -190,6 +206,7 @@ type compiler struct {
 	recents map[string]*recentList
 	asked   int // of the rule at hand
 	rule    *rule
+	single  bool // rules are compiled each by itself
 }
 
 // scoped is the n-th instance that a rule asks.
@@ -252,7 +269,7 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 		flush()
 		steps = append(steps, c.predicate(m.meaning.Match, m.use.Match.Name()))
 	}
-	then := c.action(r)
+	then := c.acted(c.action(r))
 	if len(steps) == 0 && ends == nil {
 		return s.ITE(where, then, s.Next())
 	}
@@ -369,6 +386,9 @@ func (c *compiler) action(r *rule) bdd.Ref {
 		return c.unsure(r.unknown)
 	}
 	if r.target != nil {
+		if c.single {
+			return c.leads(r)
+		}
 		if r.jump {
 			return s.Jump(bdd.True, symbolic.NoEffect, c.chain(r.target))
 		}

@@ -143,7 +143,8 @@ type compiler struct {
 	routes     bool // some rule asks the routing tables for an address
 	places     map[*Rule]int
 	selections map[selectionKey]*selection
-	generation int // of the space's manager, when the selections were begun
+	generation int                            // of the space's manager, when the selections were begun
+	single     map[*Chain]*symbolic.RuleChain // not nil: rules are compiled each by itself
 }
 
 func (m *Machine) compiler(s *symbolic.Space) *compiler {

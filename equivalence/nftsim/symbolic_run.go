@@ -55,7 +55,7 @@ func (x *symbolicRun) run() bdd.Ref {
 		step.symbolic(x)
 	}
 	if !x.ended {
-		x.end(x.next())
+		x.end(x.done())
 	}
 	f := x.result
 	for _, c := range slices.Backward(x.closing) {
@@ -181,7 +181,10 @@ func (x *symbolicRun) decide(v Verdict) {
 	s := x.space
 	leaf := func(v symbolic.Verdict) bdd.Ref {
 		l := symbolic.Leaf{Verdict: v, Effect: x.effect}
-		if v == symbolic.Accept || v == symbolic.Drop {
+		switch {
+		case x.single != nil:
+			l.By = symbolic.ByMatch
+		case v == symbolic.Accept || v == symbolic.Drop:
 			l.By = x.by(x.rule)
 		}
 		return s.Leaf(l)
@@ -200,6 +203,8 @@ func (x *symbolicRun) decide(v Verdict) {
 		switch {
 		case x.collecting != nil:
 			x.end(x.next())
+		case x.single != nil:
+			x.end(x.leads(v))
 		case v.Code == VerdictJump:
 			x.end(s.Jump(bdd.True, x.effect, x.chain(v.to)))
 		default:

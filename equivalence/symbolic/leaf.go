@@ -13,11 +13,13 @@ const (
 	Accept
 	Drop
 	Undecided
+	Jumping // in functions of single rules, see [ChainRule]
+	Going
 )
 
 func (v Verdict) String() string {
-	if v >= Continue && v <= Undecided {
-		return [...]string{"continue", "return", "accept", "drop", "undecided"}[v-1]
+	if v >= Continue && v <= Going {
+		return [...]string{"continue", "return", "accept", "drop", "undecided", "jump", "goto"}[v-1]
 	}
 	return "invalid verdict"
 }

@@ -1,0 +1,103 @@
+package nftsim
+
+import (
+	"slices"
+	"strings"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
+)
+
+var _ symbolic.RuleCompiler = (*Machine)(nil)
+
+// CompileRules returns the chains of tables that see packets of the space's
+// version, with a function of each rule. Rules that test for the other version
+// are left out.
+func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
+	if _, ok := m.asked[s.Version]; !ok {
+		m.Collect(s.Version, s.NameTests())
+	}
+	c := m.compiler(s)
+	for i, id := range m.asked[s.Version] {
+		c.slots[id] = slots[i]
+	}
+	c.single = map[*Chain]*symbolic.RuleChain{}
+	p := &symbolic.Program{}
+	var list []*Chain
+	for _, t := range m.Tables {
+		if !sees(t.Family, s.Version) {
+			continue
+		}
+		for _, of := range t.Chains {
+			name := "table " + familyNames[t.Family] + " " + t.Name + " chain " + of.Name
+			c.single[of] = &symbolic.RuleChain{Name: name, Unknown: of.Unknown}
+			p.Chains = append(p.Chains, c.single[of])
+			list = append(list, of)
+		}
+	}
+	for i, of := range list {
+		for _, r := range of.Rules {
+			if canSee(r, s.Version) {
+				p.Chains[i].Rules = append(p.Chains[i].Rules, c.byItself(r))
+			}
+		}
+	}
+	for _, b := range m.bases() {
+		modelled := b.chain.Table.Family != familyNetdev && b.chain.Base.Hook <= uint32(packet.Postrouting)
+		if modelled && !sees(b.chain.Table.Family, s.Version) {
+			continue
+		}
+		stage := symbolic.RuleStage{Start: c.single[b.chain], Policy: symbolic.Accept, Unknown: b.chain.Table.Unknown}
+		stage.Name, stage.Hook, stage.Priority, stage.Kind = b.stage.Name, b.stage.Hook, b.stage.Priority, b.stage.Kind
+		if b.chain.Base.Drop {
+			stage.Policy = symbolic.Drop
+		}
+		if !modelled {
+			stage.Unknown = "the hook is not modelled"
+		}
+		p.Stages = append(p.Stages, stage)
+	}
+	return p
+}
+
+// byItself is a rule by itself.
+func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
+	text := make([]string, len(r.Instructions))
+	for i, instruction := range r.Instructions {
+		text[i] = instruction.String()
+	}
+	return symbolic.ChainRule{
+		ID: r, Place: r.Comment, Text: strings.Join(text, "; "), Targets: c.targets(r),
+		Function: func() bdd.Ref { return c.compileRule(r) },
+	}
+}
+
+// targets are the chains that a rule can go on to, each once.
+func (c *compiler) targets(r *Rule) []*symbolic.RuleChain {
+	var list []*symbolic.RuleChain
+	for _, to := range r.next() {
+		if chain := c.single[to]; !slices.Contains(list, chain) {
+			list = append(list, chain)
+		}
+	}
+	return list
+}
+
+// leads is the end of a rule by itself that goes on to a chain.
+func (x *symbolicRun) leads(v Verdict) bdd.Ref {
+	verdict := symbolic.Going
+	if v.Code == VerdictJump {
+		verdict = symbolic.Jumping
+	}
+	at := slices.Index(x.targets(x.rule), x.single[v.to])
+	return x.space.Leaf(symbolic.Leaf{Verdict: verdict, Effect: x.effect, By: at + 1})
+}
+
+// done is the end of a rule all of whose instructions ran.
+func (x *symbolicRun) done() bdd.Ref {
+	if x.single == nil {
+		return x.next()
+	}
+	return x.space.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: x.effect, By: symbolic.ByMatch})
+}

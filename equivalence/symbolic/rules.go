@@ -1,0 +1,139 @@
+package symbolic
+
+import "nftmigrate/equivalence/bdd"
+
+// A RuleCompiler is a machine that also shows its rules one by one, so that it
+// can be said which packets come to each.
+type RuleCompiler interface {
+	Compiler
+	// CompileRules returns the chains and rules that packets of the space's
+	// version can meet. slots[i] is the slot of the i-th instance that Collect
+	// listed.
+	CompileRules(s *Space, slots []Slot) *Program
+}
+
+// A Program is the chains of a machine, with the places where they hang.
+type Program struct {
+	// Stages are those of [Compiler].Compile, in its order.
+	Stages []RuleStage
+	// Chains are all chains, in the order of the ruleset.
+	Chains []*RuleChain
+}
+
+// A RuleStage is a stage with the chain that its packets meet first. Its
+// Function is not set.
+type RuleStage struct {
+	Stage
+	Start *RuleChain
+	// Policy is the verdict on packets that come to the end: Accept or Drop.
+	Policy Verdict
+	// Unknown, when not "", says why nothing is known of what the stage does.
+	Unknown string
+}
+
+// A RuleChain is a chain. Nothing leads from it back to itself.
+type RuleChain struct {
+	Name  string // as traces name it
+	Rules []ChainRule
+	// Unknown, when not "", says why nothing is known of what the chain does.
+	Unknown string
+}
+
+// A ChainRule is a rule of a chain.
+type ChainRule struct {
+	// ID is the name under which the machine tells of it to [packet.Flight].Visit.
+	ID any
+	// Place is where the rule was written, its comment, or ""; Text is the rule as
+	// its language spells it.
+	Place, Text string
+	// Targets are the chains to which the rule can lead, each once.
+	Targets []*RuleChain
+	// Function compiles the rule by itself: from the variables as the packet meets
+	// the rule to leaves. Where the rule leads to a chain, the verdict is Jumping
+	// or Going, and By is the index in Targets plus 1. Of other packets that
+	// passed all tests of the rule, By is ByMatch, unless it is not known what
+	// becomes of them. A leaf with another By is of packets that some test let
+	// pass by, or dropped.
+	Function func() bdd.Ref
+}
+
+// ByMatch is By of a leaf of packets that a rule by itself matched.
+const ByMatch = 1 << 30
+
+// Reduced is an effect without its events, and without what it does to variables
+// for which keep is false. It moves an instance on when keep is true for the
+// instance's [Space.FirstAnswer].
+func (s *Space) Reduced(e Effect, keep func(l bdd.Level) bool) Effect {
+	if e == NoEffect {
+		return e
+	}
+	var out writeSet
+	w := s.writesOf(e)
+	for _, b := range w.bits {
+		if keep(b.to) {
+			out.bits = append(out.bits, b)
+		}
+	}
+	for _, sh := range w.shifts {
+		if keep(s.FirstAnswer(sh.slot)) {
+			out.shifts = append(out.shifts, sh)
+		}
+	}
+	if len(out.bits)+len(out.shifts) == 0 {
+		return NoEffect
+	}
+	return s.effects.intern(effect{writes: s.internWrites(out)})
+}
+
+// MovedSlots lists the instances whose answers an effect moves on.
+func (s *Space) MovedSlots(e Effect) []Slot {
+	var list []Slot
+	for _, sh := range s.writesOf(e).shifts {
+		list = append(list, sh.slot)
+	}
+	return list
+}
+
+// FirstAnswer returns the variable of the first bit that a packet is answered by
+// an instance.
+func (s *Space) FirstAnswer(slot Slot) bdd.Level { return s.answer(slot, 0, 0) }
+
+// Leaves lists the leaves of a function.
+func (s *Space) Leaves(f bdd.Ref) []Leaf {
+	values := s.Terminals(f)
+	list := make([]Leaf, len(values))
+	for i, v := range values {
+		list[i] = s.LeafOf(v)
+	}
+	return list
+}
+
+// OtherDevice is what [Space.DeviceWords] says of names that no test knows.
+const OtherDevice = "another device"
+
+// DeviceWords says in words which names of devices are of a class: one name, all
+// with a beginning but those that other tests know, or all others. Class 0 is of
+// packets that have no such device.
+func (s *Space) DeviceWords(class int) string {
+	list := s.names.list
+	if class < 0 || class >= len(list) {
+		return "no name"
+	}
+	name := list[class]
+	if class == 0 {
+		return "none"
+	}
+	if s.tests.exact[name] || name == "lo" {
+		return name
+	}
+	longest := ""
+	for p := range s.tests.prefix {
+		if typical, ok := s.tests.typical(p); ok && typical == name && len(p) > len(longest) {
+			longest = p
+		}
+	}
+	if longest == "" {
+		return OtherDevice
+	}
+	return longest + "+"
+}
