@@ -7,6 +7,9 @@
 // class of a proof. [Check] compares a sample: it chooses packets, runs them
 // through both, shrinks what differs, and says how much was shown.
 //
+// It also says what the rules of one machine do ([Analyse]), and what changes
+// between two of one language ([Changes]).
+//
 // The machines, and the kernel, reach it as interfaces; it knows neither
 // iptables nor nftables. Start with [Prove].
 package equivalence
