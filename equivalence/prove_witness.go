@@ -52,7 +52,7 @@ func (p *prover) starts(hook packet.Hook, early bool) []start {
 			continue
 		}
 		st.out, _ = st.host.Output(st.spec.Dst)
-		st.usual = p.space.Bind(st.flight(pkt, st.out, early))
+		st.usual = usually(p.space.Bind(st.flight(pkt, st.out, early)), st)
 		list = append(list, st)
 	}
 	p.ordinary[at] = list
@@ -129,6 +129,7 @@ func (p *prover) witnesses(where bdd.Ref, hook packet.Hook, early bool) []witnes
 		b := &builder{space: p.space, start: st, path: path, usual: st.usual}
 		if w, ok := b.build(st.out); ok {
 			list = append(list, w)
+			list = append(list, drawnOtherwise(w)...)
 		}
 	}
 	// The fewer properties a class asks of it, the more ordinary the packet.
@@ -200,7 +201,9 @@ func (b *builder) build(out string) (witness, bool) {
 	b.header()
 	b.transport()
 	b.circumstances()
+	b.addressTypes()
 	b.connection()
+	b.random()
 	host := b.host(out)
 	pkt, err := b.spec.Packet()
 	if err != nil {
@@ -355,44 +358,6 @@ func (b *builder) circumstances() {
 	}
 }
 
-func (b *builder) connection() {
-	s := &b.spec
-	state, _ := b.number(symbolic.Tracking)
-	if state != 0 {
-		s.State = packet.State(state)
-	}
-	s.Reply = b.flag(symbolic.CTDirection)
-	mark, _ := b.number(symbolic.CTMark)
-	s.ConnMark = uint32(mark)
-	if status, asked := b.number(symbolic.CTStatus); asked {
-		s.Status = uint32(status)
-	}
-	if b.flag(symbolic.CTAccounting) {
-		for i := range 2 {
-			packets, _ := b.number(symbolic.CTPacketsOrig + symbolic.Group(i))
-			bytes, _ := b.number(symbolic.CTBytesOrig + symbolic.Group(i))
-			s.Packets[i], s.Bytes[i] = packets, bytes
-		}
-		if both, asked := b.number(symbolic.CTPacketsBoth); asked {
-			s.Packets[0] = both - s.Packets[1]
-		}
-		if both, asked := b.number(symbolic.CTBytesBoth); asked {
-			s.Bytes[0] = both - s.Bytes[1]
-		}
-		for i := range 2 {
-			if average, asked := b.number(symbolic.CTAverageOrig + symbolic.Group(i)); asked {
-				s.Packets[i], s.Bytes[i] = 1, average
-			}
-		}
-		if average, asked := b.number(symbolic.CTAverageBoth); asked {
-			s.Packets, s.Bytes = [2]uint64{1, 0}, [2]uint64{average, 0}
-		}
-		if s.Packets == [2]uint64{} {
-			s.Packets[0] = 1
-		}
-	}
-}
-
 // host is one on which the packet takes the way of the start.
 func (b *builder) host(out string) *packet.Host {
 	h := &packet.Host{Forwarding: true, Routes: slices.Clone(b.start.host.Routes)}
@@ -409,6 +374,7 @@ func (b *builder) host(out string) *packet.Host {
 	if len(h.Devices) < 2 || !dst.IsValid() {
 		return h
 	}
+	b.route(h, out)
 	own := func(a netip.Addr, d *packet.Device) {
 		if r, ok := h.Lookup(a); ordinary(a) && (!ok || r.Type != packet.Local && r.Type != packet.Anycast && r.Type != packet.Broadcast) {
 			d.Addrs = append(d.Addrs, netip.PrefixFrom(a, a.BitLen()))

@@ -107,6 +107,7 @@ var simplifiers = []func(*packet.Spec){
 	func(s *packet.Spec) { s.TTL = 64 },
 	func(s *packet.Spec) { s.TOS, s.ID, s.FragmentID, s.Seq, s.Ack = 0, 0, 0, 0, 0 },
 	func(s *packet.Spec) { s.Mark = 0 },
+	func(s *packet.Spec) { s.Entry = nil },
 	func(s *packet.Spec) { s.ConnMark = 0 },
 	func(s *packet.Spec) { s.Priority = 0 },
 	func(s *packet.Spec) { s.Random = nil },

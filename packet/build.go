@@ -118,6 +118,8 @@ type Spec struct {
 	Status   uint32
 	Packets  [2]uint64
 	Bytes    [2]uint64
+	// Entry, when not nil, is the entry instead of the one that is made.
+	Entry *Entry
 }
 
 var errLength = errors.New("the length is smaller than the headers")
@@ -414,6 +416,11 @@ func (e *Entry) account(packets, bytes [2]uint64) {
 func (s Spec) tracking() Tracking {
 	t := Tracking{State: s.State, Reply: s.Reply}
 	if s.State != New && s.State != Established && s.State != Related {
+		return t
+	}
+	if s.Entry != nil {
+		e := *s.Entry
+		t.Entry = &e
 		return t
 	}
 	if s.resolve() != nil {

@@ -14,20 +14,11 @@ type gap struct {
 const noPacket = "no packet was found that shows it"
 
 var gaps = []*gap{
-	{subject: "routes", says: noPacket, because: "no packets are made for the type of a route"},
-	{subject: "addresses", says: "-m addrtype", because: "no packets are made for the type of a route"},
-	{subject: "addresses", kind: "device of a route", says: noPacket, because: "no packets are made for the type of a route"},
 	{kind: orderKept, because: "on a whole path, fragments are taken to come to the input hook"},
 	{kind: "wrong priority", because: "on a whole path, what became of a packet counts although it is dropped"},
 	{kind: "wrong type", because: "no packets are made of connections that a chain of NAT does not see"},
 	{subject: "families", because: "which packets have a fragment header of IPv6 is left open"},
 	{subject: "effects", because: "no packets are made with a larger segment size than the path's"},
-	{subject: "connections", says: noPacket, because: "no addresses and ports are chosen for connections"},
-	{subject: "rates", says: noPacket, because: "no random numbers are chosen for packets"},
-	{subject: "states", says: "--mode random", because: "no random numbers are chosen for packets"},
-	{subject: "states", says: "policy of filter FORWARD", because: "no random numbers are chosen for packets"},
-	{subject: "states", says: "random number of 32 bits", because: "a random number more than on the other side has no counterpart"},
-	{subject: "states", says: noPacket, because: "counters of one direction are overwritten by those of both"},
 	{says: ": recent) has no counterpart", because: "a list that is looked into less or more often has no counterpart"},
 	{subject: "shared bucket", kind: "rule doubled", says: noPacket, because: "that an empty bucket stays empty is not known"},
 	{subject: "examples/nat-gateway/rules.v4", kind: "rule doubled", because: "lowering a segment size twice is not known to be the same as once"},

@@ -192,6 +192,12 @@ var domainRules = []domainRule{
 		}
 	}},
 	{about: []Group{CTOrigSrcPort, CTOrigDstPort, CTReplSrcPort, CTReplDstPort}, restrict: (*domain).ports},
+	{about: []Group{SourceType, SourceTypeIn, SourceTypeOut}, restrict: func(d *domain) {
+		d.types(Source, SourceType, SourceTypeIn, SourceTypeOut)
+	}},
+	{about: []Group{DestinationType, DestinationTypeIn, DestinationTypeOut}, restrict: func(d *domain) {
+		d.types(Destination, DestinationType, DestinationTypeIn, DestinationTypeOut)
+	}},
 	{about: []Group{HasLink, Link, InType}, restrict: (*domain).link},
 	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
 		s := d.space
@@ -321,6 +327,40 @@ func (d *domain) ports() {
 		if d.used[g] {
 			d.require(s.Or(has, d.is(g, 0)))
 		}
+	}
+}
+
+// types are those that routing can give an IPv4 address: it looks into the local
+// table only, where routes that refuse are taken for none. Groups have theirs
+// whatever the tables say. By a device, an address has the type that it has over
+// all, or is like any other.
+//
+// Kernel: net/ipv4/fib_frontend.c, __inet_dev_addr_type.
+func (d *domain) types(address, all Group, by ...Group) {
+	if d.space.Version != 4 {
+		return
+	}
+	s := d.space
+	bits := s.Bits(address)
+	many := s.And(s.And(bits[0], bits[1]), s.And(bits[2], s.Not(bits[3]))) // 224.0.0.0/4
+	for _, g := range append([]Group{all}, by...) {
+		if !d.used[g] {
+			continue
+		}
+		known := bdd.False
+		for kind := packet.Unicast; kind <= packet.Multicast; kind++ {
+			known = s.Or(known, d.is(g, uint64(kind)))
+		}
+		d.require(known)
+		d.require(s.Not(s.Xor(many, d.is(g, uint64(packet.Multicast)))))
+		if g == all || !d.used[all] {
+			continue
+		}
+		same := bdd.True
+		for i, bit := range s.Bits(g) {
+			same = s.And(same, s.Not(s.Xor(bit, s.Bits(all)[i])))
+		}
+		d.require(s.Or(same, d.is(g, uint64(packet.Unicast))))
 	}
 }
 

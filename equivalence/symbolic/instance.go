@@ -152,6 +152,36 @@ func (s *Space) moved(written []write) []shift {
 // InstanceOf returns the instance of a slot.
 func (s *Space) InstanceOf(slot Slot) Instance { return s.slots[slot].instance }
 
+// InstanceAt is InstanceOf; ok is false when there are not so many slots.
+func (s *Space) InstanceAt(slot Slot) (in Instance, ok bool) {
+	if int(slot) >= len(s.slots) {
+		return in, false
+	}
+	return s.slots[slot].instance, true
+}
+
+// AnswersOn lists the answers of a slot of which an assignment sets any bit, in
+// the order in which a packet gets them; other bits are 0.
+func (s *Space) AnswersOn(slot Slot, path map[bdd.Level]bool) []uint64 {
+	var list []uint64
+	of := s.slots[slot]
+	for turn := range of.turns {
+		n, set := uint64(0), false
+		for bit := range of.width {
+			v, ok := path[s.answer(slot, turn, bit)]
+			set = set || ok
+			n <<= 1
+			if v {
+				n |= 1
+			}
+		}
+		if set {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
 // Ask returns the answer of an instance, most significant bit first, and the
 // effect of having asked it. A packet that asks again gets another answer: the
 // effect moves later answers on.
