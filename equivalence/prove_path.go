@@ -135,6 +135,9 @@ func (p *prover) path(a, b []symbolic.Stage, route []packet.Hook) (f, g bdd.Ref)
 			if i > 0 {
 				turn++
 				whole = s.Sequence(whole, s.Turn(turn, routedBy, p.changedOn(hook)))
+				if hook == packet.Input && s.Version == 4 && !p.tracked {
+					whole = s.Sequence(whole, s.Reassembled(turn))
+				}
 			}
 			var parts []bdd.Ref
 			parts, turn = p.hookParts(stages, hook, natRules, turn)

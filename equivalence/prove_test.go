@@ -156,6 +156,27 @@ COMMIT`, `
 :INPUT ACCEPT
 -A INPUT -m conntrack --ctstate UNTRACKED -j DROP
 COMMIT`, equivalence.Different},
+		{"of what is delivered, nothing is a fragment", `
+*filter
+:INPUT ACCEPT
+-A INPUT -f -j ACCEPT
+-A INPUT -s 10.0.0.1 -j DROP
+COMMIT`, `
+*mangle
+:INPUT ACCEPT
+-A INPUT -s 10.0.0.1 -j DROP
+COMMIT`, equivalence.Equivalent},
+		{"what is delivered is as long as all its fragments", `
+*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -m length --length 1000:65535 -j DROP
+COMMIT`, `
+*filter
+:INPUT ACCEPT
+:FORWARD ACCEPT
+-A INPUT -m length --length 1000:65535 -j DROP
+-A FORWARD -m length --length 1000:65535 -j DROP
+COMMIT`, equivalence.Undecided},
 		{"behind a drop nothing matters", `
 *raw
 :PREROUTING DROP

@@ -96,6 +96,26 @@ func (s *Space) Tracked() bdd.Ref {
 	return s.ITE(s.Bit(Notrack), exempt, s.next)
 }
 
+// Reassembled is what becomes of parts of a datagram between two hooks: the first
+// comes out of it as the whole, of which only the headers are those of the part,
+// and the others go into it.
+//
+// Kernel: net/ipv4/ip_input.c, ip_local_deliver; net/ipv4/ip_fragment.c,
+// ip_frag_reasm.
+func (s *Space) Reassembled(turn int) bdd.Ref {
+	levels := s.Levels(MoreFragments)
+	cells := []Cell{Zero}
+	for _, g := range []Group{Length, TransportBytes, Transport, TCPOption, MSS} {
+		for _, l := range s.Levels(g) {
+			levels = append(levels, l)
+			cells = append(cells, Old(Later(l, turn), false))
+		}
+	}
+	whole := s.Leaf(Leaf{Verdict: Continue, Effect: s.Write(levels, cells)})
+	later := s.Not(s.Number(s.Bits(Fragment), 0))
+	return s.ITE(later, s.Leaf(Leaf{Verdict: Drop}), s.ITE(s.Bit(MoreFragments), whole, s.next))
+}
+
 // Rerouted follows a stage that has local packets routed again when it changed
 // what routing depends on.
 //
