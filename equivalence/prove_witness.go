@@ -253,11 +253,41 @@ func (b *builder) header() {
 	if b.flag(symbolic.BehindAuth) {
 		s.Headers = []packet.Extension{{Proto: packet.AH}}
 	}
+	if raw, asked := b.bytes(symbolic.NetworkRest, 0, 8); asked && b.space.Version == 4 {
+		s.ID, s.DontFrag = binary.BigEndian.Uint16(raw[4:]), raw[6]&0x40 != 0
+	} else if asked {
+		s.FlowLabel = binary.BigEndian.Uint32(raw) & (1<<20 - 1)
+	}
+	b.extensions()
+}
+
+// extensions gives a packet the IPv6 extension headers that a class asks for. A
+// fragment header that says nothing has bits of its own, which mean nothing.
+func (b *builder) extensions() {
+	s := &b.spec
+	if b.space.Version == 4 {
+		return
+	}
+	for _, kind := range []uint8{packet.HopByHop, packet.Routing, packet.DestOpts} {
+		if _, there, _ := b.space.ExtensionOn(b.path, kind); there {
+			s.Headers = append(s.Headers, packet.Extension{Proto: kind})
+		}
+	}
+	first, there, ok := b.space.ExtensionOn(b.path, packet.Fragment)
+	if !ok || s.Fragmented || !there {
+		return
+	}
+	const reserved = 6
+	s.Headers = append(s.Headers, packet.Extension{Proto: packet.Fragment, Body: []byte{0, first[3] & reserved}})
 }
 
 func (b *builder) transport() {
 	s := &b.spec
 	raw, asked := b.bytes(symbolic.Transport, 0, symbolic.TransportSize)
+	if s.FragmentOffset != 0 {
+		s.Payload = raw // there is no header in it
+		return
+	}
 	switch s.Proto {
 	case packet.TCP, packet.UDP, packet.UDPLite, packet.SCTP, packet.DCCP:
 		s.SrcPort, s.DstPort = binary.BigEndian.Uint16(raw), binary.BigEndian.Uint16(raw[2:])

@@ -76,6 +76,7 @@ type Spec struct {
 	TTL       int // or hop limit; 0 is 64, a negative number is 0
 	TOS       uint8
 	ID        uint16 // identification of IPv4
+	FlowLabel uint32 // of IPv6, 20 bits
 	DontFrag  bool
 	IPOptions []byte      // IPv4, padded with zeros to 4 bytes
 	Headers   []Extension // IPv6, in order
@@ -249,7 +250,7 @@ func (s Spec) network() []byte {
 
 func (s Spec) network6() []byte {
 	b := make([]byte, 40, 120)
-	b[0], b[1] = 6<<4|s.TOS>>4, s.TOS<<4
+	binary.BigEndian.PutUint32(b, 6<<28|uint32(s.TOS)<<20|s.FlowLabel&(1<<20-1))
 	b[7] = s.hopLimit()
 	copy(b[8:], s.Src.AsSlice())
 	copy(b[24:], s.Dst.AsSlice())

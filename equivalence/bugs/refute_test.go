@@ -128,7 +128,7 @@ func (r *translation) refute(t *testing.T, s subject, m mutant) equivalence.Word
 	default:
 		if g := gapOf(s, m, shownBy(proof)); g != nil {
 			g.met = true
-			t.Logf("%v: undecided: %s", m, g.because)
+			t.Logf("%v: undecided: %s: %s", m, g.because, shownBy(proof))
 			break
 		}
 		report := r.sample(t, m.batch)

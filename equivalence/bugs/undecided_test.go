@@ -14,10 +14,8 @@ type gap struct {
 const noPacket = "no packet was found that shows it"
 
 var gaps = []*gap{
-	{kind: orderKept, because: "on a whole path, fragments are taken to come to the input hook"},
 	{kind: "wrong priority", because: "on a whole path, what became of a packet counts although it is dropped"},
 	{kind: "wrong type", because: "no packets are made of connections that a chain of NAT does not see"},
-	{subject: "families", because: "which packets have a fragment header of IPv6 is left open"},
 	{subject: "effects", because: "no packets are made with a larger segment size than the path's"},
 	{says: ": recent) has no counterpart", because: "a list that is looked into less or more often has no counterpart"},
 	{subject: "shared bucket", kind: "rule doubled", says: noPacket, because: "that an empty bucket stays empty is not known"},

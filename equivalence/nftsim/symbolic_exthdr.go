@@ -32,8 +32,11 @@ func (i *ExthdrLoad) symbolic(x *symbolicRun) {
 	case !i.TCP && s.Version == 4:
 		x.end(x.next()) // there are none
 		return
-	case !i.TCP:
+	case !i.TCP && i.asks(x.compiler):
 		i.extension(x)
+		return
+	case !i.TCP:
+		i.protocol(x)
 		return
 	}
 	found := s.And(x.wholeTCP(), x.hasOption(i.Type))
@@ -58,7 +61,32 @@ func (i *ExthdrLoad) symbolic(x *symbolicRun) {
 	}
 }
 
-func (i *ExthdrLoad) asks(c *compiler) bool { return !i.TCP && c.space.Version == 6 }
+func (i *ExthdrLoad) asks(c *compiler) bool {
+	return !i.TCP && c.space.Version == 6 && extension6[i.Type] && i.Type != protoNone
+}
+
+// protocol loads from a header that is none of the extensions: it is there when it
+// is that of the transport protocol, which a later fragment has not.
+func (i *ExthdrLoad) protocol(x *symbolicRun) {
+	s := x.space
+	is := s.And(s.Bit(symbolic.TransportFound), s.Number(s.Bits(symbolic.Protocol), uint64(i.Type)))
+	found := s.And(is, s.Number(s.Bits(symbolic.Fragment), 0))
+	if i.Present {
+		x.store(i.To, extend(symbolic.Word{found}, 8))
+		return
+	}
+	x.require(found)
+	if x.ended {
+		return
+	}
+	w, ok := s.Bytes(symbolic.Transport, i.Offset, i.Len)
+	if !ok {
+		x.undecided(beyond)
+		return
+	}
+	x.require(x.reaches(i.Offset + i.Len))
+	x.store(i.To, x.now(w))
+}
 
 // extension loads from an IPv6 extension header. There are no variables for
 // them, so whether there is one, and its first bytes, are what a state answers
@@ -69,7 +97,7 @@ func (i *ExthdrLoad) extension(x *symbolicRun) {
 	least := map[uint8]int{protoFragment: 4, protoRouting: 4}[i.Type]
 	least = max(least, 2)
 	in := symbolic.Instance{
-		Kind: "IPv6 extension header", Parameters: fmt.Sprint(i.Type), Width: 1 + 8*least, Silent: true,
+		Kind: symbolic.ExtensionKind, Parameters: fmt.Sprint(i.Type), Width: 1 + 8*least, Silent: true,
 	}
 	answer, ok := x.peek(instanceID{key: in.Kind, nth: int(i.Type)}, in)
 	if !ok {

@@ -221,6 +221,19 @@ var domainRules = []domainRule{
 		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
 	}},
 	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
+	{about: []Group{NetworkRest}, restrict: func(d *domain) {
+		s, w := d.space, make(Word, 4)
+		for bit := range w {
+			w[bit] = s.Var(NetworkRest.Level(bit))
+		}
+		d.require(s.Number(w, uint64(s.Version)))
+		if s.Version == 4 { // no less than 5 words
+			for bit := range w {
+				w[bit] = s.Var(NetworkRest.Level(4 + bit))
+			}
+			d.require(s.atLeast(w, 5))
+		}
+	}},
 	{about: []Group{Length}, assumption: assumeLength, restrict: func(d *domain) {
 		// A packet has at most 65,535 bytes, in IPv6 with its header 40 more.
 		s, w := d.space, d.space.Bits(Length)

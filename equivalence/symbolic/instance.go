@@ -182,6 +182,31 @@ func (s *Space) AnswersOn(slot Slot, path map[bdd.Level]bool) []uint64 {
 	return list
 }
 
+// ExtensionKind is the kind of the instances that say whether a packet has an IPv6
+// extension header: the first bit of the answer. The number of the header is the
+// parameter.
+const ExtensionKind = "IPv6 extension header"
+
+// ExtensionOn says of an extension header whether an assignment has it there, and
+// its first bytes, of which those that are not set are 0. ok is false when the
+// assignment says nothing of it.
+func (s *Space) ExtensionOn(path map[bdd.Level]bool, number uint8) (first []byte, there, ok bool) {
+	for slot, of := range s.slots {
+		if of.instance.Kind != ExtensionKind || of.instance.Parameters != fmt.Sprint(number) {
+			continue
+		}
+		there, ok = path[s.answer(Slot(slot), 0, 0)]
+		first = make([]byte, of.width/8)
+		for bit := range 8 * len(first) {
+			value, set := path[s.answer(Slot(slot), 0, 1+bit)]
+			if ok = ok || set; value {
+				first[bit/8] |= 0x80 >> (bit % 8)
+			}
+		}
+	}
+	return first, there, ok
+}
+
 // Ask returns the answer of an instance, most significant bit first, and the
 // effect of having asked it. A packet that asks again gets another answer: the
 // effect moves later answers on.
