@@ -333,38 +333,27 @@ func (p *prover) stage(q stagePair) bool {
 	return equal
 }
 
-// segments notes functions that read TCP options and change them: a change is an
-// event, which what is read behind it does not know of.
+// segments notes functions that change TCP options and read the bytes of options,
+// of which a change does not know.
 func (p *prover) segments(hook packet.Hook, functions ...bdd.Ref) {
-	const why = "the size of segments, or a TCP option, is read where it is changed"
+	const why = "the bytes of TCP options are read where an option is changed"
+	const header = 20
 	for _, f := range functions {
 		reads := slices.ContainsFunc(p.space.Support(f), func(l bdd.Level) bool {
 			g, bit, ok := symbolic.GroupOf(l)
-			return ok && (g == symbolic.MSS || g == symbolic.TCPOption && bit != tcpOptionMSS)
+			return ok && g == symbolic.Transport && bit >= 8*header
 		})
 		if !reads {
 			continue
 		}
 		for _, v := range p.space.Terminals(f) {
-			for _, t := range p.space.Events(p.space.LeafOf(v).Effect) {
-				if t.Kind == "mss" && readsSize(p.space, f) || t.Kind == "strip" {
+			for _, l := range p.space.WrittenLevels(p.space.LeafOf(v).Effect) {
+				if g, _, _ := symbolic.GroupOf(l); g == symbolic.MSS || g == symbolic.TCPOption {
 					p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
 				}
 			}
 		}
 	}
-}
-
-// tcpOptionMSS is the kind of the TCP option of the maximum segment size, which
-// whoever lowers it looks for.
-const tcpOptionMSS = 2
-
-// readsSize reports whether a function depends on the value of the option.
-func readsSize(s *symbolic.Space, f bdd.Ref) bool {
-	return slices.ContainsFunc(s.Support(f), func(l bdd.Level) bool {
-		g, _, ok := symbolic.GroupOf(l)
-		return ok && g == symbolic.MSS
-	})
 }
 
 func (p *prover) assume(list []symbolic.Assumption) {

@@ -156,9 +156,9 @@ var routedBy = []symbolic.Group{symbolic.Mark, symbolic.Source, symbolic.Destina
 // changedOn are the groups that the stack sets before a hook.
 func (p *prover) changedOn(hook packet.Hook) []symbolic.Group {
 	if hook == packet.Forward {
-		return []symbolic.Group{symbolic.TTL, symbolic.Priority}
+		return []symbolic.Group{symbolic.TTL, symbolic.Priority, symbolic.PathMSS}
 	}
-	return nil
+	return []symbolic.Group{symbolic.PathMSS}
 }
 
 // natObserved and natChanged are the groups by which the core of NAT decides,
@@ -167,7 +167,7 @@ var (
 	natObserved = []symbolic.Group{symbolic.Source, symbolic.Destination, symbolic.CTStatus}
 	natChanged  = []symbolic.Group{
 		symbolic.Source, symbolic.Destination, symbolic.CTStatus,
-		symbolic.CTReplSrc, symbolic.CTReplDst, symbolic.CTReplSrcPort, symbolic.CTReplDstPort,
+		symbolic.CTReplSrc, symbolic.CTReplDst, symbolic.CTReplSrcPort, symbolic.CTReplDstPort, symbolic.PathMSS,
 	}
 )
 

@@ -156,6 +156,35 @@ COMMIT`, `
 :INPUT ACCEPT
 -A INPUT -m conntrack --ctstate UNTRACKED -j DROP
 COMMIT`, equivalence.Different},
+		{"a segment size that is lowered twice", `
+*mangle
+:FORWARD ACCEPT
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --clamp-mss-to-pmtu
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
+COMMIT`, `
+*mangle
+:FORWARD ACCEPT
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --clamp-mss-to-pmtu
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
+COMMIT`, equivalence.Equivalent},
+		{"a segment size of what is dropped", `
+*mangle
+:FORWARD ACCEPT
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
+COMMIT
+*filter
+:FORWARD ACCEPT
+-A FORWARD -s 10.0.0.1 -j DROP
+COMMIT`, `
+*raw
+:PREROUTING ACCEPT
+COMMIT
+*mangle
+:FORWARD ACCEPT
+-A FORWARD -s 10.0.0.1 -j DROP
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
+COMMIT`, equivalence.Equivalent},
 		{"of what is delivered, nothing is a fragment", `
 *filter
 :INPUT ACCEPT

@@ -166,9 +166,9 @@ func numberCells(n uint64, width int) []symbolic.Cell {
 // Kernel: net/netfilter/xt_TCPMSS.c.
 func (c *compiler) setMSS(e predicate.SetMSS) bdd.Ref {
 	s := c.space
-	to := "lower to path"
+	to, most := "path", s.Bits(symbolic.PathMSS)
 	if e.MSS != 0 {
-		to = fmt.Sprintf("lower to %d", e.MSS)
+		to, most = fmt.Sprint(e.MSS), symbolic.Constant(uint64(e.MSS), 16)
 	}
 	has := s.Var(symbolic.TCPOption.Level(optionMSS))
 	// Neither data behind the header nor a header that is full.
@@ -177,10 +177,31 @@ func (c *compiler) setMSS(e predicate.SetMSS) bdd.Ref {
 	for words := uint64(5); words < 15; words++ {
 		room = s.Or(room, s.And(s.Number(offset.word, words), s.Number(bytes, 4*words)))
 	}
-	lower := c.event(symbolic.Token{Kind: "mss", Text: to})
-	add := c.event(symbolic.Token{Kind: "mss", Text: "add, " + to, Deviation: "tcpmss-adds-option"})
+	lower := s.ITE(greater(s, s.Bits(symbolic.MSS), most), c.segment(symbolic.NoEffect, most), s.Next())
+	least := symbolic.Constant(uint64(defaultMSS(s.Version)), 16)
+	added := s.Event(symbolic.Token{Kind: "mss", Text: "add, " + to, Deviation: "tcpmss-adds-option"})
+	added = s.Then(added, s.Write([]bdd.Level{symbolic.TCPOption.Level(optionMSS)}, []symbolic.Cell{symbolic.One}))
+	add := s.ITE(greater(s, most, least), c.segment(added, least), c.segment(added, most))
 	whole := s.ITE(has, lower, s.ITE(room, add, s.Next()))
 	cut := s.Leaf(symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()})
 	first := s.Number(s.Bits(symbolic.Fragment), 0)
 	return s.ITE(first, s.ITE(c.tcpHeader(), whole, cut), s.Next())
+}
+
+// segment continues behind an effect and the setting of the maximum segment size.
+func (c *compiler) segment(e symbolic.Effect, size symbolic.Word) bdd.Ref {
+	s := c.space
+	return s.Cells(size, func(cells []symbolic.Cell) bdd.Ref {
+		set := s.Write(s.Levels(symbolic.MSS), cells)
+		return s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: s.Then(e, set)})
+	})
+}
+
+// greater holds where a number is greater than another of the same width.
+func greater(s *symbolic.Space, a, b symbolic.Word) bdd.Ref {
+	f := bdd.False
+	for i := len(a) - 1; i >= 0; i-- {
+		f = s.ITE(s.Xor(a[i], b[i]), a[i], f)
+	}
+	return f
 }

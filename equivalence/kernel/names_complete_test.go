@@ -39,7 +39,7 @@ var excuses = []excuse{
 	oneSided(symbolic.CTLabels, "CTLabels"), oneSided(symbolic.CTZone, "CTZone"),
 	oneSided(symbolic.CTHasHelper, "CTHasHelper"), oneSided(symbolic.CTHelper, "CTHelper"),
 	unread(symbolic.MoreFragments, "frag", "MoreFragments"), unread(symbolic.TOS, "tos or dscp", "TOS"),
-	unread(symbolic.MSS, "tcpmss", "TCPMSS"), unread(symbolic.Priority, "none", "Priority"),
+	unread(symbolic.MSS, "tcpmss", "TCPMSS"), unread(symbolic.PathMSS, "none", "PathMSS"), unread(symbolic.Priority, "none", "Priority"),
 }
 
 // TestNamesComplete wants a row, or an excuse that is still true, for each group

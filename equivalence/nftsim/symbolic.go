@@ -157,7 +157,8 @@ func (m *Machine) compiler(s *symbolic.Space) *compiler {
 	}
 	for _, r := range m.Rules() {
 		for _, i := range r.Instructions {
-			if _, ok := i.(*Fib); ok {
+			switch i.(type) {
+			case *Fib, *Rt:
 				c.routes = true
 			}
 		}

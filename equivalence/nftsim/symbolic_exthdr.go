@@ -1,7 +1,6 @@
 package nftsim
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"nftmigrate/equivalence/bdd"
@@ -54,7 +53,7 @@ func (i *ExthdrLoad) symbolic(x *symbolicRun) {
 		x.undecided("the length of a TCP option")
 	case first:
 		x.store(i.To, symbolic.Constant(uint64(i.Type), 8))
-	case i.Type == optionMSS && i.Offset == 2 && i.Len == 2 && !x.lowered:
+	case i.Type == optionMSS && i.Offset == 2 && i.Len == 2:
 		x.store(i.To, x.bits(symbolic.MSS))
 	default:
 		x.undecided("the value of a TCP option")
@@ -126,18 +125,13 @@ func (i *ExthdrLoad) extension(x *symbolicRun) {
 // takes. A header that is not whole breaks the rule, a missing option does
 // nothing.
 func (i *ExthdrWrite) symbolic(x *symbolicRun) {
-	text := "lower to path"
+	most := x.bits(symbolic.PathMSS)
 	if x.holding(i.From, i.Len).kind != pathSegmentBE {
 		w, ok := x.load(i.From, i.Len)
 		if !ok {
 			return
 		}
-		b, ok := x.constantOf(w)
-		if !ok || i.Len != 2 {
-			x.undecided("writing a TCP option")
-			return
-		}
-		text = fmt.Sprintf("lower to %d", binary.BigEndian.Uint16(b))
+		most = w
 	}
 	x.require(x.wholeTCP())
 	if x.ended {
@@ -148,8 +142,8 @@ func (i *ExthdrWrite) symbolic(x *symbolicRun) {
 			y.undecided("writing a TCP option")
 			return
 		}
-		y.emit(symbolic.Token{Kind: "mss", Text: text})
-		y.lowered = true
+		size := y.bits(symbolic.MSS)
+		y.split(y.exceeds(size, most), func(z *symbolicRun) { z.write(z.space.Levels(symbolic.MSS), most) }, nothing)
 	}, nothing)
 }
 
@@ -159,7 +153,25 @@ func (i *ExthdrReset) symbolic(x *symbolicRun) {
 		return
 	}
 	x.split(x.hasOption(i.Type), func(y *symbolicRun) {
-		y.emit(symbolic.Token{Kind: "strip", Text: fmt.Sprintf("tcp option %d", i.Type)})
-		y.lowered = y.lowered || i.Type == optionMSS
+		const noOperation = 1
+		levels := []bdd.Level{symbolic.TCPOption.Level(noOperation), symbolic.TCPOption.Level(int(i.Type))}
+		to := symbolic.Word{bdd.True, bdd.False}
+		switch i.Type {
+		case noOperation:
+			return
+		case optionMSS:
+			levels, to = append(levels, y.space.Levels(symbolic.MSS)...), append(to, symbolic.Constant(0, 16)...)
+		}
+		y.write(levels, to)
 	}, nothing)
+}
+
+// exceeds is where a number is greater than another of the same width.
+func (x *symbolicRun) exceeds(a, b symbolic.Word) bdd.Ref {
+	s, equal, f := x.space, bdd.True, bdd.False
+	for i := range a {
+		f = s.Or(f, s.And(equal, s.Diff(a[i], b[i])))
+		equal = s.Diff(equal, s.Xor(a[i], b[i]))
+	}
+	return f
 }

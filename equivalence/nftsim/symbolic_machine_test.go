@@ -436,7 +436,8 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"a checksum", []netlink.Message{rule("c", constant(1, 0, 0), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 10, 2, 1))}, udp, "undecided (writing what the headers are found by, or a checksum)"},
 		{"the version", []netlink.Message{rule("c", constant(1, 0x46), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 0, 1, 1))}, udp, "undecided (writing what the headers are found by, or a checksum)"},
 		{"the version of IPv6", []netlink.Message{rule("c", constant(1, 0x40), payloadSet(unix.NFT_PAYLOAD_NETWORK_HEADER, 0, 1, 1))}, packet.Spec{Version: 6, Proto: packet.UDP, In: "eth0"}, "undecided (writing what the headers are found by, or a checksum)"},
-		{"a segment size that was lowered", []netlink.Message{rule("c", constant(1, 2, 0), segmentSet, segment, compare(unix.NFT_CMP_LT, 1, 1, 0), drop)}, packet.Spec{Proto: packet.TCP, MSS: 1400, In: "eth0"}, "undecided (the value of a TCP option)"},
+		{"a segment size that was not lowered", []netlink.Message{rule("c", constant(1, 2, 0), segmentSet, segment, compare(unix.NFT_CMP_EQ, 1, 1, 244), drop)}, packet.Spec{Proto: packet.TCP, MSS: 500, In: "eth0"}, "drop"},
+		{"a segment size that was lowered", []netlink.Message{rule("c", constant(1, 2, 0), segmentSet, segment, compare(unix.NFT_CMP_EQ, 1, 2, 0), drop)}, packet.Spec{Proto: packet.TCP, MSS: 1400, In: "eth0"}, "drop" + strings.Join(zeros("tcp mss", 0, 6), "") + ", tcp mss[6] = 1" + strings.Join(zeros("tcp mss", 7, 16), "")},
 		{"the checksum of another protocol", []netlink.Message{rule("c", constant(1, 0, 0), payloadSet(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 16, 2, 1))}, packet.Spec{Proto: packet.TCP, In: "eth0"}, "undecided (writing a checksum)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -514,9 +515,13 @@ func TestSymbolicAnswers(t *testing.T) {
 func TestSymbolicPath(t *testing.T) {
 	clamp := rule("c", expr("rt", u32(unix.NFTA_RT_DREG, 1), u32(unix.NFTA_RT_KEY, unix.NFT_RT_TCPMSS)), byteorder(1, 1, 2, 2),
 		expr("exthdr", u8(unix.NFTA_EXTHDR_TYPE, 2), u32(unix.NFTA_EXTHDR_OFFSET, 2), u32(unix.NFTA_EXTHDR_LEN, 2), u32(unix.NFTA_EXTHDR_OP, 1), u32(7, 1)), drop)
-	for hook, want := range map[uint32]string{unix.NF_INET_PRE_ROUTING: "accept", unix.NF_INET_FORWARD: "drop, mss lower to path"} {
+	var copies []string
+	for bit := range 16 {
+		copies = append(copies, fmt.Sprintf(", tcp mss[%d] = path mss[%d]", bit, bit))
+	}
+	for hook, want := range map[uint32]string{unix.NF_INET_PRE_ROUTING: "accept", unix.NF_INET_FORWARD: "drop" + strings.Join(copies, "")} {
 		m := compileMachine(t, mustDecode(t, []netlink.Message{table(), baseChain("c", "filter", hook, 0, 1), clamp}), 4)
-		if got := m.spell(m.leavesOf(t, packet.Spec{Proto: packet.TCP, MSS: 1400, In: "eth0"})); got != want {
+		if got := m.spell(m.leavesOf(t, packet.Spec{Proto: packet.TCP, MSS: 9000, In: "eth0"})); got != want {
 			t.Errorf("hook %d: got %s, want %s", hook, got, want)
 		}
 	}

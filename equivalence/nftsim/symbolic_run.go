@@ -40,7 +40,6 @@ type symbolicRun struct {
 	ended   bool
 	result  bdd.Ref // of what is behind the closings, when ended
 	owner   owner   // of the stateful instructions that are running
-	lowered bool    // the maximum segment size was written
 }
 
 // A closing says what becomes of the packets that did not come as far as what

@@ -192,9 +192,42 @@ func (b *binding) circumstances() {
 	if d := f.Host.Device(f.In); d != nil {
 		b.values[InType], b.values[InGroup] = hardware(d), uint64(d.Group)
 	}
+	b.path()
 	if d := f.Host.Device(f.Out); d != nil {
 		b.values[OutType], b.values[OutGroup] = hardware(d), uint64(d.Group)
 	}
+}
+
+// path reads the largest segment for the way out, or to the host itself, and the
+// way back.
+func (b *binding) path() {
+	f, headers, most := b.f, 40, 0xffff
+	out := f.Out
+	if f.Hook == packet.Input {
+		out = "lo"
+	}
+	d := f.Host.Device(out)
+	if d == nil {
+		return
+	}
+	mtu := min(d.MTU, most)
+	raw := b.wide[Source]
+	if b.space.Version == 4 {
+		raw = raw[len(raw)-4:]
+	} else {
+		headers = 60
+	}
+	if a, ok := netip.AddrFromSlice(raw); ok {
+		if r, ok := f.Host.Lookup(a); ok {
+			if r.Type == packet.Local || r.Type == packet.Anycast {
+				r.Device = "lo"
+			}
+			if back := f.Host.Device(r.Device); back != nil {
+				mtu = min(mtu, back.MTU)
+			}
+		}
+	}
+	b.values[PathMSS] = uint64(max(mtu-headers, 0))
 }
 
 // hardware is the ARPHRD_* number of a device, include/uapi/linux/if_arp.h.

@@ -184,8 +184,8 @@ func (c *comparer) written(f, g bdd.Ref) {
 	open := s.Diff(c.domain, c.settled)
 	for _, l := range levels {
 		group, _, _ := GroupOf(l)
-		if group == Notrack {
-			continue
+		if group == Notrack || group == PathMSS {
+			continue // none that anybody sees
 		}
 		where := s.And(open, s.Xor(s.left(f, l), s.left(g, l)))
 		if where == bdd.False {

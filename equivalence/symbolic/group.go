@@ -47,6 +47,7 @@ const (
 	TransportBytes
 	TCPOption // bit n: the options of the TCP header have one of kind n
 	MSS       // value of TCP option 2
+	PathMSS   // the largest segment that fits both ways of the packet
 
 	TTL
 	TOS    // traffic class in IPv6
@@ -122,8 +123,9 @@ const (
 
 // groups are name and width of each group; the order is that of the variables,
 // chosen so that what selects among rules is decided first. The bits of Mark and
-// CTMark alternate, because one is copied to the other: that two numbers are
-// equal takes exponentially many nodes when their bits stand apart.
+// CTMark alternate, because one is copied to the other, and those of MSS and
+// PathMSS, which are compared: that takes exponentially many nodes when the bits
+// stand apart.
 var groups = []struct {
 	group Group
 	name  string
@@ -149,6 +151,7 @@ var groups = []struct {
 	{Destination, "destination", addressBits},
 	{Transport, "transport header", 8 * TransportSize},
 	{TCPOption, "tcp option", 256},
+	{PathMSS, "path mss", 16},
 	{MSS, "tcp mss", 16},
 	{TTL, "ttl", 8},
 	{TOS, "tos", 8},
@@ -198,6 +201,9 @@ var groups = []struct {
 	{Auth, "authentication header", 8 * authSize},
 }
 
+// alternating are the groups of which the bits alternate with those of another.
+var alternating = map[Group]Group{Mark: CTMark, CTMark: Mark, MSS: PathMSS, PathMSS: MSS}
+
 // transportOrder puts the bytes of the transport header that rules select by
 // before the others: destination port, TCP flags, source port or ICMP type and
 // code.
@@ -235,13 +241,13 @@ func init() {
 	at := 0
 	for _, g := range groups {
 		layout[g.group].name, layout[g.group].first, layout[g.group].width = g.name, at, g.width
-		switch g.group {
-		case Mark:
-			at += 2 * g.width
-		case CTMark:
-			layout[CTMark].first = layout[Mark].first
-		default:
+		switch other := alternating[g.group]; {
+		case other == 0:
 			at += g.width
+		case layout[other].width == 0: // the first of two
+			at += 2 * g.width
+		default:
+			layout[g.group].first = layout[other].first + 1
 		}
 	}
 	instanceLevels = at
@@ -260,13 +266,10 @@ func (g Group) String() string {
 
 // Level is the place of a bit of the group in the order of variables.
 func (g Group) Level(bit int) bdd.Level {
-	switch g {
-	case Transport:
+	if g == Transport {
 		bit = transportOrder[bit/8]*8 + bit%8
-	case Mark:
+	} else if alternating[g] != 0 {
 		bit *= 2
-	case CTMark:
-		bit = 2*bit + 1
 	}
 	return bdd.Level(layout[g].first + bit)
 }
@@ -287,8 +290,11 @@ func GroupOf(l bdd.Level) (g Group, bit int, ok bool) {
 	}
 	g = groups[lo].group
 	bit = int(l) - layout[g].first
-	if g == Mark || g == CTMark {
-		return [2]Group{Mark, CTMark}[bit%2], bit / 2, true
+	if other := alternating[g]; other != 0 {
+		if bit%2 != 0 {
+			g = other
+		}
+		return g, (int(l) - layout[g].first) / 2, true
 	}
 	if g == Transport {
 		for b, place := range transportOrder {
