@@ -114,7 +114,8 @@ func (m *Machine) policy(c *chain, f *packet.Flight) packet.Verdict {
 	return verdict
 }
 
-var looks = map[predicate.Outcome]packet.Look{
+// looks are how a rule went, by its outcome.
+var looks = [...]packet.Look{
 	predicate.Continue: packet.Matched, predicate.Return: packet.Matched,
 	predicate.Accept: packet.Decided, predicate.Drop: packet.Decided,
 }

@@ -6,7 +6,7 @@ import (
 	"nftmigrate/packet"
 )
 
-var outcomeWords = map[predicate.Outcome]string{
+var outcomeWords = [...]string{
 	predicate.Continue: "continue", predicate.Accept: "accept", predicate.Drop: "drop", predicate.Return: "return",
 }
 
