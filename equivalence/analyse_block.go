@@ -18,7 +18,7 @@ func (r *reaching) reduced(e symbolic.Effect) symbolic.Effect {
 // mappings makes the questions that are asked of functions.
 func (r *reaching) mappings() {
 	s := r.space
-	leads := func(l symbolic.Leaf) bool { return l.Verdict == symbolic.Jumping || l.Verdict == symbolic.Going }
+	leads := func(l symbolic.Leaf) bool { return l.Verdict == symbolic.Jump || l.Verdict == symbolic.Goto }
 	verdict := func(v symbolic.Verdict) *bdd.Mapping {
 		return flag(s, func(l symbolic.Leaf) bool { return l.Verdict == v })
 	}
@@ -43,9 +43,9 @@ func (r *reaching) blockLeaf(l symbolic.Leaf, targets []*symbolic.RuleChain) bdd
 	switch l.Verdict {
 	case symbolic.Continue, symbolic.Return:
 		return s.Leaf(symbolic.Leaf{Verdict: l.Verdict, Effect: r.reduced(l.Effect)})
-	case symbolic.Jumping:
+	case symbolic.Jump:
 		return s.Jump(bdd.True, r.reduced(l.Effect), r.whole(r.of[targets[l.By-1]]))
-	case symbolic.Going:
+	case symbolic.Goto:
 		return s.Goto(bdd.True, r.reduced(l.Effect), r.whole(r.of[targets[l.By-1]]))
 	}
 	end := symbolic.Leaf{Verdict: l.Verdict}

@@ -116,7 +116,7 @@ func (r *reaching) leading(from site, to *chainReach, wanted []arrival) []arriva
 	f := r.rule(from.from, from.rule)
 	var before []arrival
 	for _, l := range s.Leaves(f) {
-		if l.Verdict != symbolic.Jumping && l.Verdict != symbolic.Going || r.of[from.from.chain.Rules[from.rule].Targets[l.By-1]] != to {
+		if l.Verdict != symbolic.Jump && l.Verdict != symbolic.Goto || r.of[from.from.chain.Rules[from.rule].Targets[l.By-1]] != to {
 			continue
 		}
 		e := r.reduced(l.Effect)

@@ -357,8 +357,8 @@ func TestAnalyseRandomBites(t *testing.T) {
 			return l
 		},
 		"goto comes back": func(l symbolic.Leaf) symbolic.Leaf {
-			if l.Verdict == symbolic.Going {
-				l.Verdict = symbolic.Jumping
+			if l.Verdict == symbolic.Goto {
+				l.Verdict = symbolic.Jump
 			}
 			return l
 		},

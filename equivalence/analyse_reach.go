@@ -277,9 +277,9 @@ func (r *reaching) comesBack(c *chainReach) bool {
 					return true
 				case symbolic.Continue:
 					on = true
-				case symbolic.Jumping:
+				case symbolic.Jump:
 					on = on || r.comesBack(r.of[c.chain.Rules[i].Targets[l.By-1]])
-				case symbolic.Going:
+				case symbolic.Goto:
 					if r.comesBack(r.of[c.chain.Rules[i].Targets[l.By-1]]) {
 						return true
 					}

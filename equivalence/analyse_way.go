@@ -102,14 +102,14 @@ func (t *tracing) rules(c *chainReach, most int) (int, symbolic.Verdict) {
 		t.write(t.reduced(l.Effect))
 		switch l.Verdict {
 		case symbolic.Continue:
-		case symbolic.Jumping, symbolic.Going:
+		case symbolic.Jump, symbolic.Goto:
 			to := t.of[c.chain.Rules[n].Targets[l.By-1]]
 			v := symbolic.Undecided
 			if to.chain.Unknown == "" {
 				_, v = t.rules(to, len(to.rules))
 			}
 			switch back := v == symbolic.Continue || v == symbolic.Return; {
-			case back && l.Verdict == symbolic.Going:
+			case back && l.Verdict == symbolic.Goto:
 				return n, symbolic.Return
 			case !back:
 				return n, v

@@ -52,9 +52,9 @@ func (c *compiler) byItself(r *rule, chains map[*chain]*symbolic.RuleChain) symb
 
 // leads is what a rule by itself does that leads to a chain.
 func (c *compiler) leads(r *rule) bdd.Ref {
-	verdict := symbolic.Going
+	verdict := symbolic.Goto
 	if r.jump {
-		verdict = symbolic.Jumping
+		verdict = symbolic.Jump
 	}
 	return c.space.Leaf(symbolic.Leaf{Verdict: verdict, By: 1})
 }
@@ -68,7 +68,7 @@ func (c *compiler) acted(action bdd.Ref) bdd.Ref {
 	s := c.space
 	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
 		l := s.LeafOf(v)
-		if l.Verdict != symbolic.Undecided && l.Verdict != symbolic.Jumping && l.Verdict != symbolic.Going {
+		if l.Verdict != symbolic.Undecided && l.Verdict != symbolic.Jump && l.Verdict != symbolic.Goto {
 			l.By = symbolic.ByMatch
 		}
 		return s.Leaf(l)

@@ -86,9 +86,9 @@ func (c *compiler) targets(r *Rule) []*symbolic.RuleChain {
 
 // leads is the end of a rule by itself that goes on to a chain.
 func (x *symbolicRun) leads(v Verdict) bdd.Ref {
-	verdict := symbolic.Going
+	verdict := symbolic.Goto
 	if v.Code == VerdictJump {
-		verdict = symbolic.Jumping
+		verdict = symbolic.Jump
 	}
 	at := slices.Index(x.targets(x.rule), x.single[v.to])
 	return x.space.Leaf(symbolic.Leaf{Verdict: verdict, Effect: x.effect, By: at + 1})

@@ -13,12 +13,12 @@ const (
 	Accept
 	Drop
 	Undecided
-	Jumping // in functions of single rules, see [ChainRule]
-	Going
+	Jump // only of rules by themselves, see [ChainRule]
+	Goto
 )
 
 func (v Verdict) String() string {
-	if v >= Continue && v <= Going {
+	if v >= Continue && v <= Goto {
 		return [...]string{"continue", "return", "accept", "drop", "undecided", "jump", "goto"}[v-1]
 	}
 	return "invalid verdict"

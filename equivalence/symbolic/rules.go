@@ -49,8 +49,8 @@ type ChainRule struct {
 	// Targets are the chains to which the rule can lead, each once.
 	Targets []*RuleChain
 	// Function compiles the rule by itself: from the variables as the packet meets
-	// the rule to leaves. Where the rule leads to a chain, the verdict is Jumping
-	// or Going, and By is the index in Targets plus 1. Of other packets that
+	// the rule to leaves. Where the rule leads to a chain, the verdict is Jump
+	// or Goto, and By is the index in Targets plus 1. Of other packets that
 	// passed all tests of the rule, By is ByMatch, unless it is not known what
 	// becomes of them. A leaf with another By is of packets that some test let
 	// pass by, or dropped.
