@@ -45,7 +45,7 @@ const (
 
 func (a Answer) String() string {
 	if a <= Shown {
-		return [...]string{"not known", "never", "shown"}[a]
+		return [...]string{"undecided", "never", "shown"}[a]
 	}
 	return "invalid answer"
 }
@@ -56,8 +56,9 @@ type RuleName struct {
 	// rule in it, from 1; 0 is the policy of a built-in or base chain.
 	Chain  string
 	Number int
-	// Place is where the rule was written, or its comment, or "". Text is the rule
-	// as its language spells it.
+	// Place is the file and line where the rule was written, or "". Text is the
+	// rule as its language spells it, with its comment; of nftables, as nft
+	// --debug=netlink prints it.
 	Place, Text string
 }
 
@@ -85,9 +86,9 @@ type RuleFacts struct {
 	// Why says why the rule never matches a packet, for each stage at which its
 	// chain can be met, or once.
 	Why []Reason
-	// Open says what stands in the way of an answer that is NotKnown, "" when all
-	// are known.
-	Open string
+	// Undecided says what stands in the way of an answer that is NotKnown, "" when
+	// all are known.
+	Undecided string
 	// At are the stages at which packets can meet the rule.
 	At []*RuleAt
 
@@ -181,7 +182,7 @@ func Analyse(ctx context.Context, m Machine, o ProofOptions) (*Analysis, error) 
 
 // analyse is Analyse; fault, in tests, plants a mistake.
 func analyse(ctx context.Context, m Machine, o ProofOptions, fault func(l symbolic.Leaf) symbolic.Leaf) (*Analysis, error) {
-	if _, ok := m.(symbolic.RuleCompiler); !ok {
+	if !compilesRules(m) {
 		return nil, ErrNotCompilable
 	}
 	p, err := newProver(ctx, m, m, o)
@@ -263,11 +264,17 @@ func (a *analysing) version(version int) error {
 }
 
 func (a *analysing) assume(list []symbolic.Assumption) {
+	a.out.Assumptions = assuming(a.out.Assumptions, list)
+}
+
+// assuming adds assumptions to those that are known.
+func assuming(known []string, list []symbolic.Assumption) []string {
 	for _, text := range list {
-		if !slices.Contains(a.out.Assumptions, string(text)) {
-			a.out.Assumptions = append(a.out.Assumptions, string(text))
+		if !slices.Contains(known, string(text)) {
+			known = append(known, string(text))
 		}
 	}
+	return known
 }
 
 // ruleFacts lists the rules of a program.
@@ -319,8 +326,8 @@ func (a *analysing) conclude() {
 	}
 	slices.Sort(a.out.Assumptions)
 	for _, f := range a.out.Rules {
-		if f.Open == "" && a.out.Incomplete != "" && (f.Reached == NotKnown || f.Matched == NotKnown || f.Decides == NotKnown) {
-			f.Open = a.out.Incomplete
+		if f.Undecided == "" && a.out.Incomplete != "" && (f.Reached == NotKnown || f.Matched == NotKnown || f.Decides == NotKnown) {
+			f.Undecided = a.out.Incomplete
 		}
 	}
 	a.out.Elapsed = time.Since(a.base.start)

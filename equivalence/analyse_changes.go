@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -45,7 +46,9 @@ type Change struct {
 	Stage         string
 	Hook          packet.Hook
 	Before, After Outcome
-	// Packets are those of the class, as they enter the stage.
+	// Packets are those of the class, as they enter the stage. It is the zero value
+	// of a change that only shows on the whole way of a packet; such have no Stage,
+	// Before and After either, but an Example.
 	Packets Class
 	// Cut says that all of them have a transport header that is cut off: such
 	// packets are one class, whichever rules decide about them, and come last.
@@ -68,10 +71,8 @@ type Change struct {
 // they are equal in kind and parameters, those of rules with the same text first:
 // a bucket is taken to be as full after the change as before.
 func Changes(ctx context.Context, before, after Machine, o ProofOptions) (*Comparison, error) {
-	for _, m := range []Machine{before, after} {
-		if _, ok := m.(symbolic.RuleCompiler); !ok {
-			return nil, ErrNotCompilable
-		}
+	if !compilesRules(before) || !compilesRules(after) {
+		return nil, ErrNotCompilable
 	}
 	o.Strict = true
 	p, err := newProver(ctx, before, after, o)
@@ -190,7 +191,7 @@ func (c *changing) stage(m *model, q stagePair, programs [2]*symbolic.Program) {
 	at := m.situation(q.hook, q.priority, q.kind)
 	at.Accepts = func(string) bool { return false }
 	domain, assumed := s.Domain(at, f, g)
-	c.assume(assumed)
+	c.out.Assumptions = assuming(c.out.Assumptions, assumed)
 	sc := &scope{model: m, hook: q.hook, early: at.Early, domain: domain, levels: merged(s.Support(f), s.Support(g), s.Support(domain))}
 	st := &comparedStage{scope: sc, stagePair: q, programs: programs, name: q.proof(s.Version, false).B}
 	if q.b == nil {
@@ -240,14 +241,6 @@ func (st *comparedStage) change(part outcomePair, deciders [2]site, cut bool) Ch
 func (c *changing) unknown(why string) {
 	if !slices.Contains(c.out.Unknown, why) {
 		c.out.Unknown = append(c.out.Unknown, why)
-	}
-}
-
-func (c *changing) assume(list []symbolic.Assumption) {
-	for _, text := range list {
-		if !slices.Contains(c.out.Assumptions, string(text)) {
-			c.out.Assumptions = append(c.out.Assumptions, string(text))
-		}
 	}
 }
 
@@ -372,11 +365,21 @@ func (c *changing) conclude(ctx context.Context) error {
 		r.Word = Undecided
 	case c.unlike:
 		// The rules may have moved from stage to stage.
-		p, err := Prove(ctx, c.base.a, c.base.b, c.base.o)
+		o := c.base.o
+		o.Time = max(time.Until(c.budget.until), time.Nanosecond)
+		p, err := Prove(ctx, c.base.a, c.base.b, o)
 		if err != nil {
 			return err
 		}
-		r.Word = p.Word
+		r.Word, r.Incomplete = p.Word, p.Incomplete
+		for why := range maps.Keys(p.Unknown) {
+			c.unknown(why)
+		}
+		slices.Sort(r.Unknown)
+		for i := range p.Differences {
+			d := &p.Differences[i]
+			r.Changes = append(r.Changes, Change{Version: d.Packet.Version(), Hook: d.A.Last, Example: d})
+		}
 	default:
 		r.Word = Equivalent
 	}

@@ -20,9 +20,7 @@ import (
 // belong to it, and [Class.Within] another only when all that may belong to it
 // certainly belong to the other.
 //
-// Classes of one [Analysis] and one IP version can be put together, also those
-// of several stages: the result is a class at the stage of the receiver. Each
-// operation has the memory of the analysis and the time of its options; the
+// Classes of one stage can be put together. Each operation has the memory of the analysis and the time of its options; the
 // class that comes of one that runs out has an [Class.Err], may hold any packet,
 // and is neither empty nor within another. A Class must not be used by two
 // goroutines at once with another class of the same analysis. The zero value is
@@ -35,7 +33,7 @@ type Class struct {
 
 var (
 	errNoClass = errors.New("no class of packets")
-	errApart   = errors.New("classes of unlike analyses or IP versions")
+	errApart   = errors.New("classes of unlike stages")
 )
 
 // Err says why a class is not known at all: a budget that ran out, or classes
@@ -98,7 +96,7 @@ func (c Class) together(o Class) error {
 		return c.Err()
 	case o.Err() != nil:
 		return o.Err()
-	case c.at.model != o.at.model:
+	case c.at != o.at:
 		return errApart
 	}
 	return nil
@@ -161,17 +159,12 @@ func (at *scope) count(class bdd.Ref, levels []bdd.Level) *big.Int {
 	return s.SatCount(s.Exists(class, length), slices.DeleteFunc(slices.Clone(levels), length))
 }
 
-// A Sample is a packet with a host on which it comes to a hook.
-type Sample struct {
-	Packet *packet.Packet
-	Host   *packet.Host
-}
-
 // Packets makes up to n packets of a class, the most ordinary ones first, then
-// such as differ from those in what the rules read. They are of the class as it
-// stands at its stage: whether they come there at all, past the rules of the
-// stages before, is for the examples of an [Analysis] to show.
-func (c Class) Packets(n int) []Sample {
+// such as differ from those in what the rules read. They certainly belong to it,
+// or, when none does, may. They are of the class as it stands at its stage:
+// whether they come there at all, past the rules of the stages before, is for the
+// examples of an [Analysis] to show.
+func (c Class) Packets(n int) []Example {
 	if c.Err() != nil {
 		return nil
 	}
@@ -180,7 +173,7 @@ func (c Class) Packets(n int) []Sample {
 	if rest == bdd.False {
 		rest = c.most
 	}
-	var list []Sample
+	var list []Example
 	_ = c.at.try(func() {
 		for len(list) < n && rest != bdd.False {
 			points := c.at.points(rest, c.at)
@@ -189,7 +182,7 @@ func (c Class) Packets(n int) []Sample {
 			}
 			p := points[0]
 			if w, ok := c.at.witness(p); ok {
-				list = append(list, Sample{w.packet, w.host})
+				list = append(list, Example{Packet: w.packet, Host: w.host, untracked: !c.at.tracked})
 			}
 			var way []bdd.Literal
 			for l, v := range p.path {

@@ -63,8 +63,8 @@ func TestAnalyseCorpus(t *testing.T) {
 				answered["rules"] += len(a.Rules)
 				for _, f := range a.Rules {
 					answered[answers(f)]++
-					if f.Open != "" && testing.Verbose() {
-						t.Logf("%s, %s, %s: %s: %s", filepath.Base(file), name, f, answers(f), f.Open)
+					if f.Undecided != "" && testing.Verbose() {
+						t.Logf("%s, %s, %s: %s: %s", filepath.Base(file), name, f, answers(f), f.Undecided)
 					}
 				}
 				if a.Elapsed > 2*time.Second {

@@ -8,7 +8,7 @@ import (
 	"nftmigrate/packet"
 )
 
-// An Example is a packet that was run through a machine, from fresh state.
+// An Example is a packet that shows something of a machine, from fresh state.
 type Example struct {
 	Packet *packet.Packet
 	// Host is the one on which it ran.

@@ -262,32 +262,14 @@ func (f *field) around(s *symbolic.Space, good, own bdd.Ref) bdd.Ref {
 	last := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), uint(len(w))), big.NewInt(1))
 	for bit := len(w) - 1; bit >= 0; bit-- {
 		step := new(big.Int).Lsh(big.NewInt(1), uint(bit))
-		if next := new(big.Int).Sub(low, step); next.Sign() >= 0 && s.Diff(betweenBig(s, w, next, high), good) == bdd.False {
+		if next := new(big.Int).Sub(low, step); next.Sign() >= 0 && s.Diff(between(s, w, next, high), good) == bdd.False {
 			low = next
 		}
-		if next := new(big.Int).Add(high, step); next.Cmp(last) <= 0 && s.Diff(betweenBig(s, w, low, next), good) == bdd.False {
+		if next := new(big.Int).Add(high, step); next.Cmp(last) <= 0 && s.Diff(between(s, w, low, next), good) == bdd.False {
 			high = next
 		}
 	}
-	return betweenBig(s, w, low, high)
-}
-
-// betweenBig is where a word lies between two numbers.
-func betweenBig(s *symbolic.Space, w symbolic.Word, low, high *big.Int) bdd.Ref {
-	atLeast, atMost := bdd.True, bdd.True
-	for i, bit := range slices.Backward(w) {
-		if low.Bit(len(w)-1-i) == 1 {
-			atLeast = s.And(bit, atLeast)
-		} else {
-			atLeast = s.Or(bit, atLeast)
-		}
-		if high.Bit(len(w)-1-i) == 1 {
-			atMost = s.Or(s.Not(bit), atMost)
-		} else {
-			atMost = s.Diff(atMost, bit)
-		}
-	}
-	return s.And(atLeast, atMost)
+	return between(s, w, low, high)
 }
 
 // masked says the bits of a cube.

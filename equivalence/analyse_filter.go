@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"math/big"
 	"net/netip"
 	"slices"
 
@@ -32,13 +33,17 @@ var withPorts = []uint8{packet.TCP, packet.UDP, packet.UDPLite, packet.SCTP, pac
 func (s *StageFacts) Packets(f Filter) Class {
 	return s.of.class(func() bounds {
 		where := s.of.filter(f)
+		// The filter may name what no rule reads.
+		domain, _ := s.of.space.Domain(s.of.at, where)
+		where = s.of.space.And(where, s.of.space.And(domain, s.of.domain))
 		return bounds{where, where}
 	})
 }
 
+// filter are the packets that a filter describes.
 func (at *scope) filter(f Filter) bdd.Ref {
 	s := at.space
-	where := at.domain
+	where := bdd.True
 	require := func(g bdd.Ref) { where = s.And(where, g) }
 	for _, p := range []struct {
 		prefix netip.Prefix
@@ -66,7 +71,7 @@ func (at *scope) filter(f Filter) bdd.Ref {
 		require(any)
 		require(s.Number(s.Bits(symbolic.Fragment), 0))
 		w, _ := s.Bytes(symbolic.Transport, p.offset, 2)
-		require(between(s, w, uint64(p.ports.First), uint64(p.ports.Last)))
+		require(between(s, w, big.NewInt(int64(p.ports.First)), big.NewInt(int64(p.ports.Last))))
 	}
 	for _, d := range []struct {
 		name  string
@@ -103,16 +108,16 @@ func (at *scope) network(g symbolic.Group, p netip.Prefix) bdd.Ref {
 }
 
 // between is where a word is a number from low to high.
-func between(s *symbolic.Space, w symbolic.Word, low, high uint64) bdd.Ref {
+func between(s *symbolic.Space, w symbolic.Word, low, high *big.Int) bdd.Ref {
 	atLeast, atMost := bdd.True, bdd.True
 	for i, bit := range slices.Backward(w) {
-		shift := len(w) - 1 - i
-		if low>>shift&1 == 1 {
+		place := len(w) - 1 - i
+		if low.Bit(place) == 1 {
 			atLeast = s.And(bit, atLeast)
 		} else {
 			atLeast = s.Or(bit, atLeast)
 		}
-		if high>>shift&1 == 1 {
+		if high.Bit(place) == 1 {
 			atMost = s.Or(s.Not(bit), atMost)
 		} else {
 			atMost = s.Diff(atMost, bit)

@@ -159,58 +159,6 @@ func (r *reaching) decider(value func(l bdd.Level) bool) site {
 	return t.last
 }
 
-// A point is a packet as an assignment, near an ordinary one.
-type point struct {
-	start
-	path    map[bdd.Level]bool
-	unusual int
-}
-
-// value is what a variable is at the point.
-func (p *point) value() func(l bdd.Level) bool {
-	// Most variables are asked many times, and have small levels.
-	const few = 1 << 12
-	var known [few]int8
-	ask := func(l bdd.Level) bool {
-		if v, ok := p.path[l]; ok {
-			return v
-		}
-		return p.usual(l)
-	}
-	return func(l bdd.Level) bool {
-		switch {
-		case l >= few:
-			return ask(l)
-		case known[l] == 0:
-			known[l] = -1
-			if ask(l) {
-				known[l] = 1
-			}
-		}
-		return known[l] > 0
-	}
-}
-
-// points are packets of a class, the most ordinary first.
-func (m *model) points(class bdd.Ref, at *scope) []point {
-	var list []point
-	for _, st := range m.starts(at.hook, at.early) {
-		path, ok := m.space.Pick(class, st.usual)
-		if !ok {
-			continue
-		}
-		p := point{start: st, path: path}
-		for l, v := range path {
-			if v != st.usual(l) {
-				p.unusual++
-			}
-		}
-		list = append(list, p)
-	}
-	slices.SortStableFunc(list, func(x, y point) int { return x.unusual - y.unusual })
-	return list
-}
-
 // open finds packets that come by a way to its rule: it leaves out what the rules
 // before are found to take, until nothing is left, or a packet that none takes.
 // That one is called with; more says to go on.
@@ -254,27 +202,33 @@ func (w *way) exact(r *reaching) bdd.Ref {
 	return w.rest
 }
 
-// enough are few of the blocks of a way that is shut, such that each packet that
-// would go this way is one that they take unless another rule did before: a
-// single one that does for all, the last, or else those that do for most of what
-// is left each time.
-func (w *way) enough(r *reaching) []site {
-	s, rest := r.space, w.rough
-	for _, at := range slices.Backward(w.blocks) {
+// enough are few of some rules, such that each packet is one that they do not let
+// go on unless another rule took it before: the last that does for all, or else
+// those that do for most of what is left each time. They are all the rules when
+// that is not enough, or there are too many to choose.
+func (r *reaching) enough(packets bdd.Ref, rules []site) []site {
+	s, rest := r.space, packets
+	for _, at := range slices.Backward(rules) {
 		if s.And(rest, r.letsOn(at)) == bdd.False {
 			return []site{at}
 		}
+	}
+	if len(rules) > maxBlocks {
+		return rules
 	}
 	levels := merged(r.levels, s.Support(rest))
 	var chosen []site
 	for rest != bdd.False {
 		var best site
 		left, fewest := rest, (*big.Int)(nil)
-		for _, at := range slices.Backward(w.blocks) {
+		for _, at := range slices.Backward(rules) {
 			still := s.And(rest, r.letsOn(at))
 			if count := s.SatCount(still, levels); still != rest && (fewest == nil || count.Cmp(fewest) < 0) {
 				best, left, fewest = at, still, count
 			}
+		}
+		if fewest == nil {
+			return rules // some write what others test
 		}
 		chosen, rest = append(chosen, best), left
 	}

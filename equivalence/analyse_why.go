@@ -2,7 +2,6 @@ package equivalence
 
 import (
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -39,7 +38,7 @@ type Reason struct {
 	Kind ReasonKind
 	// Stage is the name of the stage, "" when it is none in particular.
 	Stage string
-	// Rules are the rules that are to blame, in the order of the ruleset: those
+	// Rules are the rules that are to blame, by chain and number: those
 	// that take packets which the rule would match, each of them some, and
 	// together, when the kind is Shadowed, all; those that write what it tests;
 	// those that lead to its chain.
@@ -102,12 +101,12 @@ func (w *explaining) rule(c *symbolic.RuleChain, i int) {
 		f.Why = w.reasons(c, i)
 	}
 	if f.Reached == NotKnown || f.Matched == NotKnown || f.Decides == NotKnown {
-		f.Open = w.open(c, i)
+		f.Undecided = w.undecided(c, i)
 	}
 }
 
-// open says why an answer is not known.
-func (w *explaining) open(c *symbolic.RuleChain, i int) string {
+// undecided says why an answer is not known.
+func (w *explaining) undecided(c *symbolic.RuleChain, i int) string {
 	for _, r := range w.stages {
 		if of := r.of[c]; of != nil && (r.straying(of, i) != bdd.False || r.dubious(of, i) != bdd.False) {
 			return "what comes here is not known: " + r.mystery(c, i)
@@ -206,7 +205,7 @@ func (w *explaining) reason(r *reaching, c *chainReach, i int) Reason {
 			return reason
 		}
 	}
-	rules := w.callers(c)
+	rules := w.named(c.sites)
 	if !w.visited(c) && len(r.arrivals(c, bdd.True)) == 0 {
 		return Reason{Kind: NoArrival, Stage: r.name, Rules: rules, Text: fmt.Sprintf("no packet at %s comes to chain %s: only %s there.", r.name, c.chain.Name, list(rules, "leads", "lead"))}
 	}
@@ -215,17 +214,12 @@ func (w *explaining) reason(r *reaching, c *chainReach, i int) Reason {
 
 // shut says which rules block all ways to a rule.
 func (w *explaining) shut(r *reaching, c *chainReach, ways []*way) Reason {
-	reason := Reason{Kind: Shadowed, Stage: r.name}
-	before := true
+	var takers []site
 	for _, way := range ways {
-		for _, at := range way.enough(r) {
-			before = before && at.from != c
-			if f := w.facts[at.from.chain.Rules[at.rule].ID]; !slices.Contains(reason.Rules, f) {
-				reason.Rules = append(reason.Rules, f)
-			}
-		}
+		takers = append(takers, r.enough(way.rough, way.blocks)...)
 	}
-	slices.SortFunc(reason.Rules, byPlace)
+	reason := Reason{Kind: Shadowed, Stage: r.name, Rules: w.named(takers)}
+	before := !slices.ContainsFunc(takers, func(at site) bool { return at.from == c })
 	reason.Text = list(reason.Rules, "takes", "take together") + " all packets that it would match at " + r.name
 	if before {
 		reason.Text += ", before they come to its chain"
@@ -234,13 +228,14 @@ func (w *explaining) shut(r *reaching, c *chainReach, ways []*way) Reason {
 	return reason
 }
 
-// callers are the rules that lead to a chain at a stage.
-func (w *explaining) callers(c *chainReach) []*RuleFacts {
+// named are the facts of some rules, each once.
+func (w *explaining) named(sites []site) []*RuleFacts {
 	var rules []*RuleFacts
-	for _, from := range c.sites {
-		rules = append(rules, w.facts[from.from.chain.Rules[from.rule].ID])
+	for _, at := range sites {
+		rules = append(rules, w.facts[at.from.chain.Rules[at.rule].ID])
 	}
-	return rules
+	slices.SortFunc(rules, byPlace)
+	return slices.Compact(rules)
 }
 
 // visited reports whether a packet is known to have come to a chain that only one
@@ -307,13 +302,6 @@ func list(rules []*RuleFacts, one, many string) string {
 // which write what it tests. ok is false when there are no such packets.
 func (w *explaining) shadow(r *reaching, c *chainReach, i int, wanted bdd.Ref) (reason Reason, ok bool) {
 	s := r.space
-	named := func(c *chainReach, rules []int) []*RuleFacts {
-		var list []*RuleFacts
-		for _, n := range rules {
-			list = append(list, w.facts[c.chain.Rules[n].ID])
-		}
-		return list
-	}
 	arrivals := r.arrivals(c, wanted)
 	if len(arrivals) == 0 {
 		reason = Reason{Kind: Shadowed, Stage: r.name}
@@ -334,22 +322,26 @@ func (w *explaining) shadow(r *reaching, c *chainReach, i int, wanted bdd.Ref) (
 	}
 	t := &taking{reaching: r, c: c}
 	if left := t.take(0, len(c.rules), i, arrivals); len(left) == 0 {
-		rules := named(c, t.enough(arrivals))
+		takers := t.takers
+		if !slices.ContainsFunc(arrivals, func(a arrival) bool { return a.effect != symbolic.NoEffect }) {
+			takers = r.enough(r.union(arrivals), takers)
+		}
+		rules := w.named(takers)
 		return Reason{Kind: Shadowed, Stage: r.name, Rules: rules, Text: list(rules, "takes", "take together") + " all packets that it would match at " + r.name + "."}, true
 	}
 	// What is left came here, behind writes, and passes the tests no more.
-	var writers []int
+	var writers []site
 	read := s.Support(wanted)
 	came := r.union(arrivals)
+	changes := flag(s, func(l symbolic.Leaf) bool {
+		return slices.ContainsFunc(s.WrittenLevels(l.Effect), func(to bdd.Level) bool { return slices.Contains(read, to) })
+	})
 	for n := range i {
-		changes := s.Map(flag(s, func(l symbolic.Leaf) bool {
-			return slices.ContainsFunc(s.WrittenLevels(l.Effect), func(to bdd.Level) bool { return slices.Contains(read, to) })
-		}), r.block(c, n, n+1))
-		if s.And(came, changes) != bdd.False {
-			writers = append(writers, n)
+		if s.And(came, s.Map(changes, r.block(c, n, n+1))) != bdd.False {
+			writers = append(writers, site{c, n})
 		}
 	}
-	rules := named(c, writers)
+	rules := w.named(writers)
 	return Reason{Kind: Rewritten, Stage: r.name, Rules: rules, Text: "none of the packets that come to it at " + r.name + " passes its tests any more: " + list(rules, "writes", "write") + " what it tests."}, true
 }
 
@@ -357,7 +349,7 @@ func (w *explaining) shadow(r *reaching, c *chainReach, i int, wanted bdd.Ref) (
 type taking struct {
 	*reaching
 	c      *chainReach
-	takers []int
+	takers []site
 }
 
 // take takes packets forward through the rules [from, to) of the chain that
@@ -372,58 +364,12 @@ func (t *taking) take(from, to, before int, packets []arrival) []arrival {
 		case t.union(next) == t.union(packets):
 			return next
 		case to-from == 1:
-			t.takers = append(t.takers, from)
+			t.takers = append(t.takers, site{t.c, from})
 			return next
 		}
 	}
 	half := (from + to) / 2
 	return t.take(half, to, before, t.take(from, half, before, packets))
-}
-
-// enough are few of the rules that take packets, such that each packet is one
-// that they take unless another did before: a single one that does for all, the
-// nearest, or else those that do for most of what is left each time.
-func (t *taking) enough(packets []arrival) []int {
-	const most = 100
-	s := t.space
-	if slices.ContainsFunc(packets, func(a arrival) bool { return a.effect != symbolic.NoEffect }) {
-		return t.takers
-	}
-	rest := t.union(packets)
-	for _, n := range slices.Backward(t.takers) {
-		if s.And(rest, t.passing(n)) == bdd.False {
-			return []int{n}
-		}
-	}
-	if len(t.takers) > most {
-		return t.takers
-	}
-	levels := merged(s.Support(rest), t.levels)
-	var chosen []int
-	for rest != bdd.False {
-		best, left, fewest := -1, rest, (*big.Int)(nil)
-		for _, n := range slices.Backward(t.takers) {
-			still := s.And(rest, t.passing(n))
-			if still == rest {
-				continue
-			}
-			if count := s.SatCount(still, levels); fewest == nil || count.Cmp(fewest) < 0 {
-				best, left, fewest = n, still, count
-			}
-		}
-		if best < 0 {
-			return t.takers // some write what others test
-		}
-		chosen, rest = append(chosen, best), left
-	}
-	slices.Sort(chosen)
-	return chosen
-}
-
-// passing are the packets that a rule of the chain lets go on, whatever was
-// written before.
-func (t *taking) passing(n int) bdd.Ref {
-	return t.space.Map(t.continues, t.block(t.c, n, n+1))
 }
 
 // pass takes packets behind a block. The effect of an arrival is what was

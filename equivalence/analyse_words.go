@@ -146,8 +146,11 @@ func newWording(c Class) *wording {
 func (at *scope) whole() bdd.Ref {
 	s := at.space
 	bytes, tcp := s.Bits(symbolic.TransportBytes), s.Number(s.Bits(symbolic.Protocol), packet.TCP)
-	const leastTCP, least = 20, 8
-	return s.ITE(tcp, between(s, bytes, leastTCP, symbolic.MostTransportBytes), between(s, bytes, least, symbolic.MostTransportBytes))
+	least := func(n int64) bdd.Ref {
+		return between(s, bytes, big.NewInt(n), big.NewInt(symbolic.MostTransportBytes))
+	}
+	const leastTCP, leastOther = 20, 8
+	return s.ITE(tcp, least(leastTCP), least(leastOther))
 }
 
 // largest finds a large cube of the class that holds some of the rest.

@@ -14,10 +14,10 @@ func AnalyseWrong(ctx context.Context, m Machine, o ProofOptions, fault func(l s
 	return analyse(ctx, m, o, fault)
 }
 
-// Bind returns what the variables of a stage are on a packet in flight, when
-// all states give one answer.
-func (s *StageFacts) Bind(f *packet.Flight, answer bool) func(l uint32) bool {
-	space := s.of.space
+// Bind returns what the variables of a class are on a packet in flight, when all
+// states give one answer.
+func (c Class) Bind(f *packet.Flight, answer bool) func(l uint32) bool {
+	space := c.at.space
 	value := space.Bind(f)
 	known := map[uint32]bool{}
 	return func(l uint32) bool {

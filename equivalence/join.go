@@ -1,6 +1,8 @@
 package equivalence
 
 import (
+	"slices"
+
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
@@ -71,6 +73,16 @@ func (j joined) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Sta
 		slots = slots[n:]
 	}
 	return all
+}
+
+// compilesRules reports whether a machine, or each of those that it was made of,
+// is a [symbolic.RuleCompiler].
+func compilesRules(m Machine) bool {
+	if j, ok := m.(joined); ok {
+		return !slices.ContainsFunc(j, func(m Machine) bool { return !compilesRules(m) })
+	}
+	_, ok := m.(symbolic.RuleCompiler)
+	return ok
 }
 
 // CompileRules makes a [symbolic.RuleCompiler] of machines that all are.

@@ -1,6 +1,7 @@
 package nftsim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -67,8 +68,11 @@ func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
 	for i, instruction := range r.Instructions {
 		text[i] = instruction.String()
 	}
+	if r.Comment != "" {
+		text = append(text, fmt.Sprintf("comment %q", r.Comment))
+	}
 	return symbolic.ChainRule{
-		ID: r, Place: r.Comment, Text: strings.Join(text, "; "), Targets: c.targets(r),
+		ID: r, Text: strings.Join(text, "; "), Targets: c.targets(r),
 		Function: func() bdd.Ref { return c.compileRule(r) },
 	}
 }

@@ -43,8 +43,8 @@ type RuleChain struct {
 type ChainRule struct {
 	// ID is the name under which the machine tells of it to [packet.Flight].Visit.
 	ID any
-	// Place is where the rule was written, its comment, or ""; Text is the rule as
-	// its language spells it.
+	// Place is where the rule was written, or ""; Text is the rule as its language
+	// spells it, with its comment.
 	Place, Text string
 	// Targets are the chains to which the rule can lead, each once.
 	Targets []*RuleChain
