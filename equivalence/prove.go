@@ -80,6 +80,7 @@ type PacketClass struct {
 	// Packets is how many packets the class holds, of All: packets count as
 	// different when their addresses, protocols or ports differ, or anything
 	// else that the rules of the stage look at.
+	// Packets is nil when the class is too ragged to be counted.
 	Packets, All *big.Int
 }
 
@@ -134,9 +135,11 @@ type prover struct {
 	pairing  *symbolic.Pairing
 	pairs    []comparedPair
 	ordinary map[place][]start
-	walked   int         // random sequences that were tried
-	sharing  string      // a state that serves both versions, where the other side has one for each
-	owners   map[any]any // instances of one side that both versions share, by those of the other
+	// translations are the hooks of the turns at which addresses are translated.
+	translations map[int]packet.Hook
+	walked       int         // random sequences that were tried
+	sharing      string      // a state that serves both versions, where the other side has one for each
+	owners       map[any]any // instances of one side that both versions share, by those of the other
 }
 
 // ranOut notes a budget that ran out.
@@ -387,10 +390,14 @@ func (p *prover) packetClass(c symbolic.Class, hook packet.Hook, functions ...bd
 	}
 	slices.Sort(levels)
 	levels = slices.Compact(levels)
-	return PacketClass{
+	class := PacketClass{
 		Version: p.space.Version, Hook: hook, A: p.space.Place(c.ByA), B: p.space.Place(c.ByB),
-		Packets: p.space.SatCount(c.Where, levels), All: new(big.Int).Lsh(big.NewInt(1), uint(len(levels))),
+		All: new(big.Int).Lsh(big.NewInt(1), uint(len(levels))),
 	}
+	if !c.Part {
+		class.Packets = p.space.SatCount(c.Where, levels)
+	}
+	return class
 }
 
 // shared notes an instance of one side that serves both IP versions where the

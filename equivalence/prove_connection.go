@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -26,6 +27,71 @@ func (b *builder) connection() {
 		b.counters()
 	}
 	b.tuples()
+	b.translated()
+}
+
+// translated makes the packet one of a connection of which addresses are
+// translated, where it has others behind a hook.
+func (b *builder) translated() {
+	s := &b.spec
+	if !b.allows(symbolic.Tracking, uint64(packet.Established)) || !b.allows(symbolic.CTDirection, 0) {
+		return
+	}
+	for _, turn := range slices.Sorted(maps.Keys(b.translations)) {
+		destination := tracks(b.translations[turn])
+		g, now, at, port := symbolic.Source, s.Src, 0, s.SrcPort
+		if destination {
+			g, now, at, port = symbolic.Destination, s.Dst, 2, s.DstPort
+		}
+		later, laterPort := b.addressLater(g, turn, now), b.portLater(at, turn, port)
+		if later == now && laterPort == port {
+			continue
+		}
+		s.State, s.Reply, s.Entry = packet.Established, false, nil
+		pkt, err := s.Packet()
+		if err != nil {
+			return
+		}
+		e := *pkt.Tracking.Entry
+		e.Status |= packet.StatusSrcNATDone | packet.StatusDstNATDone
+		if destination {
+			e.Reply.Src, e.Reply.SrcPort = later, laterPort
+			e.Status |= packet.StatusDstNAT
+		} else {
+			e.Reply.Dst, e.Reply.DstPort = later, laterPort
+			e.Status |= packet.StatusSrcNAT
+		}
+		s.Entry = &e
+		return
+	}
+}
+
+// portLater is a port with the bits that are asked for behind a turn.
+func (b *builder) portLater(offset, turn int, port uint16) uint16 {
+	for bit := range 16 {
+		if v, set := b.path[symbolic.Later(symbolic.Transport.Level(8*offset+bit), turn)]; set {
+			port &^= 0x8000 >> bit
+			if v {
+				port |= 0x8000 >> bit
+			}
+		}
+	}
+	return port
+}
+
+// addressLater is an address with the bits that are asked for behind a turn.
+func (b *builder) addressLater(g symbolic.Group, turn int, a netip.Addr) netip.Addr {
+	raw := a.AsSlice()
+	for i, l := range b.space.Levels(g) {
+		if v, set := b.path[symbolic.Later(l, turn)]; set {
+			raw[i/8] &^= 0x80 >> (i % 8)
+			if v {
+				raw[i/8] |= 0x80 >> (i % 8)
+			}
+		}
+	}
+	out, _ := netip.AddrFromSlice(raw)
+	return out
 }
 
 // counters are those of the connection. What both directions have together is
@@ -76,9 +142,10 @@ func (b *builder) asks(g symbolic.Group) bool {
 	return slices.ContainsFunc(b.space.Levels(g), func(l bdd.Level) bool { _, set := b.path[l]; return set })
 }
 
-// asksPort reports whether anything of a port of the packet is asked for.
-func (b *builder) asksPort(offset int) bool {
-	for bit := range 16 {
+// asksBytes reports whether anything of bytes of the transport header is asked
+// for.
+func (b *builder) asksBytes(offset, n int) bool {
+	for bit := range 8 * n {
 		if _, set := b.path[symbolic.Transport.Level(8*offset+bit)]; set {
 			return true
 		}
@@ -110,10 +177,10 @@ func (b *builder) tuples() {
 		if !b.asks(symbolic.Destination) {
 			s.Dst = b.addressIn(of.dst, s.Dst)
 		}
-		if !b.asksPort(0) {
+		if !b.asksBytes(0, 2) {
 			s.SrcPort = b.portIn(of.srcPort, s.SrcPort)
 		}
-		if !b.asksPort(2) {
+		if !b.asksBytes(2, 2) {
 			s.DstPort = b.portIn(of.dstPort, s.DstPort)
 		}
 	}
@@ -165,17 +232,7 @@ func (b *builder) portIn(g symbolic.Group, port uint16) uint16 {
 
 // addressIn is an address with the bits that are asked for.
 func (b *builder) addressIn(g symbolic.Group, a netip.Addr) netip.Addr {
-	raw := a.AsSlice()
-	for i, l := range b.space.Levels(g) {
-		if v, set := b.path[l]; set {
-			raw[i/8] &^= 0x80 >> (i % 8)
-			if v {
-				raw[i/8] |= 0x80 >> (i % 8)
-			}
-		}
-	}
-	out, _ := netip.AddrFromSlice(raw)
-	return out
+	return b.addressLater(g, 0, a)
 }
 
 // random chooses the random numbers that a packet draws: in the order of the

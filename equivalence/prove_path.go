@@ -60,6 +60,11 @@ func (p *prover) unlikeStages(version int) (shown int, unshown string, err error
 					tries = 0
 					continue
 				}
+				if (q.a == nil || q.b == nil) && p.showTracked(f) {
+					shown++
+					tries = 0
+					continue
+				}
 				tries++
 				if unshown == "" {
 					unshown = q.hook.String() + " (" + f.shown.A + " against " + f.shown.B + ")" + p.example(f)
@@ -68,6 +73,22 @@ func (p *prover) unlikeStages(version int) (shown int, unshown string, err error
 		}
 	})
 	return shown, unshown, err
+}
+
+// showTracked is show with packets of each state of connection tracking: a stage
+// that has no counterpart in its place may have one that sees only some of them.
+func (p *prover) showTracked(f finding) bool {
+	if !p.tracked || f.early {
+		return false
+	}
+	s, where := p.space, f.class.Where
+	for _, state := range []packet.State{packet.Established, packet.Invalid, packet.Untracked} {
+		f.class.Where = s.And(where, s.Number(s.Bits(symbolic.Tracking), uint64(state)))
+		if f.class.Where != bdd.False && p.show(f) {
+			return true
+		}
+	}
+	return false
 }
 
 // example says which packet a class holds, in words.
@@ -111,7 +132,7 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 						class: c, hook: route[0], sides: [2]bdd.Ref{f, g},
 						shown: p.packetClass(c, route[len(route)-1], f, g),
 					}
-					if p.show(of) {
+					if p.show(of) || p.showTracked(of) {
 						shown++
 					} else if c.Why = p.unpaired(of); c.Why != "" {
 						p.note(p.proof.Unknown, c, route[len(route)-1], f, g)
@@ -161,15 +182,42 @@ func (p *prover) changedOn(hook packet.Hook) []symbolic.Group {
 	return []symbolic.Group{symbolic.PathMSS}
 }
 
-// natObserved and natChanged are the groups by which the core of NAT decides,
-// and which it sets.
+// natObserved are the groups by which the core of NAT decides, and natChanged
+// those that it sets, by whether it translates destinations.
 var (
 	natObserved = []symbolic.Group{symbolic.Source, symbolic.Destination, symbolic.CTStatus}
-	natChanged  = []symbolic.Group{
-		symbolic.Source, symbolic.Destination, symbolic.CTStatus,
-		symbolic.CTReplSrc, symbolic.CTReplDst, symbolic.CTReplSrcPort, symbolic.CTReplDstPort, symbolic.PathMSS,
+	natChanged  = map[bool][]symbolic.Group{
+		true:  {symbolic.Destination, symbolic.CTStatus, symbolic.CTReplSrc, symbolic.CTReplSrcPort},
+		false: {symbolic.Source, symbolic.CTStatus, symbolic.CTReplDst, symbolic.CTReplDstPort, symbolic.PathMSS},
 	}
 )
+
+// translation is what the core of NAT does at a hook. The identifier of ICMP is in
+// the place of a port.
+func (p *prover) translation(hook packet.Hook, turn int) bdd.Ref {
+	s, destination := p.space, tracks(hook)
+	if p.translations == nil {
+		p.translations = map[int]packet.Hook{}
+	}
+	p.translations[turn] = hook
+	bytes := func(list ...int) (levels []bdd.Level) {
+		for _, at := range list {
+			for bit := range 8 {
+				levels = append(levels, symbolic.Transport.Level(8*at+bit))
+			}
+		}
+		return levels
+	}
+	with := func(more []bdd.Level) bdd.Ref { return s.Turn(turn, natObserved, natChanged[destination], more...) }
+	ports := with(bytes(0, 1, 6, 7, 16, 17)) // with checksums
+	if destination {
+		ports = with(bytes(2, 3, 6, 7, 16, 17))
+	}
+	query := with(bytes(2, 3, 4, 5))
+	protocol := s.Bits(symbolic.Protocol)
+	icmp := s.Or(s.Number(protocol, packet.ICMP), s.Number(protocol, packet.ICMPv6))
+	return s.ITE(icmp, query, ports)
+}
 
 // hookParts are the functions of what hangs at a hook, in order, as
 // [Walker.hook] goes through it.
@@ -204,7 +252,7 @@ func (p *prover) hookParts(stages []symbolic.Stage, hook packet.Hook, natRules b
 			parts = append(parts, s.NATAsked(nat))
 			if natRules {
 				turn++
-				parts = append(parts, s.Turn(turn, natObserved, natChanged))
+				parts = append(parts, p.translation(hook, turn))
 			}
 		}
 		translated = true

@@ -143,6 +143,40 @@ COMMIT
 -A INPUT -d 192.0.2.1 -j DROP
 -A FORWARD -d 192.0.2.1 -j DROP
 COMMIT`, equivalence.Different},
+		{"a test of the port before and behind a translation", `
+*nat
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1:8080
+COMMIT
+*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp -m tcp --dport 80 -j DROP
+COMMIT`, `
+*nat
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1:8080
+COMMIT
+*filter
+:INPUT ACCEPT
+:FORWARD ACCEPT
+-A INPUT -p tcp -m tcp --dport 80 -j DROP
+-A FORWARD -p tcp -m tcp --dport 80 -j DROP
+COMMIT`, equivalence.Different},
+		{"a test of the source of what was translated before", `
+*nat
+:INPUT ACCEPT
+COMMIT
+*filter
+:INPUT ACCEPT
+-A INPUT -s 10.0.0.0/8 -j DROP
+COMMIT`, `
+*nat
+:INPUT ACCEPT
+COMMIT
+*security
+:INPUT ACCEPT
+-A INPUT -s 10.0.0.0/8 -j DROP
+COMMIT`, equivalence.Equivalent},
 		{"an exemption from tracking, and no state that asks for it", `
 *raw
 :PREROUTING ACCEPT

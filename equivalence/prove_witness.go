@@ -1,6 +1,7 @@
 package equivalence
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -104,6 +105,13 @@ func (p *prover) makeStarts(hook packet.Hook) []start {
 	return list
 }
 
+// given says of variables that nobody can choose what they are: of what arrives,
+// the priority.
+func (st start) given(l bdd.Level) (value, ok bool) {
+	g, _, ok := symbolic.GroupOf(l)
+	return st.usual(l), ok && st.spec.In != "" && g == symbolic.Priority
+}
+
 // flight is a packet as a stage of a hook would find it.
 func (st start) flight(pkt *packet.Packet, out string, early bool) *packet.Flight {
 	f := &packet.Flight{Packet: pkt, Host: st.host, Hook: st.hook, Data: pkt.Data, Mark: pkt.Mark, Priority: pkt.Priority}
@@ -122,11 +130,14 @@ func (st start) flight(pkt *packet.Packet, out string, early bool) *packet.Fligh
 func (p *prover) witnesses(where bdd.Ref, hook packet.Hook, early bool) []witness {
 	var list []witness
 	for _, st := range p.starts(hook, early) {
-		path, ok := p.space.Pick(where, st.usual)
+		path, ok := p.space.Pick(p.space.Restrict(where, st.given), st.usual)
+		if !ok {
+			path, ok = p.space.Pick(where, st.usual)
+		}
 		if !ok {
 			continue
 		}
-		b := &builder{space: p.space, start: st, path: path, usual: st.usual}
+		b := &builder{space: p.space, start: st, path: path, usual: st.usual, translations: p.translations}
 		if w, ok := b.build(st.out); ok {
 			list = append(list, w)
 			list = append(list, drawnOtherwise(w)...)
@@ -144,6 +155,8 @@ type builder struct {
 	path  map[bdd.Level]bool
 	usual func(bdd.Level) bool
 	spec  packet.Spec
+	// translations are the hooks of the turns at which addresses are translated.
+	translations map[int]packet.Hook
 }
 
 // number is the value of a group of up to 64 bits, and whether the class asks
@@ -205,7 +218,7 @@ func (b *builder) build(out string) (witness, bool) {
 	b.connection()
 	b.random()
 	host := b.host(out)
-	pkt, err := b.spec.Packet()
+	pkt, err := b.checksum()
 	if err != nil {
 		return witness{}, false
 	}
@@ -255,6 +268,9 @@ func (b *builder) header() {
 	}
 	if raw, asked := b.bytes(symbolic.NetworkRest, 0, 8); asked && b.space.Version == 4 {
 		s.ID, s.DontFrag = binary.BigEndian.Uint16(raw[4:]), raw[6]&0x40 != 0
+		if words := int(raw[0] & 15); words > 5 {
+			s.IPOptions = make([]byte, 4*(words-5))
+		}
 	} else if asked {
 		s.FlowLabel = binary.BigEndian.Uint32(raw) & (1<<20 - 1)
 	}
@@ -293,21 +309,60 @@ func (b *builder) transport() {
 		s.SrcPort, s.DstPort = binary.BigEndian.Uint16(raw), binary.BigEndian.Uint16(raw[2:])
 	case packet.ICMP, packet.ICMPv6:
 		s.Type, s.Code = raw[0], raw[1]
+		s.SrcPort = binary.BigEndian.Uint16(raw[4:])
 	default:
 		if asked {
 			s.Payload = raw
 		}
 	}
 	if s.Proto == packet.TCP {
-		s.TCPFlags = raw[13]
-		if words := raw[12] >> 4; words != 5 && b.start.spec.Proto == packet.TCP {
-			s.DataOffset = words
-		}
-		b.options()
+		b.tcp(raw)
 	}
-	if n, asked := b.number(symbolic.TransportBytes); asked {
+	n, asked := b.number(symbolic.TransportBytes)
+	if said := int(binary.BigEndian.Uint16(raw[4:])); s.Proto == packet.UDP && b.asksBytes(4, 2) && !asked {
+		n, asked = uint64(said), said >= 8
+	}
+	if asked {
 		b.resize(int(n))
 	}
+}
+
+// tcp fills in a TCP header: one that claims to be longer than its options has
+// more of them.
+func (b *builder) tcp(raw []byte) {
+	s := &b.spec
+	s.TCPFlags = raw[13]
+	if s.Proto != b.start.spec.Proto {
+		b.options()
+		return
+	}
+	s.Seq, s.Ack = binary.BigEndian.Uint32(raw[4:]), binary.BigEndian.Uint32(raw[8:])
+	s.Window, s.Urgent = binary.BigEndian.Uint16(raw[14:]), binary.BigEndian.Uint16(raw[18:])
+	s.Reserved = raw[12] & 15
+	b.options()
+	const none, least = 16, 5
+	words := raw[12] >> 4
+	switch {
+	case words == least:
+		return
+	case words == 0:
+		s.DataOffset = none
+		return
+	case words < least:
+		s.DataOffset = words
+		return
+	}
+	for _, kind := range []byte{1, 0} {
+		size := len(s.TCPOptions)
+		if s.MSS != 0 {
+			size += 4
+		}
+		if no, set := b.path[symbolic.TCPOption.Level(int(kind))]; (no || !set) && 4*int(words) >= 20+size {
+			s.TCPOptions = append(s.TCPOptions, bytes.Repeat([]byte{kind}, 4*int(words)-20-size)...)
+			return
+		}
+	}
+	s.DataOffset = words
 }
 
 // options gives a TCP header the options that a class asks for.
@@ -352,6 +407,55 @@ func (b *builder) resize(n int) {
 	case n > now:
 		b.spec.Payload = append(slices.Clone(b.spec.Payload), make([]byte, n-now)...)
 	}
+}
+
+// checksum makes the packet, with a word of it chosen so that the checksum of the
+// transport header is what the class asks for: the acknowledgement of TCP, or
+// data.
+func (b *builder) checksum() (*packet.Packet, error) {
+	s := &b.spec
+	pkt, err := s.Packet()
+	at, ok := map[uint8]int{packet.TCP: 16, packet.UDP: 6, packet.ICMP: 2, packet.ICMPv6: 2}[s.Proto]
+	if err != nil || !ok || !b.asksBytes(at, 2) {
+		return pkt, err
+	}
+	word := uint16(s.Ack)
+	if s.Proto != packet.TCP {
+		if len(s.Payload) < 2 || len(s.Payload)%2 != 0 {
+			s.Payload = make([]byte, 2)
+		}
+		word = binary.BigEndian.Uint16(s.Payload[len(s.Payload)-2:])
+		if pkt, err = s.Packet(); err != nil {
+			return nil, err
+		}
+	}
+	got := b.space.Bind(b.start.flight(pkt, "", false))
+	var now, want uint16
+	for bit := range 16 {
+		l := symbolic.Transport.Level(8*at + bit)
+		is := got(l)
+		asked, set := b.path[l]
+		if !set {
+			asked = is
+		}
+		now, want = now<<1, want<<1
+		if is {
+			now |= 1
+		}
+		if asked {
+			want |= 1
+		}
+	}
+	// RFC 1624: what the sum grows by, the word grows by.
+	sum := uint32(^want) + uint32(now) + uint32(word)
+	sum = sum>>16 + sum&0xffff
+	word = uint16(sum>>16 + sum)
+	if s.Proto == packet.TCP {
+		s.Ack = s.Ack&^0xffff | uint32(word)
+	} else {
+		binary.BigEndian.PutUint16(s.Payload[len(s.Payload)-2:], word)
+	}
+	return s.Packet()
 }
 
 func (b *builder) circumstances() {

@@ -21,6 +21,7 @@ func TestWitnesses(t *testing.T) {
 		{"packets of one direction", "filter", "INPUT", "-m connbytes --connbytes 5:9 --connbytes-dir original --connbytes-mode packets -j DROP", "-m connbytes --connbytes 5:8 --connbytes-dir original --connbytes-mode packets -j DROP"},
 		{"bytes of both directions", "filter", "INPUT", "-m connbytes --connbytes 1000:2000 --connbytes-dir both --connbytes-mode bytes -j DROP", "-m connbytes --connbytes 1001:2000 --connbytes-dir both --connbytes-mode bytes -j DROP"},
 		{"segment larger than the path takes", "mangle", "FORWARD", "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", ""},
+		{"length of a datagram", "filter", "INPUT", "-p udp -m length --length 53 -j DROP", ""},
 		{"random number", "filter", "INPUT", "-m statistic --mode random --probability 0.25 -j DROP", "-m statistic --mode random --probability 0.26 -j DROP"},
 		{"random number more", "filter", "INPUT", "-m statistic --mode random --probability 0.25 -j DROP", "-m statistic --mode random --probability 0.25 -j DROP\n-A INPUT -m statistic --mode random --probability 0.25 -j DROP"},
 	} {

@@ -63,9 +63,11 @@ type Spec struct {
 	SrcPort, DstPort uint16
 	TCPFlags         uint8
 	Seq, Ack         uint32
+	Window, Urgent   uint16 // a window of 0 is the largest
 	MSS              uint16 // adds TCP option 2 when not 0
 	TCPOptions       []byte // after the MSS; padded with zeros to 4 bytes
-	DataOffset       uint8  // what TCP or DCCP claims, in 4 bytes; 0 is the true one
+	DataOffset       uint8  // what TCP or DCCP claims, in 4 bytes; 0 is the true one, 16 is 0
+	Reserved         uint8  // what stands between the data offset of TCP and the flags, 4 bits
 	Type, Code       uint8  // of ICMP and ICMPv6; Type is also that of DCCP
 	SPI              uint32 // of AH and ESP
 	Payload          []byte
@@ -371,8 +373,14 @@ func (s Spec) tcp() []byte {
 	if s.DataOffset != 0 {
 		b[12] = s.DataOffset << 4
 	}
+	b[12] |= s.Reserved & 15
 	b[13] = s.TCPFlags
-	binary.BigEndian.PutUint16(b[14:], 0xffff)
+	window := s.Window
+	if window == 0 {
+		window = 0xffff
+	}
+	binary.BigEndian.PutUint16(b[14:], window)
+	binary.BigEndian.PutUint16(b[18:], s.Urgent)
 	return append(b, options...)
 }
 

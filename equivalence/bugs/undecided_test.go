@@ -14,13 +14,8 @@ type gap struct {
 const noPacket = "no packet was found that shows it"
 
 var gaps = []*gap{
-	{kind: "wrong type", because: "no packets are made of connections that a chain of NAT does not see"},
 	{says: ": recent) has no counterpart", because: "a list that is looked into less or more often has no counterpart"},
 	{subject: "shared bucket", kind: "rule doubled", says: noPacket, because: "that an empty bucket stays empty is not known"},
-	{subject: "examples/incident/after.v4", kind: "wrong header", says: noPacket, because: "TCP headers of less than 20 bytes are taken to be in connections"},
-	{kind: "wrong offset", says: noPacket, because: "no sequence numbers of TCP and lengths of UDP are chosen"},
-	{kind: "wrong offset", says: "bytes behind those of the headers", because: "bytes behind the addresses are not modelled"},
-	{says: "budget of time", because: "masks of a mark that depend on other bits grow"},
 }
 
 // gapOf finds the class of a mutant by what the proof says, nil when there is

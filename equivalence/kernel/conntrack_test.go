@@ -193,6 +193,69 @@ func TestHotdrop(t *testing.T) {
 	}
 }
 
+// TestShortTCP: a TCP header that claims less than its 20 bytes is in no
+// connection, not even in one that there is (symbolic.Space.Domain).
+func TestShortTCP(t *testing.T) {
+	needKernel(t)
+	m := nftables(t, "table ip f {\n chain i {\n type filter hook input priority 0\n ct state new accept\n }\n}", Options{})
+	for _, state := range []packet.State{packet.New, packet.Established} {
+		for offset := uint8(1); offset <= 6; offset++ {
+			s := packet.Spec{Proto: packet.TCP, TCPFlags: packet.SYN, TCPOptions: []byte{1, 1, 1, 1}, In: "eth0", State: state, DataOffset: offset}
+			want := state
+			if offset < 5 {
+				want = packet.Invalid
+			}
+			if state == packet.Established {
+				s.TCPFlags = packet.ACK
+			}
+			if offset == 1 {
+				s.DataOffset = 16 // none
+			}
+			f, err := m.Run(build(t, s))
+			if err != nil || f.Observed.State != want {
+				t.Errorf("%v, offset %d: %v, observed %v, want %v", state, s.DataOffset, err, f.Observed.State, want)
+			}
+		}
+	}
+}
+
+// TestDelivered: IPv4 puts together what it delivers, so that no fragment comes to
+// the input hook and its rules see the length of the whole, with the header and
+// the mark of the first fragment (symbolic.Space.Reassembled).
+func TestDelivered(t *testing.T) {
+	needKernel(t)
+	const rules = `table ip f {
+ chain p {
+  type filter hook prerouting priority -450
+  ip frag-off & 0x1fff == 0 meta mark set 1
+  ip frag-off & 0x1fff != 0 meta mark set 2
+ }
+ chain i {
+  type filter hook input priority 0
+  ip frag-off & 0x3fff != 0 drop
+  ip length != 60 drop
+  udp dport 53 meta mark 1 accept
+  drop
+ }
+}`
+	m := nftables(t, rules, Options{Untracked: true})
+	whole := packet.Spec{Proto: packet.UDP, SrcPort: 1, DstPort: 53, In: "eth0", ID: 7, Payload: make([]byte, 32)}
+	data := build(t, whole).Data
+	part := func(from, to int, more bool) *packet.Packet {
+		s := whole
+		s.FragmentOffset, s.MoreFragments, s.Payload = uint16(from/8), more, nil
+		p := build(t, with(s, func(s *packet.Spec) { s.Payload = make([]byte, to-from-map[bool]int{true: 8}[from == 0]) }))
+		copy(p.Data[20:], data[20+from:20+to])
+		return p
+	}
+	for i, p := range []*packet.Packet{part(0, 24, true), part(24, 40, false)} {
+		f, err := m.Run(p)
+		if want := []packet.Verdict{packet.Drop, packet.Accept}[i]; err != nil || f.Verdict != want {
+			t.Errorf("fragment %d: %v, %v at %v, want %v", i, err, f.Verdict, f.Last, want)
+		}
+	}
+}
+
 // TestCounters: rules that ask for counters switch them on, and what they saw is
 // told, for dropped packets too.
 func TestCounters(t *testing.T) {

@@ -29,7 +29,7 @@ var conditions = []string{
 	"udp length 8", "udp checksum 0", "meta l4proto { 6, 17 } @ih,0,8 0", "meta l4proto 6 @ih,0,16 != 0", "meta l4proto 132 @ih,0,8 != 0",
 	"sctp dport 22", "dccp dport 22", "esp spi 5", "ah spi 5", "ah spi != 5",
 	"ip ttl < 10", "ip ttl != 64", "ip6 hoplimit 64", "ip dscp 8", "ip dscp != 0", "ip6 dscp 8", "ip ecn 1", "ip length 20-60", "meta length < 60", "meta length 40-100",
-	"ip frag-off & 0x1fff != 0", "ip frag-off & 0x1fff == 0", "ip frag-off & 0x2000 != 0", "ip id 7", "ip hdrlength > 5", "ip6 flowlabel 0", "@nh,8,8 & 0xf0 == 0x20",
+	"ip frag-off & 0x1fff != 0", "ip frag-off & 0x1fff == 0", "ip frag-off & 0x2000 != 0", "ip id 7", "ip hdrlength > 5", "ip6 flowlabel 0", "@nh,8,8 & 0xf0 == 0x20", "@nh,144,32 0x2010035",
 	// extension headers and options
 	"exthdr frag exists", "exthdr frag missing", "exthdr hbh exists", "exthdr dst missing", "exthdr rt exists", "exthdr mh exists",
 	"frag id 0", "frag frag-off 0", "frag more-fragments 1", "rt type 0", "hbh hdrlength 0", "dst nexthdr 6",

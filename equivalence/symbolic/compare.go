@@ -27,8 +27,10 @@ type Class struct {
 	Why string
 	// ByA and ByB are the deciding rules, in spaces with provenance.
 	ByA, ByB int
-	// Where holds for the packets of the class.
+	// Where holds for the packets of the class. Part says that it does not for all
+	// of them: a class can be too ragged to be written down.
 	Where bdd.Ref
+	Part  bool
 }
 
 // Compare lists the classes of packets that f and g do not provably treat alike,
@@ -72,7 +74,8 @@ type comparer struct {
 	outcomes []outcome // 0 is equal
 	known    map[string]uint32
 	classes  []Class
-	settled  bdd.Ref // packets that some class holds already
+	settled  bdd.Ref // packets of which verdicts or events differ
+	part     bool    // classes grow too large to be written down
 }
 
 // verdicts compares verdicts and events.
@@ -104,11 +107,13 @@ func (c *comparer) verdicts(f, g bdd.Ref) {
 		}), r))
 		if o.conditions == nil {
 			c.add(o.Class, is)
+			c.settled = s.Or(c.settled, is)
 			continue
 		}
 		for _, condition := range o.conditions {
 			if where := s.And(is, condition); where != bdd.False {
 				c.add(o.Class, where)
+				c.settled = s.Or(c.settled, where)
 				break
 			}
 		}
@@ -120,15 +125,18 @@ func (c *comparer) add(k Class, where bdd.Ref) {
 	if where == bdd.False {
 		return
 	}
-	c.settled = c.space.Or(c.settled, where)
 	for i := range c.classes {
 		o := &c.classes[i]
 		if o.Relation == k.Relation && o.Why == k.Why && o.ByA == k.ByA && o.ByB == k.ByB {
+			if c.part {
+				o.Part = true
+				return
+			}
 			o.Where = c.space.Or(o.Where, where)
 			return
 		}
 	}
-	k.Where = where
+	k.Where, k.Part = where, c.part
 	c.classes = append(c.classes, k)
 }
 
@@ -166,6 +174,11 @@ func (c *comparer) leaves(a, b Leaf) uint32 {
 	return id
 }
 
+// ragged is the number of nodes from which on packets are no longer kept apart by
+// the bits that differ: that two numbers are unlike whose bits stand apart takes
+// twice as many for each bit more.
+const ragged = 1_000
+
 // written compares the values that each side leaves in the variables that either
 // writes, for packets that are not in a class yet.
 func (c *comparer) written(f, g bdd.Ref) {
@@ -192,6 +205,9 @@ func (c *comparer) written(f, g bdd.Ref) {
 			continue
 		}
 		c.byRules(where, f, g)
+		if c.part = c.part || s.Count(open) > ragged; c.part {
+			continue
+		}
 		if open = s.Diff(open, where); open == bdd.False {
 			return
 		}

@@ -37,8 +37,9 @@ func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumptio
 	d := &domain{space: s, at: at, holds: bdd.True, used: map[Group]bool{}}
 	for _, f := range functions {
 		for _, l := range s.Support(f) {
-			if g, _, ok := GroupOf(l); ok {
+			if g, bit, ok := GroupOf(l); ok {
 				d.used[g] = true
+				d.offset = d.offset || g == Transport && bit/4 == dataOffset
 			} else {
 				d.answers = append(d.answers, l)
 			}
@@ -62,6 +63,7 @@ type domain struct {
 	at      Situation
 	holds   bdd.Ref
 	used    map[Group]bool
+	offset  bool // the functions depend on the data offset of TCP
 	answers []bdd.Level
 	assumed []Assumption
 }
@@ -174,6 +176,7 @@ var domainRules = []domainRule{
 		}
 	}},
 	{about: []Group{Tracking, Notrack, CTDirection, CTStatus}, restrict: (*domain).tracking},
+	{about: []Group{Transport}, restrict: (*domain).shortTCP},
 	{about: []Group{CTExpires}, restrict: func(d *domain) {
 		status := d.space.Bits(CTStatus)
 		confirmed := status[len(status)-4] // IPS_CONFIRMED is bit 3
@@ -320,6 +323,27 @@ func (d *domain) tracking() {
 			d.require(s.Not(bit))
 		}
 	}
+}
+
+// dataOffset is which 4 bits of a TCP header are its length.
+const dataOffset = 24
+
+// shortTCP is that tracking takes no connection from a TCP header that claims to
+// be shorter than it can be.
+//
+// Kernel: net/netfilter/nf_conntrack_proto_tcp.c, tcp_error.
+func (d *domain) shortTCP() {
+	s := d.space
+	if !d.offset || d.at.Early || !d.at.Tracked {
+		return
+	}
+	w := make(Word, 4)
+	for i := range w {
+		w[i] = s.Var(Transport.Level(4*dataOffset + i))
+	}
+	const least = 5
+	short := s.And(d.is(Protocol, packet.TCP), s.Not(s.atLeast(w, least)))
+	d.implies(s.And(short, s.Bit(TransportFound)), s.Or(d.is(Tracking, uint64(packet.Invalid)), d.is(Tracking, uint64(packet.Untracked))))
 }
 
 // portProtocols are those of which a connection is told by ports or what stands

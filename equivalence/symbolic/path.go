@@ -146,21 +146,21 @@ func routed(g Group) bool {
 // Turn is what the stack does to a packet between two stages, the n-th time on
 // its path: changed groups have new values behind it. What it decides by, and
 // the old values of what it changes, are an event, so that paths are equal only
-// when they are equal there.
-func (s *Space) Turn(n int, observed, changed []Group) bdd.Ref {
+// when they are equal there. more are variables that change, too.
+func (s *Space) Turn(n int, observed, changed []Group, more ...bdd.Level) bdd.Ref {
 	var seen []Cell
 	for _, g := range observed {
 		for _, l := range s.Levels(g) {
 			seen = append(seen, Old(l, false))
 		}
 	}
-	var levels []bdd.Level
-	var cells []Cell
+	levels := slices.Clone(more)
 	for _, g := range changed {
-		for _, l := range s.Levels(g) {
-			levels = append(levels, l)
-			cells = append(cells, Old(Later(l, n), false))
-		}
+		levels = append(levels, s.Levels(g)...)
+	}
+	var cells []Cell
+	for _, l := range levels {
+		cells = append(cells, Old(Later(l, n), false))
 	}
 	e := s.Then(s.Event(Token{Kind: routeKind, Cells: seen}), s.Write(levels, cells))
 	return s.Leaf(Leaf{Verdict: Continue, Effect: e})
