@@ -228,16 +228,12 @@ func (a *analysing) open(version int) (*model, *symbolic.Program) {
 	c := a.machine.(symbolic.RuleCompiler)
 	var tests symbolic.NameTests
 	instances := c.Collect(version, &tests)
-	slots := make([]symbolic.Slot, len(instances))
-	for i := range slots {
-		slots[i] = symbolic.Slot(i)
-	}
 	p := *a.base
 	p.ordinary = map[place][]start{}
 	p.space = symbolic.NewSpace(a.budget.manager(p.o), version, &tests, instances)
 	m := &model{prover: &p, budget: a.budget, capped: map[bdd.Ref]bool{}}
 	a.models = append(a.models, m)
-	return m, c.CompileRules(m.space, slots)
+	return m, c.CompileRules(m.space, inOrder(len(instances)))
 }
 
 // version looks at the rules for one IP version.

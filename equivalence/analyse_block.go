@@ -68,6 +68,8 @@ func (r *reaching) whole(c *chainReach) bdd.Ref {
 	switch {
 	case c.chain.Unknown != "":
 		return s.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided})
+	case c.chain.Whole != nil:
+		return s.Map(r.shared, c.chain.Whole())
 	case len(c.chain.Rules) == 0:
 		return s.Next()
 	}

@@ -61,7 +61,9 @@ func (r *reaching) astray() {
 			}
 			c.lost[i+1] = now
 		}
-		inside[c] = now
+		if inside[c] = now; c.chain.Whole != nil {
+			inside[c] = c.lost[0]
+		}
 	}
 	for _, c := range r.chains {
 		for i := range c.lost {

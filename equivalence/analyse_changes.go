@@ -111,7 +111,9 @@ func (c *changing) version(version int) error {
 	a, b := p.a.(symbolic.RuleCompiler), p.b.(symbolic.RuleCompiler)
 	var tests symbolic.NameTests
 	inA, inB := a.Collect(version, &tests), b.Collect(version, &tests)
-	p.pairing = c.pair(version, inA, inB)
+	if err := c.pair(&p, version, inA, inB); err != nil {
+		return err
+	}
 	p.ordinary = map[place][]start{}
 	p.space = symbolic.NewSpace(c.budget.manager(p.o), version, &tests, p.pairing.All)
 	p.space.Unfragmented = p.tracked
@@ -127,18 +129,29 @@ func (c *changing) version(version int) error {
 
 // pair pairs the states of both sides. A state of a rule that both sides have is
 // that of the rule on the other side.
-func (c *changing) pair(version int, inA, inB []symbolic.Instance) *symbolic.Pairing {
-	tagged := func(m Machine, list []symbolic.Instance) []symbolic.Instance {
+func (c *changing) pair(p *prover, version int, inA, inB []symbolic.Instance) error {
+	tagged := func(m Machine, list []symbolic.Instance) ([]symbolic.Instance, error) {
 		out := slices.Clone(list)
 		seen := map[string]int{}
-		for i, text := range askers(m, version, list) {
+		texts, err := c.askers(m.(symbolic.RuleCompiler), version, len(list))
+		if err != nil {
+			return nil, err
+		}
+		for i, text := range texts {
 			name := fmt.Sprintf("%q%q%q%q", list[i].Kind, list[i].Parameters, list[i].Key, text)
 			out[i].Key += fmt.Sprintf("\x00%s\x00%d", text, seen[name])
 			seen[name]++
 		}
-		return out
+		return out, nil
 	}
-	tagA, tagB := tagged(c.base.a, inA), tagged(c.base.b, inB)
+	tagA, err := tagged(p.a, inA)
+	if err != nil {
+		return err
+	}
+	tagB, err := tagged(p.b, inB)
+	if err != nil {
+		return err
+	}
 	// A tag that the other side does not have is taken away.
 	untag := func(list, raw, others []symbolic.Instance) {
 		for i := range list {
@@ -152,36 +165,42 @@ func (c *changing) pair(version int, inA, inB []symbolic.Instance) *symbolic.Pai
 	oldA := slices.Clone(tagA)
 	untag(tagA, inA, tagB)
 	untag(tagB, inB, oldA)
-	p := symbolic.Pair(tagA, tagB, func(string) bool { return false })
-	for i := range p.All {
-		p.All[i].Key, _, _ = strings.Cut(p.All[i].Key, "\x00")
+	p.pairing = symbolic.Pair(tagA, tagB, func(string) bool { return false })
+	for i := range p.pairing.All {
+		p.pairing.All[i].Key, _, _ = strings.Cut(p.pairing.All[i].Key, "\x00")
 	}
-	return p
+	return nil
 }
 
-// askers are the texts of the first rules that ask each instance.
-func askers(m Machine, version int, list []symbolic.Instance) []string {
-	texts := make([]string, len(list))
-	if len(list) == 0 {
-		return texts
+// askers are the texts of the first rules that ask each of n instances.
+func (c *changing) askers(m symbolic.RuleCompiler, version, n int) ([]string, error) {
+	texts := make([]string, n)
+	if n == 0 {
+		return texts, nil
 	}
 	var tests symbolic.NameTests
-	c := m.(symbolic.RuleCompiler)
-	s := symbolic.NewSpace(bdd.New(bdd.Options{}), version, &tests, c.Collect(version, &tests))
-	slots := make([]symbolic.Slot, len(list))
-	for i := range slots {
-		slots[i] = symbolic.Slot(i)
-	}
-	for _, chain := range c.CompileRules(s, slots).Chains {
-		for i := range chain.Rules {
-			for _, l := range s.Support(chain.Rules[i].Function()) {
-				if slot, ok := s.SlotOf(l); ok && texts[slot] == "" {
-					texts[slot] = chain.Name + " " + chain.Rules[i].Text
+	s := symbolic.NewSpace(c.budget.manager(c.base.o), version, &tests, m.Collect(version, &tests))
+	err := s.Try(func() {
+		for _, chain := range m.CompileRules(s, inOrder(n)).Chains {
+			for i := range chain.Rules {
+				for _, l := range s.Support(chain.Rules[i].Function()) {
+					if slot, ok := s.SlotOf(l); ok && texts[slot] == "" {
+						texts[slot] = chain.Name + " " + chain.Rules[i].Text
+					}
 				}
 			}
 		}
+	})
+	return texts, err
+}
+
+// inOrder are the slots of n instances that are not paired.
+func inOrder(n int) []symbolic.Slot {
+	slots := make([]symbolic.Slot, n)
+	for i := range slots {
+		slots[i] = symbolic.Slot(i)
 	}
-	return texts
+	return slots
 }
 
 // stage compares a pair of stages.

@@ -159,6 +159,9 @@ func (r *reaching) support() []bdd.Level {
 		for i := range c.rules {
 			r.rule(c, i)
 		}
+		if c.chain.Whole != nil {
+			c.chain.Whole()
+		}
 	}
 	r.read, r.writes = map[bdd.Level]bool{}, map[symbolic.Effect]bool{}
 	seen, asking := make([]bool, s.Size()), map[bdd.Ref]bool{}
@@ -188,6 +191,9 @@ func (r *reaching) support() []bdd.Level {
 			if scan(r.rule(c, i)) {
 				askers = append(askers, site{c, i})
 			}
+		}
+		if c.chain.Whole != nil {
+			scan(c.chain.Whole())
 		}
 	}
 	r.kept = r.writtenFor(r.read)

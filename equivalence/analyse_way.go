@@ -105,7 +105,13 @@ func (t *tracing) rules(c *chainReach, most int) (int, symbolic.Verdict) {
 		case symbolic.Jump, symbolic.Goto:
 			to := t.of[c.chain.Rules[n].Targets[l.By-1]]
 			v := symbolic.Undecided
-			if to.chain.Unknown == "" {
+			switch {
+			case to.chain.Unknown != "":
+			case to.chain.Whole != nil:
+				l := s.LeafOf(s.Eval(t.whole(to), t.value))
+				t.write(l.Effect)
+				v = l.Verdict
+			default:
 				_, v = t.rules(to, len(to.rules))
 			}
 			switch back := v == symbolic.Continue || v == symbolic.Return; {

@@ -132,7 +132,7 @@ func (r *reaching) mystery(c *symbolic.RuleChain, i int) string {
 			return of.chain.Unknown
 		}
 		for k := range of.rules {
-			if r.dubious(of, k) == bdd.False {
+			if of.chain.Whole != nil || r.dubious(of, k) == bdd.False {
 				continue
 			}
 			for _, l := range r.space.Leaves(r.rule(of, k)) {

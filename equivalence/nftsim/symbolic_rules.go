@@ -38,9 +38,18 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 		}
 	}
 	for i, of := range list {
+		chain := p.Chains[i]
 		for _, r := range of.Rules {
 			if canSee(r, s.Version) {
-				p.Chains[i].Rules = append(p.Chains[i].Rules, c.byItself(r))
+				chain.Rules = append(chain.Rules, c.byItself(r))
+			}
+		}
+		if use, ok := c.rings.chains[of]; ok {
+			chain.Whole = func() bdd.Ref { return c.ringChain(use) }
+			for n := range chain.Rules {
+				chain.Rules[n].Function = func() bdd.Ref {
+					return s.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: "which set of a ring is the next for an address"})
+				}
 			}
 		}
 	}

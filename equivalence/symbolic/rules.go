@@ -37,6 +37,9 @@ type RuleChain struct {
 	Rules []ChainRule
 	// Unknown, when not "", says why nothing is known of what the chain does.
 	Unknown string
+	// Whole, when not nil, compiles the chain as one: then it is known what all of
+	// its rules do together, and the Functions of single ones are undecided.
+	Whole func() bdd.Ref
 }
 
 // A ChainRule is a rule of a chain.
