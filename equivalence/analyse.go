@@ -33,9 +33,9 @@ type Analysis struct {
 // An Answer is whether some packet does something.
 type Answer uint8
 
-// The answers. NotKnown is all that was not shown: rules that are not modelled,
-// a budget that ran out, or packets that should do it while none of those that
-// were tried did. Never holds for every packet that can be, within the
+// The answers. NotKnown, in words undecided, is all that was not shown: rules
+// that are not modelled, a budget that ran out, or packets that should do it while
+// none of those that were tried did. Never holds for every packet that can be, within the
 // assumptions. Shown is only said with an example that the machine was run on.
 const (
 	NotKnown Answer = iota
@@ -126,8 +126,8 @@ type StageFacts struct {
 	Name     string
 	Hook     packet.Hook
 	Priority int32
-	// Drops says that the policy drops.
-	Drops bool
+	// PolicyDrops says that the policy is to drop.
+	PolicyDrops bool
 
 	of *reaching
 }
@@ -299,7 +299,7 @@ func nameOf(c *symbolic.RuleChain, rule int) RuleName {
 // stageFacts writes down a stage and its rules.
 func (a *analysing) stageFacts(r *reaching, facts map[any]*RuleFacts) {
 	st := &StageFacts{
-		Version: r.space.Version, Name: r.stage.Name, Hook: r.hook, Priority: r.stage.Priority, Drops: r.stage.Policy == symbolic.Drop,
+		Version: r.space.Version, Name: r.stage.Name, Hook: r.hook, Priority: r.stage.Priority, PolicyDrops: r.stage.Policy == symbolic.Drop,
 		of: r,
 	}
 	a.out.Stages = append(a.out.Stages, st)

@@ -382,9 +382,9 @@ func addresses(version int) func(r span) []string {
 	}
 }
 
-// adapt says what a test means for a protocol: the first bytes of ICMP are no
+// adapt says what a condition means for a protocol: the first bytes of ICMP are no
 // ports.
-func (t *Test) adapt(proto uint8, all []Test) {
+func (t *Condition) adapt(proto uint8, all []Condition) {
 	icmp := proto == packet.ICMP || proto == packet.ICMPv6
 	switch t.Field {
 	case "source port":
@@ -398,14 +398,14 @@ func (t *Test) adapt(proto uint8, all []Test) {
 		}
 	case "fragment offset":
 		// What has ports, flags or a type is no later fragment.
-		t.Usual = t.Usual && slices.ContainsFunc(all, func(o Test) bool {
+		t.Usual = t.Usual && slices.ContainsFunc(all, func(o Condition) bool {
 			return strings.Contains(o.Field, "port") || o.Field == "tcp flags" || strings.HasPrefix(o.Field, "icmp")
 		})
 	}
 }
 
 // icmp says type and code of what was taken for ports.
-func (t *Test) icmp() {
+func (t *Condition) icmp() {
 	for i, v := range t.Values {
 		var low, high int
 		if n, _ := fmt.Sscanf(v, "%d-%d", &low, &high); n < 2 {

@@ -28,23 +28,23 @@ type Cover struct {
 	Rest *big.Int
 }
 
-// A Cube is the packets that pass some tests.
+// A Cube is the packets that fulfil some conditions, all of them.
 type Cube struct {
-	Tests []Test
+	Conditions []Condition
 	// Packets is how many packets of the class are in the cube.
 	Packets *big.Int
 }
 
-// A Test is one that packets pass, such as that the destination port is 22 or 80
-// to 88.
-type Test struct {
+// A Condition is what packets fulfil, such as that the destination port is 22 or
+// 80 to 88.
+type Condition struct {
 	// Field is what is tested: "source", "destination port", "ct state".
 	Field string
 	// Values are single values, ranges, networks, or values under a mask, any of
 	// which will do; with Not, all but these.
 	Values []string
 	Not    bool
-	// Usual says that ordinary packets pass the test: that a header is whole, or
+	// Usual says that ordinary packets fulfil it: that a header is whole, or
 	// that a packet with ports is no later fragment. Words leave it out.
 	Usual bool
 
@@ -55,7 +55,7 @@ type Test struct {
 // state new".
 func (c Cube) String() string {
 	var words []string
-	for _, t := range c.Tests {
+	for _, t := range c.Conditions {
 		if !t.Usual {
 			words = append(words, t.String())
 		}
@@ -75,8 +75,8 @@ func (c Cube) String() string {
 	return text
 }
 
-// String says a test in words, of many values only some.
-func (t Test) String() string {
+// String says a condition in words, of many values only some.
+func (t Condition) String() string {
 	const few = 8
 	values := strings.Join(t.Values, ", ")
 	switch n := len(t.Values); {
@@ -185,7 +185,7 @@ func (w *wording) largest() (Cube, bdd.Ref) {
 		}
 	}
 	where := best.all(s)
-	return Cube{Tests: w.tests(best), Packets: w.count(s.And(w.class, where), w.levels)}, where
+	return Cube{Conditions: w.tests(best), Packets: w.count(s.And(w.class, where), w.levels)}, where
 }
 
 // values is how many values the tests of a cube have.
@@ -319,8 +319,8 @@ func (w *wording) readable(f *field, own, good, allowed bdd.Ref) bdd.Ref {
 }
 
 // tests says the conditions of a cube.
-func (w *wording) tests(c cubing) []Test {
-	var list []Test
+func (w *wording) tests(c cubing) []Condition {
+	var list []Condition
 	fields := make([]*field, 0, len(c))
 	for f := range c {
 		fields = append(fields, f)
@@ -342,9 +342,9 @@ func (w *wording) tests(c cubing) []Test {
 	return list
 }
 
-func (w *wording) test(f *field, where bdd.Ref) Test {
+func (w *wording) test(f *field, where bdd.Ref) Condition {
 	s := w.space
-	t := Test{Field: f.name, words: f.words}
+	t := Condition{Field: f.name, words: f.words}
 	if f.bits {
 		t.Values = []string{f.masked(s, where)}
 		return t

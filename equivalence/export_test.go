@@ -64,7 +64,7 @@ func (c Class) CheckWords(n int) (cover Cover, within, whole bool) {
 	all := bdd.False
 	for range cover.Cubes {
 		cube, where := w.largest()
-		within = within && s.And(where, w.outside) == bdd.False && s.And(where, w.rest) != bdd.False && len(cube.Tests) >= 0
+		within = within && s.And(where, w.outside) == bdd.False && s.And(where, w.rest) != bdd.False && len(cube.Conditions) >= 0
 		w.rest = s.Diff(w.rest, where)
 		all = s.Or(all, where)
 	}
