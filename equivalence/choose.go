@@ -93,7 +93,7 @@ func version(a netip.Addr) int {
 
 // all returns at least n candidates in the order in which they are to run.
 func (c *chooser) all(n int) []candidate {
-	var out []candidate
+	out := make([]candidate, 0, n)
 	add := func(s packet.Spec, reason string) {
 		if p, ok := c.build(s); ok {
 			out = append(out, p)

@@ -157,7 +157,7 @@ func (p *prover) path(a, b []symbolic.Stage, route []packet.Hook) (f, g bdd.Ref)
 				turn++
 				whole = s.Sequence(whole, s.Turn(turn, routedBy, p.changedOn(hook)))
 				if hook == packet.Input && s.Version == 4 && !p.tracked {
-					whole = s.Sequence(whole, s.Reassembled(turn))
+					whole = s.Sequence(whole, s.Reassembled(turn, p.readAt(hook, a, b)))
 				}
 			}
 			var parts []bdd.Ref
@@ -169,6 +169,19 @@ func (p *prover) path(a, b []symbolic.Stage, route []packet.Hook) (f, g bdd.Ref)
 		return s.Finished(whole)
 	}
 	return side(a), side(b)
+}
+
+// readAt are the variables on which stages at a hook depend.
+func (p *prover) readAt(hook packet.Hook, sides ...[]symbolic.Stage) []bdd.Level {
+	var list []bdd.Level
+	for _, side := range sides {
+		for _, st := range side {
+			if st.Hook == hook {
+				list = append(list, p.space.Support(p.function(&st))...)
+			}
+		}
+	}
+	return list
 }
 
 // routedBy are the groups by which the stack decides where a packet goes.

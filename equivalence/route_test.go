@@ -101,3 +101,42 @@ func TestCheckShrinks(t *testing.T) {
 		t.Errorf("chose %s, and then %s", d.Packet, again)
 	}
 }
+
+// TestWalkStatus: the core of NAT notes in the connection that it looked only
+// where there is a chain of NAT (shown by TestKernelConfirms in
+// equivalence/bugs).
+func TestWalkStatus(t *testing.T) {
+	p, err := packet.Spec{In: "eth0", Proto: packet.UDP, State: packet.New}.Packet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status uint32
+	look := func(f *packet.Flight) packet.Verdict {
+		status = f.Tracking.Entry.Status
+		return packet.Accept
+	}
+	for _, c := range []struct {
+		hooks []packet.Hook
+		want  uint32
+	}{{nil, 0}, {[]packet.Hook{packet.Postrouting}, packet.StatusDstNATDone}} {
+		m := natted{fake{hooks: []packet.Hook{packet.Input}, run: look}, c.hooks}
+		NewWalker(&m, packet.DefaultHost([]string{"eth0"})).Run(p)
+		if status != c.want {
+			t.Errorf("chains of NAT at %v: status %#x at the input hook, want %#x", c.hooks, status, c.want)
+		}
+	}
+}
+
+// natted is a machine that also has chains of NAT.
+type natted struct {
+	fake
+	hooks []packet.Hook
+}
+
+func (m *natted) Stages() []packet.Stage {
+	stages := m.fake.Stages()
+	for _, h := range m.hooks {
+		stages = append(stages, packet.Stage{Hook: h, Kind: packet.NAT, Run: func(*packet.Flight) packet.Verdict { return packet.Accept }})
+	}
+	return stages
+}

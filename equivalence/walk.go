@@ -39,6 +39,9 @@ const (
 type Walker struct {
 	host  *packet.Host
 	hooks [5]hookPlan
+	// natted says of the IP versions whether there is a NAT chain at any hook, which
+	// makes the core of NAT look at all of them.
+	natted [7]bool
 	// Trace asks for the steps of each packet.
 	Trace bool
 	// Visit, when not nil, is told each rule that looks at a packet.
@@ -64,6 +67,9 @@ func NewWalker(m Machine, host *packet.Host) *Walker {
 		switch {
 		case s.Kind == packet.NAT:
 			h.nat = append(h.nat, s)
+			for v := range w.natted {
+				w.natted[v] = w.natted[v] || s.Version == 0 || s.Version == v
+			}
 		case tracks(s.Hook) && s.Priority < priorityConntrack:
 			h.early = append(h.early, s)
 		default:
@@ -270,7 +276,9 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 			break
 		}
 	}
-	e.Status |= done
+	if v := f.Packet.Version(); w.natted[v] {
+		e.Status |= done
+	}
 	if f.NAT != nil {
 		f.Emit(*f.NAT)
 		n := *f.NAT

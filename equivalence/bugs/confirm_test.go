@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"nftmigrate/equivalence"
@@ -33,29 +34,35 @@ func TestKernelConfirms(t *testing.T) {
 		testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))
 	counts := map[string]int{}
 	all := 0
-	for _, s := range subjects(t) {
-		t.Run(s.name, func(t *testing.T) {
-			right, batch := s.right(t)
-			k := &kernels{subject: s, right: right, sources: map[string]*kernel.Machine{}, targets: map[string]*kernel.Machine{}}
-			defer forget(t, k.sources)
-			for _, m := range mutants(s.name, batch, *most, *mutantSeed) {
-				proof := right.prove(t, m.batch)
-				if proof.Word != equivalence.Different {
-					continue
+	var mu sync.Mutex
+	t.Run("of", func(t *testing.T) {
+		for _, s := range subjects(t) {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				p := provenOf(t, s)
+				k := &kernels{subject: s, right: p.right, sources: map[string]*kernel.Machine{}, targets: map[string]*kernel.Machine{}}
+				defer forget(t, k.sources)
+				for i, m := range p.mutants {
+					proof := p.proofs[i]
+					if proof.Word != equivalence.Different {
+						continue
+					}
+					result := k.confirm(t, m, proof.Differences)
+					mu.Lock()
+					all++
+					counts[result]++
+					mu.Unlock()
+					switch result {
+					case confirmed, varied:
+					case contrary, refused:
+						t.Errorf("%v: %s: %s", m, result, shownBy(proof))
+					default:
+						t.Logf("%v: %s: %s", m, result, shownBy(proof))
+					}
 				}
-				result := k.confirm(t, m, proof.Differences)
-				all++
-				counts[result]++
-				switch result {
-				case confirmed, varied:
-				case contrary, refused:
-					t.Errorf("%v: %s: %s", m, result, shownBy(proof))
-				default:
-					t.Logf("%v: %s: %s", m, result, shownBy(proof))
-				}
-			}
-		})
-	}
+			})
+		}
+	})
 	var b strings.Builder
 	for _, result := range equivalence.ByCount(counts) {
 		fmt.Fprintf(&b, "\n%5d %s", counts[result], result)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,28 +34,32 @@ var (
 // difference either.
 func TestProofRefutes(t *testing.T) {
 	var all tally
+	var mu sync.Mutex
 	list := subjects(t)
 	ran := 0
-	for _, s := range list {
-		t.Run(s.name, func(t *testing.T) {
-			right, batch := s.right(t)
-			ran++
-			proof := right.prove(t, batch)
-			if proof.Word != equivalence.Equivalent {
-				t.Errorf("the right translation is %s", shownBy(proof))
-			}
-			count := map[equivalence.Word]int{}
-			for _, m := range mutants(s.name, batch, *most, *mutantSeed) {
-				if !strings.Contains(m.kind, *onlyKind) {
-					continue
+	t.Run("of", func(t *testing.T) {
+		for _, s := range list {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				p := provenOf(t, s)
+				mu.Lock()
+				ran++
+				mu.Unlock()
+				if p.proof.Word != equivalence.Equivalent {
+					t.Errorf("the right translation is %s", shownBy(p.proof))
 				}
-				word := right.refute(t, s, m)
-				count[word]++
-				all.add(m.kind, word)
-			}
-			t.Logf("mutants: %v", count)
-		})
-	}
+				count := map[equivalence.Word]int{}
+				for i, m := range p.mutants {
+					word := p.right.refute(t, s, m, p.proofs[i], &mu)
+					count[word]++
+					mu.Lock()
+					all.add(m.kind, word)
+					mu.Unlock()
+				}
+				t.Logf("mutants: %v", count)
+			})
+		}
+	})
 	all.log(t)
 	if ran < len(list) || *most != mutantsOfEach || *mutantSeed != firstSeed || *onlyKind != "" {
 		return // without tools, or with another choice
@@ -75,10 +80,42 @@ func TestProofRefutes(t *testing.T) {
 	}
 }
 
+// A provenSubject is a subject with its mutants and what proofs say of them. Its
+// machines serve one test at a time.
+type provenSubject struct {
+	right   *translation
+	batch   []netlink.Message
+	proof   *equivalence.Proof // of the right batch
+	mutants []mutant
+	proofs  []*equivalence.Proof
+}
+
+// proven are the subjects that were proven, by name: two tests want them.
+var proven sync.Map
+
+// provenOf proves a subject's mutants, the first time that a test wants them.
+func provenOf(t *testing.T, s subject) *provenSubject {
+	t.Helper()
+	if p, ok := proven.Load(s.name); ok {
+		return p.(*provenSubject)
+	}
+	p := &provenSubject{}
+	p.right, p.batch = s.right(t)
+	p.proof = p.right.prove(t, p.batch)
+	for _, m := range mutants(s.name, p.batch, *most, *mutantSeed) {
+		if strings.Contains(m.kind, *onlyKind) {
+			p.mutants = append(p.mutants, m)
+			p.proofs = append(p.proofs, p.right.prove(t, m.batch))
+		}
+	}
+	proven.Store(s.name, p)
+	return p
+}
+
 // proofTime bounds a proof, most of which take milliseconds, and shownMost the
 // differences that it shows.
 const (
-	proofTime = 3 * time.Second
+	proofTime = 30 * time.Second
 	shownMost = 4
 )
 
@@ -103,10 +140,10 @@ func decoded(t *testing.T, batch []netlink.Message) *nftsim.Machine {
 	return m
 }
 
-// refute proves a mutant, and looks at whether the answer holds.
-func (r *translation) refute(t *testing.T, s subject, m mutant) equivalence.Word {
+// refute looks at whether the answer of the proof of a mutant holds. mu guards the
+// gaps.
+func (r *translation) refute(t *testing.T, s subject, m mutant, proof *equivalence.Proof, mu *sync.Mutex) equivalence.Word {
 	t.Helper()
-	proof := r.prove(t, m.batch)
 	switch proof.Word {
 	case equivalence.Different:
 		if len(proof.Differences) == 0 {
@@ -131,7 +168,9 @@ func (r *translation) refute(t *testing.T, s subject, m mutant) equivalence.Word
 		}
 	default:
 		if g := gapOf(s, m, shownBy(proof)); g != nil {
+			mu.Lock()
 			g.met = true
+			mu.Unlock()
 			t.Logf("%v: undecided: %s: %s", m, g.because, shownBy(proof))
 			break
 		}
@@ -152,7 +191,8 @@ func possible(d equivalence.Difference) bool {
 func (r *translation) sample(t *testing.T, batch []netlink.Message) *equivalence.Report {
 	t.Helper()
 	target := decoded(t, batch)
-	report, err := equivalence.Check(r.source, target, equivalence.Options{Seed: 1, Versions: r.versions, Deviations: r.deviations})
+	const enough = 5000
+	report, err := equivalence.Check(r.source, target, equivalence.Options{Seed: 1, Packets: enough, Versions: r.versions, Deviations: r.deviations})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}

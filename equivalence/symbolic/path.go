@@ -98,17 +98,19 @@ func (s *Space) Tracked() bdd.Ref {
 
 // Reassembled is what becomes of parts of a datagram between two hooks: the first
 // comes out of it as the whole, of which only the headers are those of the part,
-// and the others go into it.
+// and the others go into it. read are the variables that matter behind it.
 //
 // Kernel: net/ipv4/ip_input.c, ip_local_deliver; net/ipv4/ip_fragment.c,
 // ip_frag_reasm.
-func (s *Space) Reassembled(turn int) bdd.Ref {
+func (s *Space) Reassembled(turn int, read []bdd.Level) bdd.Ref {
 	levels := s.Levels(MoreFragments)
 	cells := []Cell{Zero}
 	for _, g := range []Group{Length, TransportBytes, Transport, TCPOption, MSS} {
 		for _, l := range s.Levels(g) {
-			levels = append(levels, l)
-			cells = append(cells, Old(Later(l, turn), false))
+			if slices.Contains(read, l) {
+				levels = append(levels, l)
+				cells = append(cells, Old(Later(l, turn), false))
+			}
 		}
 	}
 	whole := s.Leaf(Leaf{Verdict: Continue, Effect: s.Write(levels, cells)})
