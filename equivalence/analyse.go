@@ -185,6 +185,7 @@ func analyse(ctx context.Context, m Machine, o ProofOptions, fault func(l symbol
 	if !compilesRules(m) {
 		return nil, ErrNotCompilable
 	}
+	o.Strict = true
 	p, err := newProver(ctx, m, m, o)
 	if err != nil {
 		return nil, err

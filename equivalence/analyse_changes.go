@@ -208,7 +208,6 @@ func (c *changing) stage(m *model, q stagePair, programs [2]*symbolic.Program) {
 	s := m.space
 	f, g := m.function(q.a), m.function(q.b)
 	at := m.situation(q.hook, q.priority, q.kind)
-	at.Accepts = func(string) bool { return false }
 	domain, assumed := s.Domain(at, f, g)
 	c.out.Assumptions = assuming(c.out.Assumptions, assumed)
 	sc := &scope{model: m, hook: q.hook, early: at.Early, domain: domain, levels: merged(s.Support(f), s.Support(g), s.Support(domain))}

@@ -34,6 +34,12 @@ func parsed(t testing.TB, name, text string, family iptables.Family) *iptables.R
 // translated makes a machine of nftables of what is made of iptables rules.
 func translated(t testing.TB, v4, v6 *iptables.Ruleset) *nftsim.Machine {
 	t.Helper()
+	return edited(t, v4, v6, func(data []byte) []byte { return data })
+}
+
+// edited is translated, with an edit of the messages.
+func edited(t testing.TB, v4, v6 *iptables.Ruleset, edit func(data []byte) []byte) *nftsim.Machine {
+	t.Helper()
 	result, list := translate.Translate(v4, v6, translate.Options{})
 	if list.HasErrors() {
 		t.Fatal(list)
@@ -41,6 +47,9 @@ func translated(t testing.TB, v4, v6 *iptables.Ruleset) *nftsim.Machine {
 	batch, err := nftgen.Encode(result.Ruleset)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range batch.Messages {
+		batch.Messages[i].Data = edit(batch.Messages[i].Data)
 	}
 	m, err := nftsim.Decode(batch.Messages)
 	if err != nil {

@@ -97,7 +97,6 @@ func newReaching(m *model, stage *symbolic.RuleStage) *reaching {
 		at: m.situation(stage.Hook, stage.Priority, stage.Kind),
 		of: map[*symbolic.RuleChain]*chainReach{}, known: map[bdd.Ref][]arrival{},
 	}
-	r.at.Accepts = func(string) bool { return false }
 	r.early = r.at.Early
 	return r
 }

@@ -297,6 +297,29 @@ func TestAnalyseManyWays(t *testing.T) {
 	}
 }
 
+// TestAnalyseRing wants a chain that remembers addresses not to leave open what is
+// behind it.
+func TestAnalyseRing(t *testing.T) {
+	a := analysed(t, translated(t, parsed(t, "rules.v4", `
+*filter
+:INPUT ACCEPT
+:FORWARD ACCEPT
+:OUTPUT ACCEPT
+-A INPUT -p tcp -m recent --set --name x
+-A INPUT -p tcp -m recent --rcheck --seconds 60 --hitcount 3 --name x -j DROP
+-A INPUT -s 10.0.0.0/8 -j DROP
+-A INPUT -s 10.0.0.0/9 -j ACCEPT
+COMMIT`, iptables.IPv4), nil), 4)
+	last := slices.IndexFunc(a.Rules, func(f *equivalence.RuleFacts) bool { return !strings.HasSuffix(f.Chain, "chain INPUT") }) - 1
+	checkRule(t, a.Rules[last-1], "")
+	checkRule(t, a.Rules[last], fmt.Sprintf("SNN earlier rules take all INPUT#%d", last))
+	for _, s := range a.Stages {
+		if !s.Accepted().Exact() {
+			t.Errorf("%s: what is accepted is not known", s.Name)
+		}
+	}
+}
+
 // TestAnalyseManyWrites wants writes that are too many to be told apart to leave
 // answers open, not wrong: each bit of the source sets a bit of the mark.
 func TestAnalyseManyWrites(t *testing.T) {

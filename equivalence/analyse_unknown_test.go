@@ -12,31 +12,14 @@ import (
 	"nftmigrate/equivalence"
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/iptables"
-	"nftmigrate/nftgen"
 	"nftmigrate/packet"
-	"nftmigrate/translate"
 )
 
 // blind is a machine of what is made of iptables rules, in which the expressions
 // that log are of a name that it does not know.
 func blind(t testing.TB, rs *iptables.Ruleset) *nftsim.Machine {
 	t.Helper()
-	result, list := translate.Translate(rs, nil, translate.Options{})
-	if list.HasErrors() {
-		t.Fatal(list)
-	}
-	batch, err := nftgen.Encode(result.Ruleset)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range batch.Messages {
-		batch.Messages[i].Data = bytes.ReplaceAll(batch.Messages[i].Data, []byte("log\x00"), []byte("gol\x00"))
-	}
-	m, err := nftsim.Decode(batch.Messages)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return edited(t, rs, nil, func(data []byte) []byte { return bytes.ReplaceAll(data, []byte("log\x00"), []byte("gol\x00")) })
 }
 
 // TestAnalyseUnmodelled wants nothing to be said of packets behind a rule that is
