@@ -184,6 +184,7 @@ func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
 	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
 	p.ordinary = map[place][]start{}
 	p.space.Provenance, p.space.Headers, p.space.Unfragmented = provenance, p.headers, p.tracked
+	p.space.Firm = true
 	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
 }
 
@@ -304,7 +305,7 @@ func (p *prover) function(s *symbolic.Stage) bdd.Ref {
 		return p.space.Leaf(symbolic.Leaf{Verdict: symbolic.Accept})
 	}
 	p.space.AtStage(s.Hook, s.Kind)
-	return s.Function()
+	return p.space.Unrefused(s.Function())
 }
 
 // situation is where a stage stands.

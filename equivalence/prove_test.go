@@ -219,6 +219,34 @@ COMMIT
 -A FORWARD -s 10.0.0.1 -j DROP
 -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
 COMMIT`, equivalence.Equivalent},
+		{"an empty bucket that is asked again", `
+*filter
+:INPUT DROP
+:rate -
+-A INPUT -j rate
+-A INPUT -s 10.0.0.1 -j rate
+-A rate -m limit --limit 1/sec -j ACCEPT
+COMMIT`, `
+*filter
+:INPUT DROP
+:rate -
+-A INPUT -j rate
+-A rate -m limit --limit 1/sec -j ACCEPT
+COMMIT`, equivalence.Equivalent},
+		{"a bucket that is asked again", `
+*filter
+:INPUT DROP
+:rate -
+-A INPUT -j rate
+-A INPUT -s 10.0.0.1 -j rate
+-A rate -m limit --limit 1/sec -j LOG
+COMMIT`, `
+*filter
+:INPUT DROP
+:rate -
+-A INPUT -j rate
+-A rate -m limit --limit 1/sec -j LOG
+COMMIT`, equivalence.Different},
 		{"of what is delivered, nothing is a fragment", `
 *filter
 :INPUT ACCEPT

@@ -442,7 +442,7 @@ func describeState(i predicate.Instance) symbolic.Instance {
 	case predicate.Limit:
 		period, burst := i.Bucket()
 		return symbolic.Instance{
-			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Loose: "limit-resolution", Turns: int(burst), Lasts: time.Duration(period),
+			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Firm: true, Loose: "limit-resolution", Turns: int(burst), Lasts: time.Duration(period),
 		}
 	case predicate.Nth:
 		return symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Every), Width: 32, Below: uint64(i.Every), Turns: int(i.Every)}

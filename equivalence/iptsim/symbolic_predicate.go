@@ -221,7 +221,8 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 			return c.unsure(i.Kind)
 		}
 	}
-	return s.ITE(holds, s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: effect}), c.skip(effect))
+	asked := s.ITE(holds, s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: effect}), c.skip(s.Then(effect, s.Refusal(slot))))
+	return s.ITE(s.Refused(slot), c.skip(symbolic.NoEffect), asked)
 }
 
 // negated swaps packets that continue and packets that are skipped.

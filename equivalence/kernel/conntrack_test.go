@@ -256,6 +256,31 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
+// TestFirm: a bucket that has refused a packet refuses it again, and is as full as
+// if it had been asked once (symbolic.Instance.Firm).
+func TestFirm(t *testing.T) {
+	needKernel(t)
+	const burst = 5
+	for name, m := range map[string]*Machine{
+		"xtables": xtables(t, "*filter\n:rate -\n-A INPUT -j rate\n-A INPUT -j rate\n-A INPUT -j DROP\n-A rate -m limit --limit 1/hour --limit-burst 5 -j ACCEPT\nCOMMIT\n", "*filter\nCOMMIT\n", Options{}),
+		"nf_tables": nftables(t, `table inet f {
+ chain rate { limit rate 1/hour burst 5 packets accept; }
+ chain i { type filter hook input priority 0; jump rate; jump rate; drop; }
+}`, Options{}),
+	} {
+		p := build(t, packet.Spec{Proto: packet.UDP, DstPort: 53, In: "eth0"})
+		for i := range 3 * burst {
+			want := packet.Accept
+			if i >= burst {
+				want = packet.Drop
+			}
+			if f, err := m.Run(p); err != nil || f.Verdict != want {
+				t.Errorf("%s: packet %d: %v, %v, want %v", name, i, f.Verdict, err, want)
+			}
+		}
+	}
+}
+
 // TestCounters: rules that ask for counters switch them on, and what they saw is
 // told, for dropped packets too.
 func TestCounters(t *testing.T) {

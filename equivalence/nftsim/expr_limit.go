@@ -143,13 +143,15 @@ func (i *Limit) symbolic(x *symbolicRun) {
 		x.require(x.unless(i.Over, bdd.True))
 		return
 	}
-	in := symbolic.Instance{Kind: "limit", Width: 1, Loose: "limit-resolution"}
+	in := symbolic.Instance{Kind: "limit", Width: 1, Firm: true, Loose: "limit-resolution"}
 	period := i.Unit * uint64(time.Second) / i.Rate
 	in.Parameters, in.Lasts = fmt.Sprintf("one per %dns burst %d", period, i.Burst), time.Duration(period)
 	if i.Bytes {
 		in.Parameters = fmt.Sprintf("%d bytes in %ds burst %d bytes", i.Rate, i.Unit, i.Burst)
 	}
-	if within, ok := x.ask(i, in); ok {
-		x.require(x.unless(i.Over, within[0]))
-	}
+	x.askFirm(i, in, func(y *symbolicRun, within bool) {
+		if within == i.Over {
+			breaksRule(y)
+		}
+	})
 }

@@ -36,12 +36,10 @@ type owner struct {
 // ask asks the state of an instruction and notes that it was asked. Where the
 // state is not known, the run ends.
 func (x *symbolicRun) ask(i Instruction, in symbolic.Instance) (symbolic.Word, bool) {
-	id := instanceID{instruction: i, element: x.owner.element}
 	if x.owner.set != nil {
-		id = instanceID{set: x.owner.set, nth: x.owner.nth, key: x.owner.key}
 		in.Key = x.owner.key
 	}
-	slot, w, ok := x.slot(id, in)
+	slot, w, ok := x.slot(x.stateOf(i), in)
 	if !ok || x.collecting != nil {
 		return w, ok
 	}
@@ -49,6 +47,41 @@ func (x *symbolicRun) ask(i Instruction, in symbolic.Instance) (symbolic.Word, b
 	w = x.now(w)
 	x.effect = x.space.Along(x.effect, e)
 	return w, true
+}
+
+// askFirm asks a state that answers yes or no, and goes on by its answer: a packet
+// that it has refused it refuses again.
+func (x *symbolicRun) askFirm(i Instruction, in symbolic.Instance, with func(y *symbolicRun, answer bool)) {
+	s := x.space
+	way := func(answer bool) func(y *symbolicRun) { return func(y *symbolicRun) { with(y, answer) } }
+	if x.collecting != nil {
+		if w, ok := x.ask(i, in); ok {
+			x.split(w[0], way(true), way(false))
+		}
+		return
+	}
+	slot, _, ok := x.slot(x.stateOf(i), in)
+	if !ok {
+		return
+	}
+	x.split(x.now(symbolic.Word{s.Refused(slot)})[0], way(false), func(y *symbolicRun) {
+		w, ok := y.ask(i, in)
+		if !ok {
+			return
+		}
+		y.split(w[0], way(true), func(z *symbolicRun) {
+			z.effect = s.Along(z.effect, s.Refusal(slot))
+			with(z, false)
+		})
+	})
+}
+
+// stateOf is the state of an instruction that is running.
+func (x *symbolicRun) stateOf(i Instruction) instanceID {
+	if x.owner.set != nil {
+		return instanceID{set: x.owner.set, nth: x.owner.nth, key: x.owner.key}
+	}
+	return instanceID{instruction: i, element: x.owner.element}
 }
 
 // peek is ask without a note.

@@ -375,7 +375,11 @@ func (c *compiled) spell(list []symbolic.Leaf) string {
 			s += ", " + e.String()
 		}
 		for _, level := range c.space.WrittenLevels(l.Effect) {
-			g, bit, _ := symbolic.GroupOf(level)
+			g, bit, ok := symbolic.GroupOf(level)
+			if !ok {
+				s += ", refused"
+				continue
+			}
 			cell, _ := c.space.Written(l.Effect, level)
 			from := fmt.Sprint(cell)
 			if l, not, ok := cell.Variable(); ok {
@@ -409,7 +413,7 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"a rule that fails has logged", []netlink.Message{rule("c", append([]encoder{message1("a")}, append(port22, message1("b"), drop)...)...)}, udp,
 			`accept, log log prefix "a" level 4 flags 0x0`},
 		{"a state is asked", []netlink.Message{rule("c", limit(2, 60, 7, 0, 0), drop)}, udp,
-			"accept, ask limit one per 30000000000ns burst 7; drop, ask limit one per 30000000000ns burst 7"},
+			"accept; accept, ask limit one per 30000000000ns burst 7, refused; drop, ask limit one per 30000000000ns burst 7"},
 		{"a state behind a test is not", []netlink.Message{rule("c", append(port22, limit(2, 60, 7, 0, 0), drop)...)}, udp, "accept"},
 		{"bits keep their values", []netlink.Message{rule("c", mark(bitwise(1, 1, low(^uint32(3)), low(2)), metaSet(unix.NFT_META_MARK, 1))...)}, udp,
 			"accept, mark[30] = 1, mark[31] = 0"},

@@ -36,6 +36,7 @@ func compileMachine(t testing.TB, m *nftsim.Machine, version int) *compiled {
 		slots[i] = symbolic.Slot(i)
 	}
 	c := &compiled{m: m, space: symbolic.NewSpace(bdd.New(bdd.Options{MaxNodes: 12_000_000}), version, tests, instances)}
+	c.space.Firm = true
 	c.stages = m.Compile(c.space, slots)
 	for _, s := range c.stages {
 		c.f = append(c.f, s.Function())

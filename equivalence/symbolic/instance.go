@@ -29,6 +29,9 @@ type Instance struct {
 	Turns int
 	// Silent instances are not changed by being asked: random numbers.
 	Silent bool
+	// Firm instances that refused a packet refuse it again, and are not changed by
+	// that: a bucket is as empty as before, since no time passes meanwhile.
+	Firm bool
 	// Loose, when not "", is the code of a declared deviation with which the
 	// state also pairs with one of the same kind whose Parameters differ.
 	Loose string
@@ -84,7 +87,7 @@ func (s *Space) answer(slot Slot, turn, bit int) bdd.Level {
 
 // instanceOf returns the slot, turn and bit of a variable of an instance.
 func (s *Space) instanceOf(l bdd.Level) (slot Slot, turn, bit int, ok bool) {
-	if int(l) < instanceLevels || l >= laterLevels || len(s.slots) == 0 {
+	if int(l) < instanceLevels || int(l) >= s.slotsEnd {
 		return 0, 0, 0, false
 	}
 	lo, hi := 0, len(s.slots)
@@ -107,6 +110,7 @@ type slot struct {
 // addSlots lays out the variables of instances.
 func (s *Space) addSlots(list []Instance) {
 	at := instanceLevels
+	defer func() { s.slotsEnd = at }()
 	for n, i := range list {
 		width := max(i.Width, 1)
 		turns := maxTurns
@@ -147,6 +151,35 @@ func (s *Space) moved(written []write) []shift {
 	}
 	slices.SortFunc(list, func(a, b shift) int { return cmp.Compare(a.slot, b.slot) })
 	return list
+}
+
+// refused returns the variable that says that a slot has refused the packet.
+func (s *Space) refused(slot Slot) bdd.Level { return bdd.Level(s.slotsEnd + int(slot)) }
+
+// Refused holds for packets that a firm instance has refused within the stage.
+func (s *Space) Refused(slot Slot) bdd.Ref {
+	if !s.Firm || !s.slots[slot].instance.Firm {
+		return bdd.False
+	}
+	return s.Var(s.refused(slot))
+}
+
+// Refusal is the effect that an instance refuses the packet.
+func (s *Space) Refusal(slot Slot) Effect {
+	if !s.Firm || !s.slots[slot].instance.Firm {
+		return NoEffect
+	}
+	return s.Write([]bdd.Level{s.refused(slot)}, []Cell{One})
+}
+
+// Unrefused is the function of a stage for packets that no instance has refused
+// yet.
+func (s *Space) Unrefused(f bdd.Ref) bdd.Ref {
+	first, end := bdd.Level(s.slotsEnd), bdd.Level(s.slotsEnd+len(s.slots))
+	if !slices.ContainsFunc(s.Support(f), func(l bdd.Level) bool { return l >= first && l < end }) {
+		return f
+	}
+	return s.Restrict(f, func(l bdd.Level) (bool, bool) { return false, l >= first && l < end })
 }
 
 // InstanceOf returns the instance of a slot.

@@ -20,6 +20,10 @@ type Space struct {
 	Provenance bool
 	// Headers says of which packets the functions speak.
 	Headers Headers
+	// Firm asks for functions that know of the refusals of firm instances.
+	Firm bool
+	// slotsEnd is the level behind those of answers.
+	slotsEnd int
 	// Unfragmented says that the functions speak of whole packets only, as where
 	// the host tracks connections.
 	Unfragmented bool
