@@ -256,6 +256,28 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
+// TestRefreshed: rules see how long a connection lives on once tracking has seen
+// the packet, and so it is told.
+func TestRefreshed(t *testing.T) {
+	needKernel(t)
+	const due = 120 // net.netfilter.nf_conntrack_udp_timeout_stream
+	x := xtables(t, "*filter\n-A INPUT -m conntrack --ctexpire 100:140 -j DROP\nCOMMIT\n", "*filter\nCOMMIT\n", Options{})
+	n := nftables(t, "table ip f {\n chain i {\n type filter hook input priority 0\n ct expiration 100s-140s drop\n }\n}", Options{})
+	for name, m := range map[string]*Machine{"xtables": x, "nf_tables": n} {
+		for _, state := range []packet.State{packet.Established, packet.New} {
+			p := build(t, packet.Spec{Proto: packet.UDP, SrcPort: 5000, DstPort: 53, In: "eth0", State: state})
+			want := packet.Accept
+			if state == packet.Established {
+				want = packet.Drop
+			}
+			f, err := m.Run(p)
+			if err != nil || f.Verdict != want || f.Observed.Entry == nil || state == packet.Established && f.Observed.Entry.Expires != due {
+				t.Errorf("%s: %v: %v, %v, observed %+v, want %v and %d s", name, state, f.Verdict, err, f.Observed.Entry, want, due)
+			}
+		}
+	}
+}
+
 // TestFirm: a bucket that has refused a packet refuses it again, and is as full as
 // if it had been asked once (symbolic.Instance.Firm).
 func TestFirm(t *testing.T) {

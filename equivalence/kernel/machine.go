@@ -224,6 +224,9 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	}
 	r := readReports(m.sender.host, p, reports)
 	r.fate.Observed = r.tracking(met.own)
+	if err := m.refreshed(met.own, r.fate.Observed.Entry); err != nil {
+		return packet.Fate{}, errors.Join(err, m.forget(append(met.made, r.made)...))
+	}
 	if m.accounting {
 		if err := m.count(p, r); err != nil {
 			return packet.Fate{}, errors.Join(err, m.forget(append(met.made, r.made)...))

@@ -150,6 +150,32 @@ func (m *Machine) clear(p *packet.Packet) error {
 	return m.tracker.remove(e)
 }
 
+// refreshed reads how long a connection that was made for a packet lives on. Tracking
+// says so anew with most packets, before rules look. The kernel tells whole
+// seconds that are left; what it gives to a connection are tens of seconds, of
+// which the first may have begun.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, __nf_ct_refresh_acct.
+func (m *Machine) refreshed(own, observed *packet.Entry) error {
+	if own == nil || observed == nil || observed.Protocol != own.Protocol || observed.Original != own.Original {
+		return nil
+	}
+	now, err := m.tracker.find(own.Protocol, own.Original)
+	if err != nil || now == nil {
+		return err
+	}
+	wished := own.Expires
+	if wished == 0 {
+		wished = defaultExpiry
+	}
+	const tens = 10
+	observed.Expires = now.Expires
+	if next := now.Expires + 1; next == wished || next%tens == 0 {
+		observed.Expires = next
+	}
+	return nil
+}
+
 // count reads the counters of the connection that the packet met. They are as
 // the rules saw them: a packet is counted when tracking looks.
 //
