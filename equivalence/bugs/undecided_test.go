@@ -14,7 +14,7 @@ type gap struct {
 const noPacket = "no packet was found that shows it"
 
 var gaps = []*gap{
-	{says: ": recent) has no counterpart", because: "a list that is looked into less or more often has no counterpart"},
+	{subject: "recent", kind: "condition lost", says: ": recent) has no counterpart", because: "that there is nothing to forget of an address that a list does not hold is not known"},
 }
 
 // gapOf finds the class of a mutant by what the proof says, nil when there is

@@ -127,6 +127,11 @@ type deed struct {
 	odd  bool // is none that a ring has
 }
 
+// like reports whether two deeds are the same, in other instructions.
+func (d deed) like(o deed) bool {
+	return d.set == o.set && d.does == o.does && d.key == o.key && d.odd == o.odd
+}
+
 type deedKind uint8
 
 const (
@@ -419,8 +424,12 @@ func (f *ringFinder) parse(c *Chain) (r *ring, key addressKey, ok bool) {
 			return nil, key, false
 		}
 		pointer := read.deeds[0].set
-		if _, twice := moves[pointer]; twice {
-			return nil, key, false
+		if before, twice := moves[pointer]; twice {
+			// Who has the pointer has returned.
+			if !slices.EqualFunc(before.deeds, read.deeds, deed.like) {
+				return nil, key, false
+			}
+			continue
 		}
 		moves[pointer] = read
 	}
@@ -444,7 +453,7 @@ func (f *ringFinder) parse(c *Chain) (r *ring, key addressKey, ok bool) {
 		r.pointers = append(r.pointers, next)
 		at = moves[next].deeds[1:]
 	}
-	if len(r.slots) != len(c.Rules) {
+	if len(r.slots) != len(moves)+1 {
 		return nil, key, false
 	}
 	return r, key, r.describe(key)

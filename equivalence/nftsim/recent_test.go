@@ -268,6 +268,22 @@ func TestRingIsList(t *testing.T) {
 	}
 }
 
+// TestRingTwice: of a rule of a ring that stands twice, the second is never met.
+func TestRingTwice(t *testing.T) {
+	for rule := range 2 {
+		for at := range 3 {
+			text := newRing(3, 6)
+			text.seen = slices.Insert(text.seen, at, text.seen[rule])
+			if got := mustDecode(t, text.batch()).Rings(text.hits); len(got) != 1 {
+				t.Errorf("%q: recognised %q", text.seen, got)
+			}
+			if way, _ := explore(t, text); way != "" {
+				t.Errorf("%q: unlike a list after%s", text.seen, way)
+			}
+		}
+	}
+}
+
 // TestRingIsListAtLength runs random sequences of two addresses through rings of
 // more hits.
 func TestRingIsListAtLength(t *testing.T) {
@@ -413,7 +429,7 @@ func (r *ringText) mutate(random *rand.Rand) {
 	words := strings.Fields(r.seen[rule])
 	at, other := random.IntN(len(words)), random.IntN(len(words))
 	sets := r.sets()
-	switch random.IntN(6) {
+	switch random.IntN(7) {
 	case 0:
 		words = slices.Delete(words, at, at+1)
 	case 1, 2:
@@ -422,6 +438,9 @@ func (r *ringText) mutate(random *rand.Rand) {
 		words[at] = words[at][:1] + sets[random.IntN(len(sets))]
 	case 4:
 		words = slices.Insert(words, at, string("?+-"[random.IntN(3)])+sets[random.IntN(len(sets))])
+	case 6:
+		r.seen = slices.Insert(r.seen, random.IntN(len(r.seen)+1), r.seen[rule])
+		return
 	case 5:
 		other := random.IntN(len(r.seen))
 		r.seen[rule], r.seen[other] = r.seen[other], r.seen[rule]
