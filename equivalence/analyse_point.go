@@ -61,26 +61,34 @@ func (m *model) points(class bdd.Ref, at *scope) []point {
 	return list
 }
 
-// witness makes the packet of a point. One that a host sends to itself goes to an
-// address that the host has by its devices.
+// witness makes the packet of a point. One without a link header arrives by a
+// device that has none, and one that a host sends to itself goes to an address
+// that the host has by its devices.
 func (m *model) witness(p point) (witness, bool) {
 	b := builder{space: m.space, start: p.start, path: p.path, usual: p.usual}
 	w, ok := b.build(p.out)
-	if kind, _, _ := b.wantedType(destinationTypes); !ok || kind != packet.Local || p.hook != packet.Output {
-		return w, ok
+	if !ok {
+		return w, false
 	}
-	for i := range w.host.Devices {
-		d := &w.host.Devices[i]
-		for _, own := range d.Addrs {
-			if !d.Loopback && p.allows(m.space.Levels(symbolic.Destination), own.Addr()) {
-				w.spec.Dst = own.Addr()
-				pkt, err := w.spec.Packet()
-				w.packet = pkt
-				return w, err == nil
+	if has, asked := b.number(symbolic.HasLink); asked && has == 0 {
+		w.spec.Link = nil
+		if d := w.host.Device(w.spec.In); d != nil {
+			d.Ethernet = false
+		}
+	}
+	if kind, _, _ := b.wantedType(destinationTypes); kind == packet.Local && p.hook == packet.Output {
+		to := m.space.Levels(symbolic.Destination)
+		for _, d := range w.host.Devices {
+			for _, own := range d.Addrs {
+				if !d.Loopback && p.allows(to, own.Addr()) {
+					w.spec.Dst = own.Addr()
+				}
 			}
 		}
 	}
-	return w, true
+	pkt, err := w.spec.Packet()
+	w.packet = pkt
+	return w, err == nil
 }
 
 // allows reports whether an address has the bits that a point asks for.
