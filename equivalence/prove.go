@@ -184,7 +184,7 @@ func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
 	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
 	p.ordinary = map[place][]start{}
 	p.space.Provenance, p.space.Headers, p.space.Unfragmented = provenance, p.headers, p.tracked
-	p.space.Firm = true
+	p.space.Firm, p.space.Parts = true, true
 	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
 }
 

@@ -219,6 +219,16 @@ COMMIT
 -A FORWARD -s 10.0.0.1 -j DROP
 -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN --tcp-option 2 -j TCPMSS --set-mss 1400
 COMMIT`, equivalence.Equivalent},
+		{"a mark of which each bit may be another", `
+*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -j CONNMARK --restore-mark
+-A PREROUTING -i eth1 -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x10/0xf0
+COMMIT`, `
+*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -i eth1 -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x10/0xf0
+COMMIT`, equivalence.Different},
 		{"an empty bucket that is asked again", `
 *filter
 :INPUT DROP

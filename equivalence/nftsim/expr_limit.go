@@ -143,7 +143,8 @@ func (i *Limit) symbolic(x *symbolicRun) {
 		x.require(x.unless(i.Over, bdd.True))
 		return
 	}
-	in := symbolic.Instance{Kind: "limit", Width: 1, Firm: true, Loose: "limit-resolution"}
+	// A bucket for each key may be another one the next time.
+	in := symbolic.Instance{Kind: "limit", Width: 1, Firm: x.owner.set == nil, Loose: "limit-resolution"}
 	period := i.Unit * uint64(time.Second) / i.Rate
 	in.Parameters, in.Lasts = fmt.Sprintf("one per %dns burst %d", period, i.Burst), time.Duration(period)
 	if i.Bytes {

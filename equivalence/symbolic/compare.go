@@ -28,7 +28,7 @@ type Class struct {
 	// ByA and ByB are the deciding rules, in spaces with provenance.
 	ByA, ByB int
 	// Where holds for the packets of the class. Part says that it does not for all
-	// of them: a class can be too ragged to be written down.
+	// of them: a class can be too ragged to be written down (Space.Parts).
 	Where bdd.Ref
 	Part  bool
 }
@@ -205,7 +205,7 @@ func (c *comparer) written(f, g bdd.Ref) {
 			continue
 		}
 		c.byRules(where, f, g)
-		if c.part = c.part || s.Count(open) > ragged; c.part {
+		if c.part = c.part || s.Parts && s.Count(open) > ragged; c.part {
 			continue
 		}
 		if open = s.Diff(open, where); open == bdd.False {

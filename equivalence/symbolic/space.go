@@ -22,6 +22,8 @@ type Space struct {
 	Headers Headers
 	// Firm asks for functions that know of the refusals of firm instances.
 	Firm bool
+	// Parts lets Compare tell only a part of a class that is too ragged.
+	Parts bool
 	// slotsEnd is the level behind those of answers.
 	slotsEnd int
 	// Unfragmented says that the functions speak of whole packets only, as where
