@@ -164,7 +164,7 @@ func (r *reaching) class(find func() bounds) Class {
 }
 
 // Analyse finds the packets that come to each rule of a machine, which must
-// implement [symbolic.RuleCompiler]; else the error is [ErrNotCompilable]. Of
+// implement [symbolic.Compiler]; else the error is [ErrNotCompilable]. Of
 // the options, it takes Versions, Memory and Time.
 //
 // A rule that never matches has its reasons: nothing leads to its chain, its
@@ -182,7 +182,7 @@ func Analyse(ctx context.Context, m Machine, o ProofOptions) (*Analysis, error) 
 
 // analyse is Analyse; fault, in tests, plants a mistake.
 func analyse(ctx context.Context, m Machine, o ProofOptions, fault func(l symbolic.Leaf) symbolic.Leaf) (*Analysis, error) {
-	if !compilesRules(m) {
+	if !compiles(m) {
 		return nil, ErrNotCompilable
 	}
 	o.Strict = true
@@ -226,15 +226,16 @@ func (a *analysing) incomplete(why string) {
 
 // open makes the model of a version.
 func (a *analysing) open(version int) (*model, *symbolic.Program) {
-	c := a.machine.(symbolic.RuleCompiler)
+	c := a.machine.(symbolic.Compiler)
 	var tests symbolic.NameTests
 	instances := c.Collect(version, &tests)
 	p := *a.base
 	p.ordinary = map[place][]start{}
 	p.space = symbolic.NewSpace(a.budget.manager(p.o), version, &tests, instances)
+	p.space.Marked = true
 	m := &model{prover: &p, budget: a.budget, capped: map[bdd.Ref]bool{}}
 	a.models = append(a.models, m)
-	return m, c.CompileRules(m.space, inOrder(len(instances)))
+	return m, c.Compile(m.space, inOrder(len(instances)))
 }
 
 // version looks at the rules for one IP version.
@@ -294,7 +295,7 @@ func nameOf(c *symbolic.RuleChain, rule int) RuleName {
 		return RuleName{Chain: c.Name}
 	}
 	r := &c.Rules[rule]
-	return RuleName{c.Name, rule + 1, r.Place, r.Text}
+	return RuleName{c.Name, rule + 1, r.Place, r.Text()}
 }
 
 // stageFacts writes down a stage and its rules.

@@ -60,7 +60,7 @@ type Change struct {
 
 // Changes finds the packets whose fate differs between two rulesets of the same
 // language, before and after a change. Both machines must implement
-// [symbolic.RuleCompiler]; else the error is [ErrNotCompilable]. Of the options,
+// [symbolic.Compiler]; else the error is [ErrNotCompilable]. Of the options,
 // it takes Versions, Memory and Time.
 //
 // The stages at the same hook, with the same priority, are compared. Where they
@@ -71,7 +71,7 @@ type Change struct {
 // they are equal in kind and parameters, those of rules with the same text first:
 // a bucket is taken to be as full after the change as before.
 func Changes(ctx context.Context, before, after Machine, o ProofOptions) (*Comparison, error) {
-	if !compilesRules(before) || !compilesRules(after) {
+	if !compiles(before) || !compiles(after) {
 		return nil, ErrNotCompilable
 	}
 	o.Strict = true
@@ -108,7 +108,7 @@ type changing struct {
 // version compares the stages of one IP version.
 func (c *changing) version(version int) error {
 	p := *c.base
-	a, b := p.a.(symbolic.RuleCompiler), p.b.(symbolic.RuleCompiler)
+	a, b := p.a.(symbolic.Compiler), p.b.(symbolic.Compiler)
 	var tests symbolic.NameTests
 	inA, inB := a.Collect(version, &tests), b.Collect(version, &tests)
 	if err := c.pair(&p, version, inA, inB); err != nil {
@@ -116,12 +116,13 @@ func (c *changing) version(version int) error {
 	}
 	p.ordinary = map[place][]start{}
 	p.space = symbolic.NewSpace(c.budget.manager(p.o), version, &tests, p.pairing.All)
+	p.space.Marked = true
 	p.space.Unfragmented = p.tracked
 	m := &model{prover: &p, budget: c.budget, capped: map[bdd.Ref]bool{}}
 	c.models = append(c.models, m)
-	programs := [2]*symbolic.Program{a.CompileRules(p.space, p.pairing.A), b.CompileRules(p.space, p.pairing.B)}
+	programs := [2]*symbolic.Program{a.Compile(p.space, p.pairing.A), b.Compile(p.space, p.pairing.B)}
 	return m.compile(func() {
-		for _, pair := range pairStages(a.Compile(p.space, p.pairing.A), b.Compile(p.space, p.pairing.B)) {
+		for _, pair := range pairStages(programs[0].Stages, programs[1].Stages) {
 			c.stage(m, pair, programs)
 		}
 	})
@@ -133,13 +134,14 @@ func (c *changing) pair(p *prover, version int, inA, inB []symbolic.Instance) er
 	tagged := func(m Machine, list []symbolic.Instance) ([]symbolic.Instance, error) {
 		out := slices.Clone(list)
 		seen := map[string]int{}
-		texts, err := c.askers(m.(symbolic.RuleCompiler), version, len(list))
+		texts, err := c.askers(m.(symbolic.Compiler), version, len(list))
 		if err != nil {
 			return nil, err
 		}
 		for i, text := range texts {
 			name := fmt.Sprintf("%q%q%q%q", list[i].Kind, list[i].Parameters, list[i].Key, text)
 			out[i].Key += fmt.Sprintf("\x00%s\x00%d", text, seen[name])
+			out[i].Needs = nil // both sides are of one language, which says what it is
 			seen[name]++
 		}
 		return out, nil
@@ -173,7 +175,7 @@ func (c *changing) pair(p *prover, version int, inA, inB []symbolic.Instance) er
 }
 
 // askers are the texts of the first rules that ask each of n instances.
-func (c *changing) askers(m symbolic.RuleCompiler, version, n int) ([]string, error) {
+func (c *changing) askers(m symbolic.Compiler, version, n int) ([]string, error) {
 	texts := make([]string, n)
 	if n == 0 {
 		return texts, nil
@@ -181,11 +183,11 @@ func (c *changing) askers(m symbolic.RuleCompiler, version, n int) ([]string, er
 	var tests symbolic.NameTests
 	s := symbolic.NewSpace(c.budget.manager(c.base.o), version, &tests, m.Collect(version, &tests))
 	err := s.Try(func() {
-		for _, chain := range m.CompileRules(s, inOrder(n)).Chains {
+		for _, chain := range m.Compile(s, inOrder(n)).Chains {
 			for i := range chain.Rules {
-				for _, l := range s.Support(chain.Rules[i].Function()) {
+				for _, l := range s.Support(chain.Rules[i].Function(chain.Rules[i].Target)) {
 					if slot, ok := s.SlotOf(l); ok && texts[slot] == "" {
-						texts[slot] = chain.Name + " " + chain.Rules[i].Text
+						texts[slot] = chain.Name + " " + chain.Rules[i].Text()
 					}
 				}
 			}

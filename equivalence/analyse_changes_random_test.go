@@ -120,15 +120,20 @@ type mistaken struct {
 	fault func(l symbolic.Leaf) symbolic.Leaf
 }
 
-func (m mistaken) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
-	stages := m.Machine.Compile(s, slots)
-	for i := range stages {
-		f := stages[i].Function
-		stages[i].Function = func() bdd.Ref {
-			return s.Map(s.NewMapping(func(v uint32) bdd.Ref { return s.Leaf(m.fault(s.LeafOf(v))) }), f())
+func (m mistaken) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
+	p := m.Machine.Compile(s, slots)
+	for i := range p.Stages {
+		p.Stages[i].Policy = m.fault(symbolic.Leaf{Verdict: p.Stages[i].Policy}).Verdict
+	}
+	for _, c := range p.Chains {
+		for i := range c.Rules {
+			truth := c.Rules[i].Function
+			c.Rules[i].Function = func(number func(*symbolic.RuleChain) int) bdd.Ref {
+				return s.Map(s.NewMapping(func(v uint32) bdd.Ref { return s.Leaf(m.fault(s.LeafOf(v))) }), truth(number))
+			}
 		}
 	}
-	return stages
+	return p
 }
 
 // TestChangesRandomBites plants mistakes, which packets must notice.

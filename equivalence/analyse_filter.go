@@ -84,7 +84,7 @@ func (at *scope) filter(f Filter) bdd.Ref {
 	if len(f.States) > 0 {
 		any := bdd.False
 		for _, state := range f.States {
-			any = s.Or(any, s.Number(s.Bits(symbolic.Tracking), uint64(state)))
+			any = s.Or(any, s.Number(s.Variables(symbolic.Tracking), uint64(state)))
 		}
 		require(any)
 	}

@@ -97,16 +97,6 @@ type scope struct {
 	before func(class bdd.Ref) bdd.Ref
 }
 
-// domainOf restricts packets to those that can be in a situation, for rules that
-// depend on some variables.
-func (m *model) domainOf(at symbolic.Situation, levels []bdd.Level) (bdd.Ref, []symbolic.Assumption) {
-	literals := make([]bdd.Literal, len(levels))
-	for i, l := range levels {
-		literals[i].Level = l
-	}
-	return m.space.Domain(at, m.space.Cube(literals))
-}
-
 // flag maps leaves to True and False.
 func flag(s *symbolic.Space, is func(l symbolic.Leaf) bool) *bdd.Mapping {
 	return s.NewMapping(func(v uint32) bdd.Ref {

@@ -18,7 +18,7 @@ import (
 // way, where the class of all packets that come so far would not be.
 type reaching struct {
 	*scope
-	stage  *symbolic.RuleStage
+	stage  *symbolic.Stage
 	number int // in the order in which packets meet stages
 	at     symbolic.Situation
 	read   map[bdd.Level]bool       // by rules
@@ -91,7 +91,7 @@ const maxArrivals = 64
 // back through them.
 const blockRules = 64
 
-func newReaching(m *model, stage *symbolic.RuleStage) *reaching {
+func newReaching(m *model, stage *symbolic.Stage) *reaching {
 	r := &reaching{
 		scope: &scope{model: m, name: stage.Name, hook: stage.Hook}, stage: stage,
 		at: m.situation(stage.Hook, stage.Priority, stage.Kind),
@@ -102,7 +102,7 @@ func newReaching(m *model, stage *symbolic.RuleStage) *reaching {
 }
 
 // stand says where the functions stand that are made from now on.
-func (r *reaching) stand() { r.space.AtStage(r.hook, r.stage.Kind) }
+func (r *reaching) stand() { r.space.AtStage(r.stage) }
 
 // begin makes the functions of rules.
 func (r *reaching) begin() []symbolic.Assumption {
@@ -145,7 +145,7 @@ func (r *reaching) rule(c *chainReach, i int) bdd.Ref {
 	if c.functions[i] == bdd.False { // which is no such function
 		of := &c.chain.Rules[i]
 		r.stand()
-		c.functions[i] = r.space.Memo(of.ID, of.Function)
+		c.functions[i] = r.space.Memo(of.ID, func() bdd.Ref { return of.Function(of.Target) })
 	}
 	return c.functions[i]
 }

@@ -49,6 +49,16 @@ func (j joined) Reset() {
 	}
 }
 
+// compiles reports whether a machine, or each of those that it was made of, is a
+// [symbolic.Compiler].
+func compiles(m Machine) bool {
+	if j, ok := m.(joined); ok {
+		return !slices.ContainsFunc(j, func(m Machine) bool { return !compiles(m) })
+	}
+	_, ok := m.(symbolic.Compiler)
+	return ok
+}
+
 // Collect makes a [symbolic.Compiler] of machines that are all compilers.
 func (j joined) Collect(version int, tests *symbolic.NameTests) []symbolic.Instance {
 	var all []symbolic.Instance
@@ -61,40 +71,15 @@ func (j joined) Collect(version int, tests *symbolic.NameTests) []symbolic.Insta
 }
 
 // Compile likewise.
-func (j joined) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
-	var all []symbolic.Stage
+func (j joined) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
+	all := &symbolic.Program{}
 	for _, m := range j {
 		c, ok := m.(symbolic.Compiler)
 		if !ok {
 			continue
 		}
 		n := len(c.Collect(s.Version, &symbolic.NameTests{}))
-		all = append(all, c.Compile(s, slots[:n])...)
-		slots = slots[n:]
-	}
-	return all
-}
-
-// compilesRules reports whether a machine, or each of those that it was made of,
-// is a [symbolic.RuleCompiler].
-func compilesRules(m Machine) bool {
-	if j, ok := m.(joined); ok {
-		return !slices.ContainsFunc(j, func(m Machine) bool { return !compilesRules(m) })
-	}
-	_, ok := m.(symbolic.RuleCompiler)
-	return ok
-}
-
-// CompileRules makes a [symbolic.RuleCompiler] of machines that all are.
-func (j joined) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
-	all := &symbolic.Program{}
-	for _, m := range j {
-		c, ok := m.(symbolic.RuleCompiler)
-		if !ok {
-			continue
-		}
-		n := len(c.Collect(s.Version, &symbolic.NameTests{}))
-		p := c.CompileRules(s, slots[:n])
+		p := c.Compile(s, slots[:n])
 		all.Stages, all.Chains = append(all.Stages, p.Stages...), append(all.Chains, p.Chains...)
 		slots = slots[n:]
 	}

@@ -79,8 +79,8 @@ type PacketClass struct {
 	A, B string
 	// Packets is how many packets the class holds, of All: packets count as
 	// different when their addresses, protocols or ports differ, or anything
-	// else that the rules of the stage look at.
-	// Packets is nil when the class is too ragged to be counted.
+	// else that the rules of the stage look at. Both are nil when they were not
+	// counted.
 	Packets, All *big.Int
 }
 
@@ -135,6 +135,8 @@ type prover struct {
 	pairing  *symbolic.Pairing
 	pairs    []comparedPair
 	ordinary map[place][]start
+	apart    []bdd.Ref    // of each pair of stages the packets that may come out unlike
+	compared *bdd.Manager // of apart
 	// translations are the hooks of the turns at which addresses are translated.
 	translations map[int]packet.Hook
 	walked       int         // random sequences that were tried
@@ -184,13 +186,25 @@ func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
 	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
 	p.ordinary = map[place][]start{}
 	p.space.Provenance, p.space.Headers, p.space.Unfragmented = provenance, p.headers, p.tracked
+	p.space.Unauthenticated = version == 4 || p.accepts("ipv6-ah")
 	p.space.Firm, p.space.Parts = true, true
-	return p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A), p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B)
+	a = p.a.(symbolic.Compiler).Compile(p.space, p.pairing.A).Stages
+	b = p.b.(symbolic.Compiler).Compile(p.space, p.pairing.B).Stages
+	return a, b
 }
 
-// manyNodes is how large the diagrams of packets with whole headers may be for a
-// second look at the others.
-const manyNodes = 500_000
+// How much is done to say how many packets an accepted deviation is about: nodes
+// of diagrams, and rules of a pair of stages. Of more it is only said that there
+// are some.
+const (
+	countedNodes = 300_000
+	countedRules = 2_000
+)
+
+// fewRules is up to how many rules of a pair of stages differences are looked for
+// among all packets, and not only among those that may come out unlike: others
+// tell what packets do to states.
+const fewRules = 1_000
 
 // version compares both sides for one IP version: packets with whole transport
 // headers, then those that end before, of which xtables drops most.
@@ -199,10 +213,6 @@ func (p *prover) version(version int) error {
 	equal, err := p.compare(version)
 	if err != nil || !equal {
 		return err
-	}
-	if p.space.Size() > manyNodes && !p.o.Strict {
-		p.assume([]symbolic.Assumption{symbolic.AssumeWhole})
-		return nil
 	}
 	p.headers = symbolic.CutHeaders
 	_, err = p.compare(version)
@@ -214,24 +224,33 @@ func (p *prover) version(version int) error {
 func (p *prover) compare(version int) (equal bool, err error) {
 	a, b := p.open(version, false)
 	p.shared()
-	defer func() { p.proof.Nodes += p.space.Size() }()
+	space := p.space
+	defer func() { p.proof.Nodes += space.Size() }()
 	var unlike []packet.Hook
 	var ended error
+	var explained []explainedStage
+	p.apart = p.apart[:0]
 	err = p.space.Try(func() {
 		for _, pair := range pairStages(a, b) {
 			if ended = p.ctx.Err(); ended != nil {
 				return
 			}
-			equal := p.stage(pair)
+			equal, more := p.stage(pair)
+			explained = append(explained, more...)
 			p.proof.Stages = addStage(p.proof.Stages, pair.proof(version, equal))
 			if !equal && !slices.Contains(unlike, pair.hook) {
 				unlike = append(unlike, pair.hook)
 			}
 		}
 	})
-	if err = cmp.Or(err, ended); err != nil || len(unlike) == 0 {
-		return err == nil, err
+	if err = cmp.Or(err, ended); err != nil {
+		return false, err
 	}
+	p.explain(explained)
+	if len(unlike) == 0 {
+		return true, nil
+	}
+	p.compared = space.Manager
 	shown := len(p.proof.Differences)
 	err = p.differ(version, unlike)
 	return len(p.proof.Differences) == shown && p.proof.Incomplete == "", err
@@ -300,13 +319,7 @@ func pairStages(a, b []symbolic.Stage) []stagePair {
 }
 
 // function is that of a stage, which lets everything pass when there is none.
-func (p *prover) function(s *symbolic.Stage) bdd.Ref {
-	if s == nil {
-		return p.space.Leaf(symbolic.Leaf{Verdict: symbolic.Accept})
-	}
-	p.space.AtStage(s.Hook, s.Kind)
-	return p.space.Unrefused(s.Function())
-}
+func (p *prover) function(s *symbolic.Stage) bdd.Ref { return p.space.Function(s) }
 
 // situation is where a stage stands.
 func (p *prover) situation(hook packet.Hook, priority int32, kind packet.StageKind) symbolic.Situation {
@@ -316,45 +329,120 @@ func (p *prover) situation(hook packet.Hook, priority int32, kind packet.StageKi
 	}
 }
 
-// stage compares a pair of stages by themselves. It notes what deviations
-// explain and what is not modelled, and reports whether nothing else differs.
-func (p *prover) stage(q stagePair) bool {
-	f, g := p.function(q.a), p.function(q.b)
-	domain, assumed := p.space.Domain(p.situation(q.hook, q.priority, q.kind), f, g)
+// stage compares a pair of stages by themselves. It notes what is not modelled,
+// and reports whether nothing differs but what deviations explain.
+func (p *prover) stage(q stagePair) (equal bool, explained []explainedStage) {
+	s := p.space
+	levels, effects := s.Survey(q.a, q.b)
+	domain, assumed := p.domainOf(p.situation(q.hook, q.priority, q.kind), levels)
 	p.assume(assumed)
-	equal := true
-	p.segments(q.hook, f, g)
-	for _, c := range p.space.Compare(f, g, domain, p.accepts) {
-		switch c.Relation {
-		case symbolic.Explained:
-			p.note(p.proof.Explained, c, q.hook, f, g)
-		case symbolic.Unknown:
-			p.note(p.proof.Unknown, c, q.hook, f, g)
-		default:
-			equal = false
+	p.segments(q.hook, levels, effects)
+	apart := s.Apart(q.a, q.b, domain, p.accepts, s.Few(countedRules, q.a, q.b))
+	p.apart = append(p.apart, apart.Packets)
+	equal = true
+	if packets := s.And(domain, apart.Packets); packets != bdd.False {
+		of := p.worth(apart.Packets)
+		f, g := s.Within(q.a, of), s.Within(q.b, of)
+		for _, c := range s.Compare(f, g, packets, p.accepts) {
+			switch c.Relation {
+			case symbolic.Explained:
+				p.note(p.proof.Explained, c, q.hook, f, g)
+			case symbolic.Unknown:
+				p.note(p.proof.Unknown, c, q.hook, f, g)
+			default:
+				equal = false
+			}
 		}
 	}
-	return equal
+	if len(apart.Codes) > 0 {
+		explained = []explainedStage{{q, apart, domain}}
+	}
+	return equal, explained
 }
 
-// segments notes functions that change TCP options and read the bytes of options,
-// of which a change does not know.
-func (p *prover) segments(hook packet.Hook, functions ...bdd.Ref) {
-	const why = "the bytes of TCP options are read where an option is changed"
-	const header = 20
-	for _, f := range functions {
-		reads := slices.ContainsFunc(p.space.Support(f), func(l bdd.Level) bool {
-			g, bit, ok := symbolic.GroupOf(l)
-			return ok && g == symbolic.Transport && bit >= 8*header
-		})
-		if !reads {
+// worth is packets to which functions are restricted, or all when they are told
+// from others by too much.
+func (p *prover) worth(packets bdd.Ref) bdd.Ref {
+	const many = 5_000
+	if p.space.Count(packets) > many {
+		return bdd.True
+	}
+	return packets
+}
+
+// domainOf restricts packets to those that can be in a situation, for rules that
+// depend on some variables.
+func (p *prover) domainOf(at symbolic.Situation, levels []bdd.Level) (bdd.Ref, []symbolic.Assumption) {
+	literals := make([]bdd.Literal, len(levels))
+	for i, l := range levels {
+		literals[i].Level = l
+	}
+	return p.space.Domain(at, p.space.Cube(literals))
+}
+
+// An explainedStage is a pair of stages with packets that an accepted deviation
+// may treat unlike.
+type explainedStage struct {
+	stagePair
+	apart  symbolic.Apart
+	domain bdd.Ref
+}
+
+// explain notes deviations that explain differences, with how many packets there
+// are where that can be found out soon.
+func (p *prover) explain(list []explainedStage) {
+	s := p.space
+	open := map[string]bool{}
+	for _, e := range list {
+		for _, code := range e.apart.Codes {
+			if _, ok := p.proof.Explained[code]; !ok {
+				open[code] = true
+			}
+		}
+	}
+	for _, e := range list {
+		if !slices.ContainsFunc(e.apart.Codes, func(code string) bool { return open[code] }) || !s.Few(countedRules, e.a, e.b) {
 			continue
 		}
-		for _, v := range p.space.Terminals(f) {
-			for _, l := range p.space.WrittenLevels(p.space.LeafOf(v).Effect) {
-				if g, _, _ := symbolic.GroupOf(l); g == symbolic.MSS || g == symbolic.TCPOption {
-					p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
+		err := s.TryWithin(countedNodes, func() {
+			of := p.worth(e.apart.Explained)
+			f, g := s.Within(e.a, of), s.Within(e.b, of)
+			for _, c := range s.Compare(f, g, s.And(e.domain, e.apart.Explained), p.accepts) {
+				if c.Relation == symbolic.Explained {
+					p.note(p.proof.Explained, c, e.hook, f, g)
+					delete(open, c.Why)
 				}
+			}
+		})
+		if err != nil { // what was compiled within is gone
+			break
+		}
+	}
+	for _, e := range list {
+		for _, code := range e.apart.Codes {
+			if _, ok := p.proof.Explained[code]; !ok && open[code] {
+				p.proof.Explained[code] = PacketClass{Version: s.Version, Hook: e.hook}
+			}
+		}
+	}
+}
+
+// segments notes stages that change TCP options and read the bytes of options, of
+// which a change does not know.
+func (p *prover) segments(hook packet.Hook, levels []bdd.Level, effects []symbolic.Effect) {
+	const why = "the bytes of TCP options are read where an option is changed"
+	const header = 20
+	reads := slices.ContainsFunc(levels, func(l bdd.Level) bool {
+		g, bit, ok := symbolic.GroupOf(l)
+		return ok && g == symbolic.Transport && bit >= 8*header
+	})
+	if !reads {
+		return
+	}
+	for _, e := range effects {
+		for _, l := range p.space.WrittenLevels(e) {
+			if g, _, _ := symbolic.GroupOf(l); g == symbolic.MSS || g == symbolic.TCPOption {
+				p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
 			}
 		}
 	}

@@ -40,14 +40,18 @@ func (p *prover) unlikeStages(version int) (shown int, unshown string, err error
 	defer func() { p.proof.Nodes += p.space.Size() }()
 	err = p.space.Try(func() {
 		p.pairs = p.pairs[:0]
-		for _, q := range pairStages(a, b) {
-			p.pairs = append(p.pairs, comparedPair{q, [2]bdd.Ref{p.function(q.a), p.function(q.b)}})
+		for i, q := range pairStages(a, b) {
+			of := bdd.True
+			if !p.space.Few(fewRules, q.a, q.b) {
+				of = p.worth(p.space.Copy(p.compared, p.apart[i]))
+			}
+			p.pairs = append(p.pairs, comparedPair{q, of, [2]bdd.Ref{p.space.Within(q.a, of), p.space.Within(q.b, of)}})
 		}
 		for _, q := range p.pairs {
 			tries := 0
 			at := p.situation(q.hook, q.priority, q.kind)
 			domain, _ := p.space.Domain(at, q.functions[0], q.functions[1])
-			for _, c := range p.space.Compare(q.functions[0], q.functions[1], domain, p.accepts) {
+			for _, c := range p.space.Compare(q.functions[0], q.functions[1], p.space.And(domain, q.packets), p.accepts) {
 				if c.Relation != symbolic.Unlike || tries == maxTries || len(p.proof.Differences) >= p.o.MaxDifferences {
 					continue
 				}
@@ -83,7 +87,7 @@ func (p *prover) showTracked(f finding) bool {
 	}
 	s, where := p.space, f.class.Where
 	for _, state := range []packet.State{packet.Established, packet.Invalid, packet.Untracked} {
-		f.class.Where = s.And(where, s.Number(s.Bits(symbolic.Tracking), uint64(state)))
+		f.class.Where = s.And(where, s.Number(s.Variables(symbolic.Tracking), uint64(state)))
 		if f.class.Where != bdd.False && p.show(f) {
 			return true
 		}
@@ -102,6 +106,7 @@ func (p *prover) example(f finding) string {
 // A comparedPair is a pair of stages with their functions.
 type comparedPair struct {
 	stagePair
+	packets   bdd.Ref // of which the functions speak
 	functions [2]bdd.Ref
 }
 
@@ -120,7 +125,7 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 			f, g := p.path(a, b, route)
 			domain, assumed := p.pathDomain(route, f, g)
 			p.assume(assumed)
-			p.segments(route[len(route)-1], f, g)
+			p.segments(route[len(route)-1], p.space.Support(f, g), p.effects(f, g))
 			for _, c := range p.space.Compare(f, g, domain, p.accepts) {
 				switch c.Relation {
 				case symbolic.Explained:
@@ -144,6 +149,15 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 		}
 	})
 	return alike, shown, err
+}
+
+// effects lists the effects in the leaves of functions.
+func (p *prover) effects(functions ...bdd.Ref) []symbolic.Effect {
+	var list []symbolic.Effect
+	for _, v := range p.space.Terminals(functions...) {
+		list = append(list, p.space.LeafOf(v).Effect)
+	}
+	return list
 }
 
 // path is the function of both sides for a route.

@@ -76,7 +76,7 @@ func (r *replaying) version(version int) error {
 		for i := range pairs {
 			q := &pairs[i]
 			f, g := r.function(q.a), r.function(q.b)
-			r.pairs = append(r.pairs, comparedPair{*q, [2]bdd.Ref{f, g}})
+			r.pairs = append(r.pairs, comparedPair{*q, bdd.True, [2]bdd.Ref{f, g}})
 			for _, side := range []struct {
 				of    *audited
 				stage *symbolic.Stage

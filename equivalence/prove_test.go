@@ -9,7 +9,6 @@ import (
 
 	"nftmigrate/diag"
 	"nftmigrate/equivalence"
-	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/extension"
@@ -400,24 +399,12 @@ func TestProveBudget(t *testing.T) {
 	}
 }
 
-// lying is a machine whose functions say the opposite of one of its verdicts.
-type lying struct{ *iptsim.Machine }
-
-func (l lying) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
-	stages := l.Machine.Compile(s, slots)
-	for i := range stages {
-		f := stages[i].Function
-		stages[i].Function = func() bdd.Ref {
-			return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-				leaf := s.LeafOf(v)
-				if leaf.Verdict == symbolic.Drop {
-					leaf.Verdict = symbolic.Accept
-				}
-				return s.Leaf(leaf)
-			}), f())
-		}
+// lie is the leaf of a function that says the opposite of a verdict.
+func lie(l symbolic.Leaf) symbolic.Leaf {
+	if l.Verdict == symbolic.Drop {
+		l.Verdict = symbolic.Accept
 	}
-	return stages
+	return l
 }
 
 // TestReplay runs the packets of a proof, and plants functions that do not say
@@ -447,14 +434,14 @@ COMMIT`
 	if r, err = equivalence.ReplayProof(context.Background(), m, rules(t, text), o, 10); err != nil || r.Complete || r.Packets > 20 {
 		t.Errorf("of at most 10 packets: complete %v, %d packets, %v", r.Complete, r.Packets, err)
 	}
-	r, err = equivalence.ReplayProof(context.Background(), m, lying{rules(t, text)}, o, 5000)
+	r, err = equivalence.ReplayProof(context.Background(), m, mistaken{rules(t, text), lie}, o, 5000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Mismatches) == 0 {
 		t.Error("functions that turn drop into accept are not noticed")
 	}
-	p := prove(t, lying{m}, lying{rules(t, text)}, o)
+	p := prove(t, mistaken{m, lie}, mistaken{rules(t, text), lie}, o)
 	if got := equivalence.Combine(p, r); got != equivalence.Undecided {
 		t.Errorf("a proof that packets contradict is %s", got)
 	}

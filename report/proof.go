@@ -76,6 +76,9 @@ func replayed(b *strings.Builder, r *equivalence.Replay) {
 
 // class says how large a class of packets is.
 func class(c equivalence.PacketClass) string {
+	if c.Packets == nil || c.All == nil {
+		return fmt.Sprintf("packets at %v, IPv%d, which were not counted", c.Hook, c.Version)
+	}
 	return fmt.Sprintf("%s of %s packets at %v, IPv%d", magnitude(c.Packets), magnitude(c.All), c.Hook, c.Version)
 }
 

@@ -1,6 +1,10 @@
 package bdd
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // Op is a binary operation on functions of any terminals. Make one with
 // [Manager.NewOp].
@@ -75,6 +79,22 @@ func (m *Manager) apply(op *Op, f, g Ref) Ref {
 // And returns f and g. Like all operations of sets it is for Boolean functions:
 // it panics when it comes upon another terminal, which it may not.
 func (m *Manager) And(f, g Ref) Ref { return m.apply(m.and, f, g) }
+
+// All returns the conjunction of Boolean functions, True when there are none.
+// Conditions about different variables are put together from the last variable
+// up, so that nothing is made that is not part of the result.
+func (m *Manager) All(conditions ...Ref) Ref { return m.IfAll(conditions, True, False) }
+
+// IfAll returns f where all conditions hold and g elsewhere.
+func (m *Manager) IfAll(conditions []Ref, f, g Ref) Ref {
+	sorted := append(make([]Ref, 0, 16), conditions...)
+	slices.SortStableFunc(sorted, func(a, b Ref) int { return cmp.Compare(m.nodes.at(b).level, m.nodes.at(a).level) })
+	r := f
+	for _, c := range sorted {
+		r = m.ITE(c, r, g)
+	}
+	return r
+}
 
 // Or returns f or g, of Boolean functions.
 func (m *Manager) Or(f, g Ref) Ref { return m.apply(m.or, f, g) }

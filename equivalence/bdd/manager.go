@@ -64,6 +64,10 @@ type Manager struct {
 	generation int
 
 	and, or, xor, diff, over *Op
+
+	walked []uint32 // of each node the walk that last came there
+	walks  uint32
+	todo   []Ref
 }
 
 // New returns a Manager that holds the functions False and True.
@@ -118,6 +122,14 @@ func (m *Manager) Try(work func()) (err error) {
 	}()
 	work()
 	return nil
+}
+
+// TryWithin is Try with a budget of its own: no more than so many new nodes.
+func (m *Manager) TryWithin(nodes int, work func()) error {
+	before := m.limit
+	defer func() { m.limit = before }()
+	m.limit = min(m.limit, m.nodes.length+nodes)
+	return m.Try(work)
 }
 
 // Generation counts the Trys that failed. A memo of Refs that was filled inside

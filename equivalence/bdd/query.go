@@ -20,10 +20,22 @@ func (m *Manager) Eval(f Ref, value func(l Level) bool) uint32 {
 	return uint32(n.low)
 }
 
-// walk calls visit once with each node of f.
-func (m *Manager) walk(f Ref, visit func(n node)) {
-	seen := map[Ref]struct{}{f: {}}
-	todo := []Ref{f}
+// walk calls visit once with each node of some functions.
+func (m *Manager) walk(roots []Ref, visit func(n node)) {
+	if len(m.walked) < m.nodes.length {
+		m.walked = append(make([]uint32, 0, m.nodes.length*3/2), m.walked...)[:m.nodes.length*3/2]
+	}
+	if m.walks++; m.walks == 0 { // all numbers were used
+		clear(m.walked)
+		m.walks = 1
+	}
+	todo := m.todo[:0]
+	for _, f := range roots {
+		if m.walked[f] != m.walks {
+			m.walked[f] = m.walks
+			todo = append(todo, f)
+		}
+	}
 	for len(todo) > 0 {
 		n := *m.nodes.at(todo[len(todo)-1])
 		todo = todo[:len(todo)-1]
@@ -32,27 +44,28 @@ func (m *Manager) walk(f Ref, visit func(n node)) {
 			continue
 		}
 		for _, g := range [...]Ref{n.low, n.high} {
-			if _, ok := seen[g]; !ok {
-				seen[g] = struct{}{}
+			if m.walked[g] != m.walks {
+				m.walked[g] = m.walks
 				todo = append(todo, g)
 			}
 		}
 	}
+	m.todo = todo
 }
 
 // Count returns the number of nodes of f, terminals included, in O(nodes of f).
 func (m *Manager) Count(f Ref) int {
 	count := 0
-	m.walk(f, func(node) { count++ })
+	m.walk([]Ref{f}, func(node) { count++ })
 	return count
 }
 
-// Support returns the levels of the variables f depends on, ascending, in
-// O(nodes of f).
-func (m *Manager) Support(f Ref) []Level {
+// Support returns the levels of the variables that some of the functions depend
+// on, ascending, in O(nodes).
+func (m *Manager) Support(functions ...Ref) []Level {
 	seen := map[Level]bool{}
 	var levels []Level
-	m.walk(f, func(n node) {
+	m.walk(functions, func(n node) {
 		if n.level != terminalLevel && !seen[n.level] {
 			seen[n.level] = true
 			levels = append(levels, n.level)
@@ -62,10 +75,10 @@ func (m *Manager) Support(f Ref) []Level {
 	return levels
 }
 
-// Terminals returns the values f takes, ascending, in O(nodes of f).
-func (m *Manager) Terminals(f Ref) []uint32 {
+// Terminals returns the values that the functions take, ascending, in O(nodes).
+func (m *Manager) Terminals(functions ...Ref) []uint32 {
 	var values []uint32
-	m.walk(f, func(n node) {
+	m.walk(functions, func(n node) {
 		if n.level == terminalLevel {
 			values = append(values, uint32(n.low))
 		}

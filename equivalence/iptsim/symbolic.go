@@ -2,12 +2,12 @@ package iptsim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/equivalence/symbolic"
-	"nftmigrate/iptables"
 )
 
 var _ symbolic.Compiler = (*Machine)(nil)
@@ -130,37 +130,6 @@ func noteNames(p predicate.Predicate, tests *symbolic.NameTests) {
 	}
 }
 
-// Compile returns the built-in chains of the tables, with their functions.
-func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
-	if s.Version != int(m.family) {
-		return nil
-	}
-	c := m.compiler(s, slots)
-	var stages []symbolic.Stage
-	for _, p := range placings {
-		t := m.table(p.table)
-		if t == nil || t.chain(p.chain) == nil {
-			continue
-		}
-		start := t.chain(p.chain)
-		stage := p.stage()
-		stage.Function = func() bdd.Ref {
-			by := 0
-			if s.Provenance {
-				by = s.NamePlace(start.source.Range.FileLine() + " policy of " + start.table + " " + start.source.Name)
-			}
-			return s.Base(c.chain(start), start.policy(), by)
-		}
-		stages = append(stages, stage)
-	}
-	return stages
-}
-
-// stage is the built-in chain of a placing, without its function.
-func (p placing) stage() symbolic.Stage {
-	return symbolic.Stage{Name: p.table + " " + p.chain, Hook: p.hook, Priority: p.priority, Kind: p.kind}
-}
-
 // policy is what becomes of packets at the end of a built-in chain.
 func (c *chain) policy() symbolic.Verdict {
 	if c.source.Policy == "DROP" {
@@ -172,7 +141,9 @@ func (c *chain) policy() symbolic.Verdict {
 // compiler makes a compiler. slots are those of the instances that Collect
 // listed.
 func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
-	c := &compiler{space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists()}
+	c := &compiler{
+		space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists(), chains: map[*chain]*symbolic.RuleChain{},
+	}
 	at, met := 0, map[string]bool{}
 	c.slots = make(map[scoped]symbolic.Slot, len(slots))
 	m.visit(func(r *rule) {
@@ -206,24 +177,14 @@ type compiler struct {
 	recents map[string]*recentList
 	asked   int // of the rule at hand
 	rule    *rule
-	single  bool // rules are compiled each by itself
+	number  func(*symbolic.RuleChain) int // of the rule at hand
+	chains  map[*chain]*symbolic.RuleChain
 }
 
 // scoped is the n-th instance that a rule asks.
 type scoped struct {
 	rule *rule
 	n    int
-}
-
-// chain is the function of a chain.
-func (c *compiler) chain(of *chain) bdd.Ref {
-	return c.space.Memo(of, func() bdd.Ref {
-		rules := make([]bdd.Ref, len(of.rules))
-		for i := range of.rules {
-			rules[i] = c.compileRule(&of.rules[i])
-		}
-		return c.space.Chain(rules)
-	})
 }
 
 // compileRule is the function of a rule.
@@ -234,12 +195,13 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	s := c.space
 	c.rule, c.asked = r, 0
 	where, ends := c.base(&r.base)
-	// Tests without state are one condition; a state splits the rule into steps.
+	// Tests without state are conditions that all must hold; a state splits the
+	// rule into steps.
 	var steps []bdd.Ref
 	flush := func() {
-		if where != bdd.True || ends != nil {
+		if len(where) > 0 || ends != nil {
 			steps = append(steps, c.step(where, ends))
-			where, ends = bdd.True, nil
+			where, ends = nil, nil
 		}
 	}
 	for i := range r.matches {
@@ -256,25 +218,35 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 				steps = append(steps, c.unsure(m.use.Match.Name()))
 				continue
 			}
-			ends = append(ends, end{s.And(where, drop), symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()}})
-			where = s.Diff(where, drop)
+			if drop != bdd.False {
+				ends = append(ends, end{s.All(append(slices.Clone(where), drop)...), symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode}})
+				where = append(where, s.Not(drop))
+			}
 		}
 		if m.meaning.Match == nil {
 			continue
 		}
 		if f, ok := c.pure(m.meaning.Match); ok {
-			where = s.And(where, f)
+			where = append(where, f)
 			continue
 		}
 		flush()
 		steps = append(steps, c.predicate(m.meaning.Match, m.use.Match.Name()))
 	}
 	then := c.acted(c.action(r))
-	if len(steps) == 0 && ends == nil {
-		return s.ITE(where, then, s.Next())
+	if len(steps) == 0 {
+		return c.ended(s.IfAll(where, then, s.Next()), ends)
 	}
 	flush()
 	return c.matched(s.Sequence(s.List(steps), then))
+}
+
+// ended is a function with classes of packets that end before.
+func (c *compiler) ended(f bdd.Ref, ends []end) bdd.Ref {
+	for _, e := range ends {
+		f = c.space.ITE(e.where, c.space.Leaf(e.leaf), f)
+	}
+	return f
 }
 
 // hotdropCode is the declared deviation of packets that xtables drops inside a
@@ -285,14 +257,6 @@ const hotdropCode = "hotdrop"
 type end struct {
 	where bdd.Ref
 	leaf  symbolic.Leaf
-}
-
-// by numbers the rule at hand.
-func (c *compiler) by() int {
-	if !c.space.Provenance {
-		return 0
-	}
-	return c.space.NamePlace(c.rule.source.Range.FileLine() + " " + iptables.PrintRule(c.rule.source, c.rule.chain.source.Name))
 }
 
 // skip is the leaf of packets that a rule does not match.
@@ -315,27 +279,22 @@ func (c *compiler) matched(f bdd.Ref) bdd.Ref {
 	}), f)
 }
 
-// step continues where a condition holds, and ends some classes before.
-func (c *compiler) step(where bdd.Ref, ends []end) bdd.Ref {
+// step continues where conditions hold, and ends some classes before.
+func (c *compiler) step(where []bdd.Ref, ends []end) bdd.Ref {
 	s := c.space
-	f := s.ITE(where, s.Next(), c.skip(symbolic.NoEffect))
-	for _, e := range ends {
-		f = s.ITE(e.where, s.Leaf(e.leaf), f)
-	}
-	return f
+	return c.ended(s.IfAll(where, s.Next(), c.skip(symbolic.NoEffect)), ends)
 }
 
 func (c *compiler) unsure(what string) bdd.Ref {
 	return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: c.rule.describe(what)})
 }
 
-// base is where the options that every rule has hold, and where the kernel drops
-// a packet at "-p".
+// base are the conditions of the options that every rule has, and where the
+// kernel drops a packet at "-p".
 //
 // Kernel: ip_packet_match and ip6_packet_match.
-func (c *compiler) base(b *base) (where bdd.Ref, ends []end) {
+func (c *compiler) base(b *base) (where []bdd.Ref, ends []end) {
 	s := c.space
-	where = bdd.True
 	for _, t := range []struct {
 		test  *masked
 		field predicate.FieldID
@@ -347,26 +306,26 @@ func (c *compiler) base(b *base) (where bdd.Ref, ends []end) {
 		if t.test.not {
 			f = s.Not(f)
 		}
-		where = s.And(where, f)
+		where = append(where, f)
 	}
 	if b.proto != 0 {
 		found := c.found()
-		if lost := s.Diff(where, found); lost != bdd.False {
-			ends = append(ends, end{lost, symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()}})
-			where = s.And(where, found)
+		if lost := s.All(append(slices.Clone(where), s.Not(found))...); lost != bdd.False {
+			ends = append(ends, end{lost, symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode}})
+			where = append(where, found)
 		}
 		f := s.Number(s.Bits(symbolic.Protocol), uint64(b.proto))
 		if b.notProto {
 			f = s.Not(f)
 		}
-		where = s.And(where, f)
+		where = append(where, f)
 	}
 	if b.fragment {
 		f := s.Number(s.Bits(symbolic.Fragment), 0)
 		if !b.notFrag {
 			f = s.Not(f)
 		}
-		where = s.And(where, f)
+		where = append(where, f)
 	}
 	return where, ends
 }
@@ -386,23 +345,13 @@ func (c *compiler) action(r *rule) bdd.Ref {
 		return c.unsure(r.unknown)
 	}
 	if r.target != nil {
-		if c.single {
-			return c.leads(r)
-		}
-		if r.jump {
-			return s.Jump(bdd.True, symbolic.NoEffect, c.chain(r.target))
-		}
-		return s.Goto(bdd.True, symbolic.NoEffect, c.chain(r.target))
+		return c.leads(r)
 	}
 	steps := make([]bdd.Ref, 0, len(r.effects)+1)
 	for _, e := range r.effects {
 		steps = append(steps, c.effect(e))
 	}
-	last := symbolic.Leaf{Verdict: outcomes[r.then]}
-	if last.Verdict != symbolic.Continue && last.Verdict != symbolic.Return {
-		last.By = c.by()
-	}
-	return s.List(append(steps, s.Leaf(last)))
+	return s.List(append(steps, s.Leaf(symbolic.Leaf{Verdict: outcomes[r.then]})))
 }
 
 var outcomes = map[predicate.Outcome]symbolic.Verdict{

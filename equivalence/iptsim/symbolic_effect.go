@@ -183,7 +183,7 @@ func (c *compiler) setMSS(e predicate.SetMSS) bdd.Ref {
 	added = s.Then(added, s.Write([]bdd.Level{symbolic.TCPOption.Level(optionMSS)}, []symbolic.Cell{symbolic.One}))
 	add := s.ITE(greater(s, most, least), c.segment(added, least), c.segment(added, most))
 	whole := s.ITE(has, lower, s.ITE(room, add, s.Next()))
-	cut := s.Leaf(symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode, By: c.by()})
+	cut := s.Leaf(symbolic.Leaf{Verdict: symbolic.Drop, Why: hotdropCode})
 	first := s.Number(s.Bits(symbolic.Fragment), 0)
 	return s.ITE(first, s.ITE(c.tcpHeader(), whole, cut), s.Next())
 }

@@ -158,7 +158,7 @@ func (c *compiler) makeTCPHeader() bdd.Ref {
 // Kernel: net/netfilter/xt_conntrack.c, conntrack_mt.
 func (c *compiler) ctState() symbolic.Word {
 	s := c.space
-	tracking, exempt := s.Bits(symbolic.Tracking), s.Bit(symbolic.Notrack)
+	tracking, exempt := s.Bits(symbolic.Tracking), s.Exempted()
 	w := symbolic.Constant(0, 7)
 	set := func(bit int, f bdd.Ref) { w[6-bit] = s.Or(w[6-bit], f) }
 	for number, bit := range stateBits { // others do not exist

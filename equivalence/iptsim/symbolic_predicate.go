@@ -49,15 +49,13 @@ func (c *compiler) pure(p predicate.Predicate) (f bdd.Ref, ok bool) {
 	case predicate.Stateful:
 		return bdd.True, constant(p.Instance)
 	case predicate.All:
-		f = bdd.True
-		for _, part := range p {
-			g, ok := c.pure(part)
-			if !ok {
+		parts := make([]bdd.Ref, len(p))
+		for i, part := range p {
+			if parts[i], ok = c.pure(part); !ok {
 				return 0, false
 			}
-			f = s.And(f, g)
 		}
-		return f, true
+		return s.All(parts...), true
 	case predicate.Any:
 		f = bdd.False
 		for _, part := range p {

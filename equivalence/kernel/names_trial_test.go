@@ -211,9 +211,9 @@ func (t *trial) compile(tb testing.TB) {
 		tb.Fatalf("%d states are asked", asked)
 	}
 	t.space = symbolic.NewSpace(bdd.New(bdd.Options{}), t.version, &tests, nil)
-	stages := nft.Compile(t.space, nil)
+	stages := nft.Compile(t.space, nil).Stages
 	for i, m := range single {
-		f, ok := t.function(m.Compile(t.space, nil), i, "")
+		f, ok := t.function(m.Compile(t.space, nil).Stages, i, "")
 		g, found := t.function(stages, i, " "+chainOf(i))
 		if !ok || !found {
 			tb.Fatalf("%s: no stage", t.rows[i].name)
@@ -232,8 +232,7 @@ func (t *trial) function(stages []symbolic.Stage, row int, name string) (bdd.Ref
 	if i < 0 {
 		return 0, false
 	}
-	t.space.AtStage(r.hook, packet.Filter)
-	return stages[i].Function(), true
+	return t.space.Function(&stages[i]), true
 }
 
 // watched is a machine that shows packets as they come to the stages where a row

@@ -154,7 +154,7 @@ func (i *Lookup) symbolic(x *symbolicRun) {
 		}
 		y := x.fork(bdd.True)
 		i.found(y, e)
-		return y.run()
+		return y.finish()
 	}
 	if i.membership(sel) {
 		there := x.space.Map(x.space.NewMapping(func(class uint32) bdd.Ref {

@@ -99,39 +99,6 @@ func (m *Machine) bases() []hooked {
 	return list
 }
 
-// Compile returns the base chains that see packets of the space's version, with
-// their functions.
-//
-// A function is what [packet.Stage].Run does, with these assumptions: a set that
-// packets change is never full; a register that is not written by the rule
-// itself is not read, as kernels since Linux 6.1 demand; the checksums of a
-// packet are right.
-func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) []symbolic.Stage {
-	if _, ok := m.asked[s.Version]; !ok {
-		m.Collect(s.Version, s.NameTests())
-	}
-	c := m.compiler(s)
-	for i, id := range m.asked[s.Version] {
-		c.slots[id] = slots[i]
-	}
-	var stages []symbolic.Stage
-	for _, b := range m.bases() {
-		modelled := b.chain.Table.Family != familyNetdev && b.chain.Base.Hook <= uint32(packet.Postrouting)
-		if modelled && !sees(b.chain.Table.Family, s.Version) {
-			continue
-		}
-		stage := symbolic.Stage{Name: b.stage.Name, Hook: b.stage.Hook, Priority: b.stage.Priority, Kind: b.stage.Kind}
-		stage.Function = func() bdd.Ref { return c.base(b.chain, b.stage.Name) }
-		if !modelled {
-			stage.Function = func() bdd.Ref {
-				return s.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: b.stage.Name + ": the hook is not modelled"})
-			}
-		}
-		stages = append(stages, stage)
-	}
-	return stages
-}
-
 // A compiler makes functions of the rules of a machine.
 type compiler struct {
 	machine    *Machine
@@ -141,10 +108,11 @@ type compiler struct {
 	changing   map[*Set]*changing
 	rings      *rings
 	routes     bool // some rule asks the routing tables for an address
-	places     map[*Rule]int
 	selections map[selectionKey]*selection
-	generation int                            // of the space's manager, when the selections were begun
-	single     map[*Chain]*symbolic.RuleChain // not nil: rules are compiled each by itself
+	generation int // of the space's manager, when the selections were begun
+	chains     map[*Chain]*symbolic.RuleChain
+	number     func(*symbolic.RuleChain) int // of the rule at hand
+	idle       []*symbolicRun                // to be used again
 }
 
 func (m *Machine) compiler(s *symbolic.Space) *compiler {
@@ -152,7 +120,7 @@ func (m *Machine) compiler(s *symbolic.Space) *compiler {
 		m.rings = m.findRings()
 	}
 	c := &compiler{
-		machine: m, space: s, slots: map[instanceID]symbolic.Slot{}, places: map[*Rule]int{}, rings: m.rings,
+		machine: m, space: s, slots: map[instanceID]symbolic.Slot{}, chains: map[*Chain]*symbolic.RuleChain{}, rings: m.rings,
 		changing: m.changingSets(), selections: map[selectionKey]*selection{}, generation: s.Generation(),
 	}
 	for _, r := range m.Rules() {
@@ -166,63 +134,14 @@ func (m *Machine) compiler(s *symbolic.Space) *compiler {
 	return c
 }
 
-// base is the function of a base chain.
-func (c *compiler) base(of *Chain, stage string) bdd.Ref {
-	if why := of.Table.Unknown; why != "" {
-		return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: why})
-	}
-	policy, by := symbolic.Accept, 0
-	if of.Base.Drop {
-		policy = symbolic.Drop
-	}
-	if c.space.Provenance {
-		by = c.space.NamePlace(stage + ", policy")
-	}
-	return c.space.Base(c.chain(of), policy, by)
-}
-
-// chain is the function of a chain.
-func (c *compiler) chain(of *Chain) bdd.Ref {
-	if of.Unknown != "" {
-		return c.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: of.Unknown})
-	}
-	if use, ok := c.rings.chains[of]; ok {
-		return c.ringChain(use)
-	}
-	return c.space.Memo(of, func() bdd.Ref {
-		rules := make([]bdd.Ref, 0, len(of.Rules))
-		for _, r := range of.Rules {
-			if !canSee(r, c.space.Version) {
-				continue
-			}
-			if f := c.compileRule(r); f != c.space.Next() {
-				rules = append(rules, f)
-			}
-		}
-		return c.space.Chain(rules)
-	})
-}
-
 // compileRule is the function of a rule.
 func (c *compiler) compileRule(r *Rule) bdd.Ref {
-	x := &symbolicRun{compiler: c, rule: r, path: bdd.True}
+	x := c.newRun()
+	x.rule = r
 	for _, i := range r.Instructions {
 		x.rest = append(x.rest, stepOf(i))
 	}
-	return x.run()
-}
-
-// by numbers a rule for leaves of its own.
-func (c *compiler) by(r *Rule) int {
-	if !c.space.Provenance {
-		return 0
-	}
-	n, ok := c.places[r]
-	if !ok {
-		n = c.space.NamePlace(c.place(r))
-		c.places[r] = n
-	}
-	return n
+	return x.finish()
 }
 
 // place says where a rule stands.

@@ -413,7 +413,7 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"a rule that fails has logged", []netlink.Message{rule("c", append([]encoder{message1("a")}, append(port22, message1("b"), drop)...)...)}, udp,
 			`accept, log log prefix "a" level 4 flags 0x0`},
 		{"a state is asked", []netlink.Message{rule("c", limit(2, 60, 7, 0, 0), drop)}, udp,
-			"accept; accept, ask limit one per 30000000000ns burst 7, refused; drop, ask limit one per 30000000000ns burst 7"},
+			"accept, ask limit one per 30000000000ns burst 7, refused; drop, ask limit one per 30000000000ns burst 7"},
 		{"a state behind a test is not", []netlink.Message{rule("c", append(port22, limit(2, 60, 7, 0, 0), drop)...)}, udp, "accept"},
 		{"bits keep their values", []netlink.Message{rule("c", mark(bitwise(1, 1, low(^uint32(3)), low(2)), metaSet(unix.NFT_META_MARK, 1))...)}, udp,
 			"accept, mark[30] = 1, mark[31] = 0"},
@@ -536,8 +536,8 @@ func TestSymbolicProvenance(t *testing.T) {
 	m := mustDecode(t, forward(chain("u"), rule("u", append(tcpPort(22), drop)...), rule("c", verdict(nftsim.VerdictJump, "u")), rule("c", append(tcpPort(23), accept)...)))
 	s := symbolic.NewSpace(bdd.New(bdd.Options{}), 4, &symbolic.NameTests{}, nil)
 	s.Provenance = true
-	c := &compiled{space: s, stages: m.Compile(s, nil)}
-	c.f = []bdd.Ref{c.stages[0].Function()}
+	c := &compiled{space: s, stages: m.Compile(s, nil).Stages}
+	c.f = []bdd.Ref{s.Function(&c.stages[0])}
 	for port, want := range map[uint16]string{22: "comment, table inet t chain u", 23: "comment, table inet t chain c", 24: "table inet t chain c, policy"} {
 		leaves := c.leavesOf(t, packet.Spec{Proto: packet.TCP, DstPort: port, In: "eth0"})
 		if got := s.Place(leaves[0].By); len(leaves) != 1 || got != want {

@@ -10,12 +10,15 @@ import (
 	"nftmigrate/packet"
 )
 
-var _ symbolic.RuleCompiler = (*Machine)(nil)
-
-// CompileRules returns the chains of tables that see packets of the space's
-// version, with a function of each rule. Rules that test for the other version
-// are left out.
-func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
+// Compile returns the chains of tables that see packets of the space's version,
+// with a function of each rule. Rules that test for the other version are left
+// out.
+//
+// A function is what [packet.Stage].Run does, with these assumptions: a set that
+// packets change is never full; a register that is not written by the rule
+// itself is not read, as kernels since Linux 6.1 demand; the checksums of a
+// packet are right.
+func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Program {
 	if _, ok := m.asked[s.Version]; !ok {
 		m.Collect(s.Version, s.NameTests())
 	}
@@ -23,7 +26,6 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 	for i, id := range m.asked[s.Version] {
 		c.slots[id] = slots[i]
 	}
-	c.single = map[*Chain]*symbolic.RuleChain{}
 	p := &symbolic.Program{}
 	var list []*Chain
 	for _, t := range m.Tables {
@@ -32,8 +34,8 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 		}
 		for _, of := range t.Chains {
 			name := "table " + familyNames[t.Family] + " " + t.Name + " chain " + of.Name
-			c.single[of] = &symbolic.RuleChain{Name: name, Unknown: of.Unknown}
-			p.Chains = append(p.Chains, c.single[of])
+			c.chains[of] = &symbolic.RuleChain{Name: name, Unknown: of.Unknown}
+			p.Chains = append(p.Chains, c.chains[of])
 			list = append(list, of)
 		}
 	}
@@ -47,7 +49,7 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 		if use, ok := c.rings.chains[of]; ok {
 			chain.Whole = func() bdd.Ref { return c.ringChain(use) }
 			for n := range chain.Rules {
-				chain.Rules[n].Function = func() bdd.Ref {
+				chain.Rules[n].Function = func(func(*symbolic.RuleChain) int) bdd.Ref {
 					return s.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: "which set of a ring is the next for an address"})
 				}
 			}
@@ -58,13 +60,15 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 		if modelled && !sees(b.chain.Table.Family, s.Version) {
 			continue
 		}
-		stage := symbolic.RuleStage{Start: c.single[b.chain], Policy: symbolic.Accept, Unknown: b.chain.Table.Unknown}
-		stage.Name, stage.Hook, stage.Priority, stage.Kind = b.stage.Name, b.stage.Hook, b.stage.Priority, b.stage.Kind
+		stage := symbolic.Stage{
+			Name: b.stage.Name, Hook: b.stage.Hook, Priority: b.stage.Priority, Kind: b.stage.Kind,
+			Start: c.chains[b.chain], Policy: symbolic.Accept, Place: b.stage.Name + ", policy", Unknown: b.chain.Table.Unknown,
+		}
 		if b.chain.Base.Drop {
 			stage.Policy = symbolic.Drop
 		}
 		if !modelled {
-			stage.Unknown = "the hook is not modelled"
+			stage.Unknown = b.stage.Name + ": the hook is not modelled"
 		}
 		p.Stages = append(p.Stages, stage)
 	}
@@ -73,6 +77,17 @@ func (m *Machine) CompileRules(s *symbolic.Space, slots []symbolic.Slot) *symbol
 
 // byItself is a rule by itself.
 func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
+	return symbolic.ChainRule{
+		ID: r, Text: r.text, Words: func() string { return c.place(r) }, Targets: c.targets(r),
+		Function: func(number func(*symbolic.RuleChain) int) bdd.Ref {
+			c.number = number
+			return c.compileRule(r)
+		},
+	}
+}
+
+// text is the instructions of a rule.
+func (r *Rule) text() string {
 	text := make([]string, len(r.Instructions))
 	for i, instruction := range r.Instructions {
 		text[i] = instruction.String()
@@ -80,17 +95,14 @@ func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
 	if r.Comment != "" {
 		text = append(text, fmt.Sprintf("comment %q", r.Comment))
 	}
-	return symbolic.ChainRule{
-		ID: r, Text: strings.Join(text, "; "), Targets: c.targets(r),
-		Function: func() bdd.Ref { return c.compileRule(r) },
-	}
+	return strings.Join(text, "; ")
 }
 
 // targets are the chains that a rule can go on to, each once.
 func (c *compiler) targets(r *Rule) []*symbolic.RuleChain {
 	var list []*symbolic.RuleChain
 	for _, to := range r.next() {
-		if chain := c.single[to]; !slices.Contains(list, chain) {
+		if chain := c.chains[to]; !slices.Contains(list, chain) {
 			list = append(list, chain)
 		}
 	}
@@ -103,13 +115,12 @@ func (x *symbolicRun) leads(v Verdict) bdd.Ref {
 	if v.Code == VerdictJump {
 		verdict = symbolic.Jump
 	}
-	at := slices.Index(x.targets(x.rule), x.single[v.to])
-	return x.space.Leaf(symbolic.Leaf{Verdict: verdict, Effect: x.effect, By: at + 1})
+	return x.space.Leaf(symbolic.Leaf{Verdict: verdict, Effect: x.effect, By: x.number(x.chains[v.to])})
 }
 
 // done is the end of a rule all of whose instructions ran.
 func (x *symbolicRun) done() bdd.Ref {
-	if x.single == nil {
+	if !x.space.Marked {
 		return x.next()
 	}
 	return x.space.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: x.effect, By: symbolic.ByMatch})

@@ -29,13 +29,18 @@ func (i *Unknown) symbolic(x *symbolicRun) { x.undecided(i.Why) }
 // symbolicRun is a rule on its way over all packets, or over a class of them.
 // What the registers hold is in terms of the packet as the rule met it.
 type symbolicRun struct {
+	symbolicState
+	regs  [8 * registerBytes]bdd.Ref
+	holds [registerBytes]held
+}
+
+// symbolicState is a run without what its registers hold.
+type symbolicState struct {
 	*compiler
 	rule    *Rule
 	rest    []symbolicStep
-	regs    [8 * registerBytes]bdd.Ref
-	holds   [registerBytes]held
 	effect  symbolic.Effect // of the rule so far
-	path    bdd.Ref         // where the run is
+	path    []bdd.Ref       // where the run is: all hold
 	closing []closing
 	ended   bool
 	result  bdd.Ref // of what is behind the closings, when ended
@@ -43,8 +48,11 @@ type symbolicRun struct {
 }
 
 // A closing says what becomes of the packets that did not come as far as what
-// follows it.
-type closing struct{ where, otherwise bdd.Ref }
+// follows it, where all conditions hold.
+type closing struct {
+	where     []bdd.Ref
+	otherwise bdd.Ref
+}
 
 // run runs the steps that are left, and returns the function of the class.
 func (x *symbolicRun) run() bdd.Ref {
@@ -58,8 +66,28 @@ func (x *symbolicRun) run() bdd.Ref {
 	}
 	f := x.result
 	for _, c := range slices.Backward(x.closing) {
-		f = x.space.ITE(c.where, f, c.otherwise)
+		f = x.space.IfAll(c.where, f, c.otherwise)
 	}
+	return f
+}
+
+// newRun returns an empty run.
+func (c *compiler) newRun() *symbolicRun {
+	n := len(c.idle)
+	if n == 0 {
+		return &symbolicRun{symbolicState: symbolicState{compiler: c}}
+	}
+	x := c.idle[n-1]
+	c.idle = c.idle[:n-1]
+	x.holds = [registerBytes]held{} // so that no bits are read before they are written
+	return x
+}
+
+// finish runs a run to its end, after which it must not be used.
+func (x *symbolicRun) finish() bdd.Ref {
+	f, c := x.run(), x.compiler
+	x.symbolicState = symbolicState{compiler: c}
+	c.idle = append(c.idle, x)
 	return f
 }
 
@@ -73,7 +101,7 @@ func (x *symbolicRun) next() bdd.Ref {
 
 // unsure is the function of packets of which it is not known what happens.
 func (x *symbolicRun) unsure(why string) bdd.Ref {
-	return x.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: why, By: x.by(x.rule)})
+	return x.space.Leaf(symbolic.Leaf{Verdict: symbolic.Undecided, Why: why})
 }
 
 // undecided ends the run at something that is not modelled.
@@ -81,7 +109,7 @@ func (x *symbolicRun) undecided(why string) { x.end(x.unsure(why)) }
 
 // undecidedWhere ends it for packets for which a condition holds.
 func (x *symbolicRun) undecidedWhere(where bdd.Ref, why string) {
-	if x.space.And(x.path, where) == bdd.False {
+	if x.space.And(x.space.All(x.path...), where) == bdd.False {
 		return
 	}
 	x.only(x.space.Not(where), x.unsure(why))
@@ -95,34 +123,35 @@ func (x *symbolicRun) only(where, otherwise bdd.Ref) {
 	if where == bdd.True {
 		return
 	}
-	x.path = x.space.And(x.path, where)
+	x.path = append(x.path, where)
 	if n := len(x.closing); n > 0 && x.closing[n-1].otherwise == otherwise {
 		last := &x.closing[n-1]
-		last.where = x.space.And(last.where, where)
+		last.where = append(last.where, where)
 	} else {
-		x.closing = append(x.closing, closing{where, otherwise})
+		x.closing = append(x.closing, closing{[]bdd.Ref{where}, otherwise})
 	}
-	if x.path == bdd.False {
+	if where == bdd.False {
 		x.end(otherwise)
 	}
 }
 
 // fork is the same run for a class of its packets.
 func (x *symbolicRun) fork(where bdd.Ref) *symbolicRun {
-	y := *x
-	y.path, y.closing = x.space.And(x.path, where), nil
-	return &y
+	y := x.newRun()
+	*y = *x
+	y.path, y.closing = append(slices.Clone(x.path), where), nil
+	return y
 }
 
 // split goes on in two ways, by a condition.
 func (x *symbolicRun) split(where bdd.Ref, yes, no func(y *symbolicRun)) {
 	way := func(where bdd.Ref, do func(y *symbolicRun)) bdd.Ref {
 		y := x.fork(where)
-		if y.path == bdd.False {
+		if x.space.All(y.path...) == bdd.False {
 			return x.next() // no packet goes there
 		}
 		do(y)
-		return y.run()
+		return y.finish()
 	}
 	switch where {
 	case bdd.True:
@@ -171,7 +200,7 @@ func (x *symbolicRun) cells(w symbolic.Word, with func(y *symbolicRun, cells []s
 	x.end(x.space.Cells(w, func(cells []symbolic.Cell) bdd.Ref {
 		y := x.fork(bdd.True)
 		with(y, cells)
-		return y.run()
+		return y.finish()
 	}))
 }
 
@@ -180,11 +209,8 @@ func (x *symbolicRun) decide(v Verdict) {
 	s := x.space
 	leaf := func(v symbolic.Verdict) bdd.Ref {
 		l := symbolic.Leaf{Verdict: v, Effect: x.effect}
-		switch {
-		case x.single != nil:
+		if s.Marked {
 			l.By = symbolic.ByMatch
-		case v == symbolic.Accept || v == symbolic.Drop:
-			l.By = x.by(x.rule)
 		}
 		return s.Leaf(l)
 	}
@@ -199,15 +225,10 @@ func (x *symbolicRun) decide(v Verdict) {
 	case VerdictReturn:
 		x.end(leaf(symbolic.Return))
 	case VerdictJump, VerdictGoto:
-		switch {
-		case x.collecting != nil:
+		if x.collecting != nil {
 			x.end(x.next())
-		case x.single != nil:
+		} else {
 			x.end(x.leads(v))
-		case v.Code == VerdictJump:
-			x.end(s.Jump(bdd.True, x.effect, x.chain(v.to)))
-		default:
-			x.end(s.Goto(bdd.True, x.effect, x.chain(v.to)))
 		}
 	default:
 		x.undecided(fmt.Sprintf("verdict %d", v.Code))

@@ -37,9 +37,10 @@ func compileMachine(t testing.TB, m *nftsim.Machine, version int) *compiled {
 	}
 	c := &compiled{m: m, space: symbolic.NewSpace(bdd.New(bdd.Options{MaxNodes: 12_000_000}), version, tests, instances)}
 	c.space.Firm = true
-	c.stages = m.Compile(c.space, slots)
-	for _, s := range c.stages {
-		c.f = append(c.f, s.Function())
+	c.stages = m.Compile(c.space, slots).Stages
+	for i := range c.stages {
+		s := &c.stages[i]
+		c.f = append(c.f, c.space.Function(s))
 		i := slices.IndexFunc(m.Stages(), func(r packet.Stage) bool { return r.Name == s.Name })
 		if i < 0 {
 			t.Fatalf("there is no stage %s", s.Name)

@@ -72,15 +72,12 @@ func (d *domain) require(f bdd.Ref) { d.holds = d.space.And(d.holds, f) }
 
 func (d *domain) implies(f, g bdd.Ref) { d.require(d.space.Or(d.space.Not(f), g)) }
 
-func (d *domain) is(g Group, n uint64) bdd.Ref { return d.space.Number(d.space.Bits(g), n) }
+func (d *domain) is(g Group, n uint64) bdd.Ref { return d.space.Number(d.space.Variables(g), n) }
 
 // headers restricts packets to those of which the space speaks.
 func (d *domain) headers() {
 	s := d.space
-	var bytes Word
-	for _, l := range s.Levels(TransportBytes) {
-		bytes = append(bytes, s.Var(l))
-	}
+	bytes := s.Variables(TransportBytes)
 	switch {
 	case s.Headers == CutHeaders:
 		d.require(s.Not(s.And(s.whole(bytes), s.Bit(TransportFound))))
@@ -140,17 +137,12 @@ const (
 	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
 	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
 	assumeMulticast Assumption = "what the host sends to a group and hears itself is not looked at"
-	AssumeWhole     Assumption = "transport headers are whole, 20 bytes of TCP and 8 of other protocols: the rules are too many to look at cut ones as well"
 	assumeLength    Assumption = "the length in the IP header is that of the packet"
 )
 
 var domainRules = []domainRule{
 	{about: []Group{Hook}, restrict: func(d *domain) {
-		var hook Word
-		for _, l := range d.space.Levels(Hook) {
-			hook = append(hook, d.space.Var(l))
-		}
-		d.require(d.space.Number(hook, uint64(d.at.Hook)))
+		d.require(d.is(Hook, uint64(d.at.Hook)))
 	}},
 	{about: []Group{InName, OutName}, restrict: (*domain).devices},
 	{about: []Group{TransportFound}, restrict: func(d *domain) {
@@ -160,10 +152,7 @@ var domainRules = []domainRule{
 	}},
 	{about: []Group{BehindAuth, Auth}, restrict: func(d *domain) {
 		if d.space.Version == 4 || d.at.Accepts("ipv6-ah") {
-			d.require(d.space.Not(d.space.Bit(BehindAuth)))
-		}
-		if d.space.Version == 6 && d.at.Accepts("ipv6-ah") {
-			d.assumed = append(d.assumed, assumeAuth)
+			d.require(d.is(BehindAuth, 0))
 		}
 	}},
 	{about: []Group{Protocol}, restrict: (*domain).protocol},
@@ -284,6 +273,9 @@ func (d *domain) devices() {
 func (d *domain) protocol() {
 	if d.space.Version == 4 {
 		return
+	}
+	if d.space.Unauthenticated {
+		d.assumed = append(d.assumed, assumeAuth)
 	}
 	for _, header := range []uint64{packet.HopByHop, packet.Routing, packet.Fragment, packet.DestOpts, packet.AH} {
 		d.implies(d.space.Bit(TransportFound), d.space.Not(d.is(Protocol, header)))

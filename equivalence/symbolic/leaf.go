@@ -31,8 +31,8 @@ type Leaf struct {
 	// Why says what is not modelled (Undecided), or under which deviation the
 	// engines are known to treat such packets unlike, else "".
 	Why string
-	// By is the rule that decided, in spaces that keep provenance: an index of
-	// the machine's rules plus 1.
+	// By is the rule that decided, in spaces that keep provenance: see
+	// [Space.Place]. Of Jump and Goto it is the chain.
 	By int
 }
 

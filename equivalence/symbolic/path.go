@@ -69,7 +69,7 @@ func (s *Space) NATAsked(stages []bdd.Ref) bdd.Ref {
 		}), stage)
 		f = s.Sequence(f, open)
 	}
-	starts := s.Or(s.Number(s.Bits(Tracking), uint64(packet.New)), s.Number(s.Bits(Tracking), uint64(packet.Related)))
+	starts := s.Or(s.Number(s.Variables(Tracking), uint64(packet.New)), s.Number(s.Variables(Tracking), uint64(packet.Related)))
 	return s.ITE(starts, s.Accepted(f), s.next)
 }
 

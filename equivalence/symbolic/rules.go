@@ -1,32 +1,44 @@
 package symbolic
 
-import "nftmigrate/equivalence/bdd"
+import (
+	"slices"
 
-// A RuleCompiler is a machine that also shows its rules one by one, so that it
-// can be said which packets come to each.
-type RuleCompiler interface {
-	Compiler
-	// CompileRules returns the chains and rules that packets of the space's
-	// version can meet. slots[i] is the slot of the i-th instance that Collect
-	// listed.
-	CompileRules(s *Space, slots []Slot) *Program
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/packet"
+)
+
+// A Compiler is a machine whose rules can be compiled to functions.
+type Compiler interface {
+	// Collect notes the tests of device names that the rules make for packets of
+	// an IP version, and lists the instances that they ask, in the order of the
+	// rules; an instance that several rules share comes once.
+	Collect(version int, tests *NameTests) []Instance
+	// Compile returns the chains and rules that packets of the space's version can
+	// meet. slots[i] is the slot of the i-th instance that Collect listed.
+	Compile(s *Space, slots []Slot) *Program
 }
 
 // A Program is the chains of a machine, with the places where they hang.
 type Program struct {
-	// Stages are those of [Compiler].Compile, in its order.
-	Stages []RuleStage
+	// Stages are the built-in or base chains.
+	Stages []Stage
 	// Chains are all chains, in the order of the ruleset.
 	Chains []*RuleChain
 }
 
-// A RuleStage is a stage with the chain that its packets meet first. Its
-// Function is not set.
-type RuleStage struct {
-	Stage
+// A Stage is a chain that hangs at a hook. See [Space.Function].
+type Stage struct {
+	Name     string
+	Hook     packet.Hook
+	Priority int32
+	Kind     packet.StageKind
+	// Start is the chain that packets meet first; nil lets all go on to the
+	// policy.
 	Start *RuleChain
-	// Policy is the verdict on packets that come to the end: Accept or Drop.
+	// Policy is the verdict on packets that come to the end, Accept or Drop, and
+	// Place says where it is written.
 	Policy Verdict
+	Place  string
 	// Unknown, when not "", says why nothing is known of what the stage does.
 	Unknown string
 }
@@ -46,19 +58,24 @@ type RuleChain struct {
 type ChainRule struct {
 	// ID is the name under which the machine tells of it to [packet.Flight].Visit.
 	ID any
-	// Place is where the rule was written, or ""; Text is the rule as its language
-	// spells it, with its comment.
-	Place, Text string
+	// Place is where the rule was written, or "".
+	Place string
+	// Text is the rule as its language spells it, with its comment, and Words is
+	// how a proof names it.
+	Text, Words func() string
 	// Targets are the chains to which the rule can lead, each once.
 	Targets []*RuleChain
 	// Function compiles the rule by itself: from the variables as the packet meets
 	// the rule to leaves. Where the rule leads to a chain, the verdict is Jump
-	// or Goto, and By is the index in Targets plus 1. Of other packets that
-	// passed all tests of the rule, By is ByMatch, unless it is not known what
-	// becomes of them. A leaf with another By is of packets that some test let
-	// pass by, or dropped.
-	Function func() bdd.Ref
+	// or Goto, and By is what number says of the chain. In spaces that are Marked,
+	// By is ByMatch of other packets that passed all tests of the rule, unless it
+	// is not known what becomes of them. A leaf with another By is of packets that
+	// some test let pass by, or dropped.
+	Function func(number func(*RuleChain) int) bdd.Ref
 }
+
+// Target is a number for Function: the index in Targets plus 1.
+func (r *ChainRule) Target(c *RuleChain) int { return slices.Index(r.Targets, c) + 1 }
 
 // ByMatch is By of a leaf of packets that a rule by itself matched.
 const ByMatch = 1 << 30

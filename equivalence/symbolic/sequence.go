@@ -76,11 +76,6 @@ func (s *Space) noteMoving(r bdd.Ref, before, after []uint32) {
 	s.movingWrites[r] = unique(list)
 }
 
-func unique(list []uint32) []uint32 {
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
 // sequenceLeaf continues a leaf of f with g, as far as the effect of f changes
 // nothing that g reads.
 func (s *Space) sequenceLeaf(f, g bdd.Ref) (bdd.Ref, bool) {

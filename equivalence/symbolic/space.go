@@ -16,8 +16,11 @@ type Word []bdd.Ref
 type Space struct {
 	*bdd.Manager
 	Version int // 4 or 6
-	// Provenance asks machines to say in leaves which rule decided.
+	// Provenance asks that leaves say which rule decided.
 	Provenance bool
+	// Marked asks that leaves of single rules say whether they match, see
+	// [ChainRule].
+	Marked bool
 	// Headers says of which packets the functions speak.
 	Headers Headers
 	// Firm asks for functions that know of the refusals of firm instances.
@@ -29,30 +32,35 @@ type Space struct {
 	// Unfragmented says that the functions speak of whole packets only, as where
 	// the host tracks connections.
 	Unfragmented bool
-	tests        *NameTests
-	names        *Names
-	slots        []slot
-	readers      map[Group][]Slot // whose entry a group selects
-	effects      effects
-	leaves       []Leaf
-	leafIDs      map[Leaf]uint32
-	next         bdd.Ref
-	returned     *bdd.Mapping
-	sequence     *bdd.Op
-	memo         map[memoKey]bdd.Ref
-	varies       map[any]bool // functions of memo that depend on the hook
-	hook         int          // that is fixed, or -1
-	hookRead     bool
-	starts       bool // see AtStage
-	nameWords    map[Group]Word
-	prepends     map[Effect]*bdd.Mapping
-	gone         *bdd.Mapping
-	jumped       map[bdd.Ref]bdd.Ref
+	// Unauthenticated says that the functions speak of packets without an IPv6
+	// authentication header only.
+	Unauthenticated bool
+	tests           *NameTests
+	names           *Names
+	slots           []slot
+	readers         map[Group][]Slot // whose entry a group selects
+	effects         effects
+	leaves          []Leaf
+	leafIDs         map[Leaf]uint32
+	next            bdd.Ref
+	returned        *bdd.Mapping
+	sequence        *bdd.Op
+	memo            map[memoKey]bdd.Ref
+	varies          map[any]bool // functions of memo that depend on the hook
+	hook            int          // that is fixed, or -1
+	hookRead        bool
+	starts          bool // see At
+	early           bool
+	nameWords       map[Group]Word
+	prepends        map[Effect]*bdd.Mapping
+	gone            *bdd.Mapping
+	jumped          map[bdd.Ref]bdd.Ref
 	// anyWrites says that some effect writes or asks; movingWrites is what
 	// moving found.
 	anyWrites    bool
 	movingWrites map[bdd.Ref][]uint32
 	places       map[int]string
+	programs
 }
 
 // NewSpace makes an empty space over classes of device names and instances, of
@@ -126,11 +134,7 @@ func (s *Space) transportBytes() Word {
 	if w := s.nameWords[TransportBytes]; w != nil {
 		return w
 	}
-	levels := s.Levels(TransportBytes)
-	w := make(Word, len(levels))
-	for i, l := range levels {
-		w[i] = s.Var(l)
-	}
+	w := s.Variables(TransportBytes)
 	if s.Headers == WholeHeaders {
 		tcp, whole := s.Number(s.Bits(Protocol), packet.TCP), s.whole(w)
 		clamped := make(Word, len(w))
@@ -151,10 +155,55 @@ func (s *Space) transportBytes() Word {
 }
 
 // AtStage fixes where the functions stand that are made from now on: the hook,
-// on which fewer then depend, and whether the stage sees only packets that start
-// a connection. Those of [Space.Memo] are made for each hook where that matters.
-func (s *Space) AtStage(h packet.Hook, kind packet.StageKind) {
-	s.hook, s.starts = int(h), kind == packet.NAT
+// on which fewer then depend; whether the stage sees only packets that start a
+// connection; whether it does before connection tracking. Those of [Space.Memo]
+// are made for each of that where it matters.
+func (s *Space) AtStage(st *Stage) {
+	s.hook, s.starts, s.early = int(st.Hook), st.Kind == packet.NAT, BeforeTracking(st.Hook, st.Priority)
+}
+
+// BeforeTracking reports whether packets come to a place before connection
+// tracking has looked at them.
+//
+// Kernel: include/uapi/linux/netfilter_ipv4.h, NF_IP_PRI_CONNTRACK.
+func BeforeTracking(h packet.Hook, priority int32) bool {
+	const conntrack = -200
+	return (h == packet.Prerouting || h == packet.Output) && priority < conntrack
+}
+
+// Exempted holds for packets that a rule of the stage exempted from tracking. Of
+// those that were before, Tracking tells.
+func (s *Space) Exempted() bdd.Ref {
+	if s.Unfragmented && s.hook >= 0 && !s.early {
+		return bdd.False
+	}
+	return s.Bit(Notrack)
+}
+
+// tracking are the bits of Tracking: of numbers that it cannot have at the stage,
+// those of one that it can have, so that functions do not depend on them.
+func (s *Space) tracking() Word {
+	w := s.Variables(Tracking)
+	switch {
+	case !s.Unfragmented || s.hook < 0:
+	case s.early:
+		return Constant(0, len(w))
+	case s.starts: // New is 1, Related 3
+		return Word{bdd.False, w[1], bdd.True}
+	default: // 0 counts as 1, 6 and 7 as 4 and 5
+		return Word{w[0], s.Diff(w[1], w[0]), s.Or(w[2], s.Not(s.Or(w[0], w[1])))}
+	}
+	return w
+}
+
+// Variables are the bits of a group wherever the packet is.
+func (s *Space) Variables(g Group) Word {
+	levels := s.Levels(g)
+	w := make(Word, len(levels))
+	for i, l := range levels {
+		w[i] = s.Var(l)
+	}
+	return w
 }
 
 // HasEntry holds for packets with a conntrack entry: those of a connection that
@@ -163,12 +212,13 @@ func (s *Space) HasEntry() bdd.Ref {
 	if s.starts {
 		return bdd.True
 	}
-	return s.entry()
+	return s.hasEntry(s.Bits(Tracking))
 }
 
 // entry is HasEntry wherever the packet is.
-func (s *Space) entry() bdd.Ref {
-	state := s.Bits(Tracking)
+func (s *Space) entry() bdd.Ref { return s.hasEntry(s.Variables(Tracking)) }
+
+func (s *Space) hasEntry(state Word) bdd.Ref {
 	has := bdd.False
 	for _, found := range []packet.State{packet.New, packet.Established, packet.Related} {
 		has = s.Or(has, s.Number(state, uint64(found)))
@@ -177,15 +227,16 @@ func (s *Space) entry() bdd.Ref {
 }
 
 type memoKey struct {
-	key    any
-	hook   int
-	starts bool
+	key           any
+	hook          int
+	starts, early bool
 }
 
 // Memo returns the function of a key, which build makes the first time: that of
 // a chain, however many rules jump to it.
 func (s *Space) Memo(key any, build func() bdd.Ref) bdd.Ref {
-	k := memoKey{key, -1, s.starts}
+	s.forget()
+	k := memoKey{key, -1, s.starts, s.early}
 	if s.varies[key] {
 		k.hook, s.hookRead = s.hook, true
 	}
@@ -216,6 +267,8 @@ func (s *Space) Bits(g Group) Word {
 	switch {
 	case g == TransportBytes:
 		return s.transportBytes()
+	case g == Tracking:
+		return s.tracking()
 	case s.Unfragmented && (g == Fragment || g == MoreFragments):
 		return Constant(0, g.Width())
 	case g == Hook:
@@ -255,7 +308,7 @@ func isAddress(g Group) bool {
 // Bit returns the variable of a group of one bit.
 func (s *Space) Bit(g Group) bdd.Ref {
 	switch {
-	case s.Unfragmented && g == MoreFragments:
+	case s.Unfragmented && g == MoreFragments, s.Unauthenticated && g == BehindAuth:
 		return bdd.False
 	case g == TransportFound && (s.Version == 4 || s.Headers == WholeHeaders):
 		return bdd.True
