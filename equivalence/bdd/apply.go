@@ -78,7 +78,23 @@ func (m *Manager) apply(op *Op, f, g Ref) Ref {
 
 // And returns f and g. Like all operations of sets it is for Boolean functions:
 // it panics when it comes upon another terminal, which it may not.
-func (m *Manager) And(f, g Ref) Ref { return m.apply(m.and, f, g) }
+func (m *Manager) And(f, g Ref) Ref {
+	a, b := m.nodes.at(f), m.nodes.at(g)
+	if a.level > b.level {
+		f, g, a, b = g, f, b, a
+	}
+	// Where one variable is decided above the other function, as in a cube, there
+	// is nothing to remember: each node is met once.
+	if a.level < b.level && g > True {
+		switch {
+		case a.low == False:
+			return m.make(a.level, False, m.And(a.high, g))
+		case a.high == False:
+			return m.make(a.level, m.And(a.low, g), False)
+		}
+	}
+	return m.apply(m.and, f, g)
+}
 
 // All returns the conjunction of Boolean functions, True when there are none.
 // Conditions about different variables are put together from the last variable
@@ -173,10 +189,18 @@ func (m *Manager) ITE(c, f, g Ref) Ref {
 	case f == True && g == False:
 		return c
 	}
+	n, a, b := *m.nodes.at(c), *m.nodes.at(f), *m.nodes.at(g)
+	if n.level < a.level && n.level < b.level { // see And
+		switch {
+		case n.low == False:
+			return m.make(n.level, g, m.ITE(n.high, f, g))
+		case n.high == False:
+			return m.make(n.level, m.ITE(n.low, f, g), g)
+		}
+	}
 	if r, ok := m.choice.get(uint32(c), f, g); ok {
 		return r
 	}
-	n, a, b := *m.nodes.at(c), *m.nodes.at(f), *m.nodes.at(g)
 	if n.level == terminalLevel {
 		panic(fmt.Sprintf("bdd: ITE of a condition with the terminal %d", n.low))
 	}

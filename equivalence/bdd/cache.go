@@ -23,6 +23,11 @@ type entry struct {
 
 func newCache() cache { return cache{entries: make([]entry, minCache)} }
 
+func (c *cache) reset() {
+	clear(c.entries)
+	c.stores = 0
+}
+
 func (c *cache) place(key uint32, f, g Ref) *entry {
 	return &c.entries[hash(key, f, g)&uint64(len(c.entries)-1)]
 }

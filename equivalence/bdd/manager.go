@@ -132,6 +132,18 @@ func (m *Manager) TryWithin(nodes int, work func()) error {
 	return m.Try(work)
 }
 
+// Reset forgets all functions but False and True, and keeps the memory. Nothing
+// that was made before may be used again, operations and mappings included.
+func (m *Manager) Reset() {
+	m.nodes.length = len([...]Ref{False, True, hole})
+	m.inner = 0
+	m.terminals = map[uint32]Ref{0: False, 1: True}
+	clear(m.unique)
+	m.binary.reset()
+	m.choice.reset()
+	m.generation++
+}
+
 // Generation counts the Trys that failed. A memo of Refs that was filled inside
 // a Try holds good while Generation is what it was when the memo was begun.
 func (m *Manager) Generation() int { return m.generation }
@@ -228,23 +240,54 @@ func (m *Manager) make(l Level, low, high Ref) Ref {
 	if low == high {
 		return low
 	}
-	mask := uint64(len(m.unique) - 1)
-	place := hash(l, low, high) & mask
-	for m.unique[place] != 0 {
-		f := m.unique[place]
+	p := m.probe(l, low, high)
+	for m.unique[p.at] != 0 {
+		f := m.unique[p.at]
 		if n := m.nodes.at(f); n.low == low && n.high == high && n.level == l {
 			return f
 		}
-		place = (place + 1) & mask
+		p.next()
 	}
 	f := m.add(node{l, low, high})
-	m.unique[place] = f
+	m.unique[p.at] = f
 	m.inner++
 	if m.inner > len(m.unique)/2 {
 		m.unique = make([]Ref, 2*len(m.unique))
 		m.fillUnique()
 	}
 	return f
+}
+
+// A probe is the places at which a node is looked for, one after the other.
+type probe struct {
+	at, mask, hash uint64
+	steps          int
+}
+
+// Nodes are mostly made one upon the other, so a probe begins near the place that
+// follows that of the newer branch: what is made in a row is near together in
+// memory. Terminals, and what else was made first, have too many nodes above them
+// for that. Where it is crowded, a probe goes on somewhere else.
+const (
+	probeNear    = 1 << 10
+	probeFirst   = 1 << 12
+	probeCrowded = 1 << 7
+)
+
+func (m *Manager) probe(l Level, low, high Ref) probe {
+	p := probe{mask: uint64(len(m.unique) - 1), hash: hash(l, low, high)}
+	p.at = p.hash & p.mask
+	if newer := max(low, high); newer >= probeFirst {
+		p.at = (2*uint64(newer) + p.hash%probeNear) & p.mask
+	}
+	return p
+}
+
+func (p *probe) next() {
+	p.at = (p.at + 1) & p.mask
+	if p.steps++; p.steps == probeCrowded {
+		p.at = p.hash & p.mask
+	}
 }
 
 // branch is make for branches of any levels.
@@ -266,16 +309,15 @@ func (m *Manager) add(n node) Ref {
 
 // fillUnique enters all nodes into an empty table.
 func (m *Manager) fillUnique() {
-	mask := uint64(len(m.unique) - 1)
 	for f := range m.nodes.length {
 		n := m.nodes.at(Ref(f))
 		if n.level == terminalLevel {
 			continue
 		}
-		place := hash(n.level, n.low, n.high) & mask
-		for m.unique[place] != 0 {
-			place = (place + 1) & mask
+		p := m.probe(n.level, n.low, n.high)
+		for m.unique[p.at] != 0 {
+			p.next()
 		}
-		m.unique[place] = Ref(f)
+		m.unique[p.at] = Ref(f)
 	}
 }

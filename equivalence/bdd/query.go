@@ -87,6 +87,20 @@ func (m *Manager) Terminals(functions ...Ref) []uint32 {
 	return values
 }
 
+// Reach returns both Support and Terminals of a function.
+func (m *Manager) Reach(f Ref) (levels []Level, values []uint32) {
+	m.walk([]Ref{f}, func(n node) {
+		if n.level == terminalLevel {
+			values = append(values, uint32(n.low))
+		} else {
+			levels = append(levels, n.level)
+		}
+	})
+	slices.Sort(levels)
+	slices.Sort(values)
+	return slices.Compact(levels), values
+}
+
 // SatCount returns how many assignments of the variables of levels make the
 // Boolean function f True. A level given twice counts once. It panics when f
 // depends on another variable, or has other terminals. It takes O(nodes of f)

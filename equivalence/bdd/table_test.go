@@ -117,3 +117,38 @@ func seeded(t testing.TB, seed int64) *rand.Rand {
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewSource(seed))
 }
+
+// TestTableCrowded makes more nodes above one than there is room near it.
+func TestTableCrowded(t *testing.T) {
+	m := bdd.New(bdd.Options{})
+	const levels = 16
+	var old []bdd.Ref
+	for n := range 1 << 13 {
+		f := bdd.True
+		for bit := range levels {
+			if n>>bit&1 == 1 {
+				f = m.Make(bdd.Level(2*levels-bit), bdd.False, f)
+			} else {
+				f = m.Make(bdd.Level(2*levels-bit), f, bdd.False)
+			}
+		}
+		old = append(old, f)
+	}
+	newest := m.Make(levels, bdd.True, old[len(old)-1])
+	seen := map[bdd.Ref]bool{}
+	for _, f := range old {
+		seen[m.Make(levels-1, f, newest)] = true
+	}
+	if len(seen) != len(old) {
+		t.Errorf("%d nodes, want %d", len(seen), len(old))
+	}
+	size := m.Size()
+	for _, f := range old {
+		if g := m.Make(levels-1, f, newest); !seen[g] || m.Low(g) != f || m.High(g) != newest {
+			t.Fatalf("Make returns the node %d of %d and %d", g, m.Low(g), m.High(g))
+		}
+	}
+	if m.Size() != size {
+		t.Errorf("%d nodes were made again", m.Size()-size)
+	}
+}
