@@ -295,7 +295,7 @@ func nameOf(c *symbolic.RuleChain, rule int) RuleName {
 		return RuleName{Chain: c.Name}
 	}
 	r := &c.Rules[rule]
-	return RuleName{c.Name, rule + 1, r.Place, r.Text()}
+	return RuleName{c.Name, rule + 1, r.Place(), r.Text()}
 }
 
 // stageFacts writes down a stage and its rules.

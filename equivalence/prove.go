@@ -130,13 +130,15 @@ type prover struct {
 	tracked bool
 	proof   *Proof
 	// of the version at hand
-	headers  symbolic.Headers
-	space    *symbolic.Space
-	pairing  *symbolic.Pairing
-	pairs    []comparedPair
-	ordinary map[place][]start
-	apart    []bdd.Ref    // of each pair of stages the packets that may come out unlike
-	compared *bdd.Manager // of apart
+	headers   symbolic.Headers
+	collected map[int]*collected
+	spare     *bdd.Manager // to be used for the next space
+	space     *symbolic.Space
+	pairing   *symbolic.Pairing
+	pairs     []comparedPair
+	ordinary  map[place][]start
+	apart     []bdd.Ref    // of each pair of stages the packets that may come out unlike
+	compared  *bdd.Manager // of apart
 	// translations are the hooks of the turns at which addresses are translated.
 	translations map[int]packet.Hook
 	walked       int         // random sequences that were tried
@@ -176,14 +178,32 @@ func (p *prover) accepts(code string) bool {
 	return slices.ContainsFunc(deviations, func(d deviation) bool { return d.engine && d.code == code })
 }
 
+// collected is what both sides collect for an IP version.
+type collected struct {
+	tests symbolic.NameTests
+	a, b  []symbolic.Instance
+}
+
+func (p *prover) collect(version int) *collected {
+	in := p.collected[version]
+	if in == nil {
+		in = &collected{}
+		in.a = p.a.(symbolic.Compiler).Collect(version, &in.tests)
+		in.b = p.b.(symbolic.Compiler).Collect(version, &in.tests)
+		p.collected[version] = in
+	}
+	return in
+}
+
 // open makes a space for a version, with both sides' instances paired.
 func (p *prover) open(version int, provenance bool) (a, b []symbolic.Stage) {
-	var tests symbolic.NameTests
-	inA := p.a.(symbolic.Compiler).Collect(version, &tests)
-	inB := p.b.(symbolic.Compiler).Collect(version, &tests)
-	p.pairing = symbolic.Pair(inA, inB, p.accepts)
-	m := bdd.New(bdd.Options{MaxNodes: int(p.o.Memory / nodeBytes), Stop: p.ctx.Err})
-	p.space = symbolic.NewSpace(m, version, &tests, p.pairing.All)
+	in := p.collect(version)
+	p.pairing = symbolic.Pair(in.a, in.b, p.accepts)
+	m := p.spare
+	if p.spare = nil; m == nil {
+		m = bdd.New(bdd.Options{MaxNodes: int(p.o.Memory / nodeBytes), Stop: p.ctx.Err})
+	}
+	p.space = symbolic.NewSpace(m, version, &in.tests, p.pairing.All)
 	p.ordinary = map[place][]start{}
 	p.space.Provenance, p.space.Headers, p.space.Unfragmented = provenance, p.headers, p.tracked
 	p.space.Unauthenticated = version == 4 || p.accepts("ipv6-ah")
@@ -214,6 +234,8 @@ func (p *prover) version(version int) error {
 	if err != nil || !equal {
 		return err
 	}
+	p.spare = p.space.Manager
+	p.spare.Reset()
 	p.headers = symbolic.CutHeaders
 	_, err = p.compare(version)
 	return err
@@ -333,10 +355,10 @@ func (p *prover) situation(hook packet.Hook, priority int32, kind packet.StageKi
 // and reports whether nothing differs but what deviations explain.
 func (p *prover) stage(q stagePair) (equal bool, explained []explainedStage) {
 	s := p.space
-	levels, effects := s.Survey(q.a, q.b)
-	domain, assumed := p.domainOf(p.situation(q.hook, q.priority, q.kind), levels)
+	reads, writes := s.Survey(q.a, q.b)
+	domain, assumed := p.domainOf(p.situation(q.hook, q.priority, q.kind), reads)
 	p.assume(assumed)
-	p.segments(q.hook, levels, effects)
+	p.segments(q.hook, reads, writes)
 	apart := s.Apart(q.a, q.b, domain, p.accepts, s.Few(countedRules, q.a, q.b))
 	p.apart = append(p.apart, apart.Packets)
 	equal = true
@@ -429,21 +451,19 @@ func (p *prover) explain(list []explainedStage) {
 
 // segments notes stages that change TCP options and read the bytes of options, of
 // which a change does not know.
-func (p *prover) segments(hook packet.Hook, levels []bdd.Level, effects []symbolic.Effect) {
+func (p *prover) segments(hook packet.Hook, read, written []bdd.Level) {
 	const why = "the bytes of TCP options are read where an option is changed"
 	const header = 20
-	reads := slices.ContainsFunc(levels, func(l bdd.Level) bool {
+	reads := slices.ContainsFunc(read, func(l bdd.Level) bool {
 		g, bit, ok := symbolic.GroupOf(l)
 		return ok && g == symbolic.Transport && bit >= 8*header
 	})
 	if !reads {
 		return
 	}
-	for _, e := range effects {
-		for _, l := range p.space.WrittenLevels(e) {
-			if g, _, _ := symbolic.GroupOf(l); g == symbolic.MSS || g == symbolic.TCPOption {
-				p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
-			}
+	for _, l := range written {
+		if g, _, _ := symbolic.GroupOf(l); g == symbolic.MSS || g == symbolic.TCPOption {
+			p.proof.Unknown[why] = PacketClass{Version: p.space.Version, Hook: hook}
 		}
 	}
 }
@@ -496,19 +516,18 @@ func (p *prover) shared() {
 		p.owners = map[any]any{}
 	}
 	one := map[symbolic.Slot]any{}
-	inA := p.a.(symbolic.Compiler).Collect(p.space.Version, &symbolic.NameTests{})
-	inB := p.b.(symbolic.Compiler).Collect(p.space.Version, &symbolic.NameTests{})
+	in := p.collect(p.space.Version)
 	for i, slot := range p.pairing.A {
-		one[slot] = inA[i].Identity
+		one[slot] = in.a[i].Identity
 	}
 	for i, slot := range p.pairing.B {
 		a, ok := one[slot]
-		b := inB[i].Identity
-		if !ok || a == nil || b == nil || inA == nil {
+		b := in.b[i].Identity
+		if !ok || a == nil || b == nil {
 			continue
 		}
 		if before, ok := p.owners[b]; ok && before != a {
-			p.sharing = fmt.Sprintf("%s serves IPv4 and IPv6, which have one each on the other side", inB[i].Place)
+			p.sharing = fmt.Sprintf("%s serves IPv4 and IPv6, which have one each on the other side", in.b[i].Place)
 		}
 		p.owners[b] = a
 	}

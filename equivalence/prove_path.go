@@ -125,7 +125,7 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 			f, g := p.path(a, b, route)
 			domain, assumed := p.pathDomain(route, f, g)
 			p.assume(assumed)
-			p.segments(route[len(route)-1], p.space.Support(f, g), p.effects(f, g))
+			p.segments(route[len(route)-1], p.space.Support(f, g), p.written(f, g))
 			for _, c := range p.space.Compare(f, g, domain, p.accepts) {
 				switch c.Relation {
 				case symbolic.Explained:
@@ -151,11 +151,11 @@ func (p *prover) unlikeRoutes(version int, unlike []packet.Hook) (alike bool, sh
 	return alike, shown, err
 }
 
-// effects lists the effects in the leaves of functions.
-func (p *prover) effects(functions ...bdd.Ref) []symbolic.Effect {
-	var list []symbolic.Effect
+// written lists the variables that the leaves of functions write.
+func (p *prover) written(functions ...bdd.Ref) []bdd.Level {
+	var list []bdd.Level
 	for _, v := range p.space.Terminals(functions...) {
-		list = append(list, p.space.LeafOf(v).Effect)
+		list = append(list, p.space.WrittenLevels(p.space.LeafOf(v).Effect)...)
 	}
 	return list
 }

@@ -192,7 +192,7 @@ func newProver(ctx context.Context, a, b Machine, o ProofOptions) (*prover, erro
 		o.MaxDifferences = 20
 	}
 	p := &prover{
-		a: a, b: b, o: o, start: time.Now(),
+		a: a, b: b, o: o, collected: map[int]*collected{}, start: time.Now(),
 		proof: &Proof{Explained: map[string]PacketClass{}, Unknown: map[string]PacketClass{}},
 	}
 	p.ctx, p.cancel = context.WithDeadline(ctx, p.start.Add(o.Time))

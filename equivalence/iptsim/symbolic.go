@@ -146,6 +146,9 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 	}
 	at, met := 0, map[string]bool{}
 	c.slots = make(map[scoped]symbolic.Slot, len(slots))
+	if len(slots) == 0 {
+		return c
+	}
 	m.visit(func(r *rule) {
 		n := 0
 		r.eachPredicate(func(p predicate.Predicate, _ string) {

@@ -41,7 +41,7 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 func (c *compiler) byItself(r *rule) symbolic.ChainRule {
 	text := func() string { return iptables.PrintRule(r.source, r.chain.source.Name) }
 	out := symbolic.ChainRule{
-		ID: r, Place: r.source.Range.FileLine(), Text: text,
+		ID: r, Place: r.source.Range.FileLine, Text: text,
 		Words: func() string { return r.source.Range.FileLine() + " " + text() },
 		Function: func(number func(*symbolic.RuleChain) int) bdd.Ref {
 			c.number = number

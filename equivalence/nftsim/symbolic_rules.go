@@ -78,7 +78,7 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 // byItself is a rule by itself.
 func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
 	return symbolic.ChainRule{
-		ID: r, Text: r.text, Words: func() string { return c.place(r) }, Targets: c.targets(r),
+		ID: r, Place: func() string { return "" }, Text: r.text, Words: func() string { return c.place(r) }, Targets: c.targets(r),
 		Function: func(number func(*symbolic.RuleChain) int) bdd.Ref {
 			c.number = number
 			return c.compileRule(r)

@@ -242,6 +242,9 @@ func (d *divergence) pair(f, g bdd.Ref) regions {
 			return d.region(v, leavesExplained, func(r regions) bdd.Ref { return r.explained })
 		})
 	}
+	if !d.mayBeApart(f, g) {
+		return regions{bdd.False, bdd.False}
+	}
 	how := s.Apply(d.compare, f, g)
 	r := regions{s.Map(d.apart, how), bdd.False}
 	for _, side := range []bdd.Ref{f, g} {
@@ -260,6 +263,26 @@ func (d *divergence) pair(f, g bdd.Ref) regions {
 		}
 	}
 	return r
+}
+
+// mayBeApart reports whether pair may find something, other than what is explained
+// and was before: that is most of what rules differ in, and needs no functions.
+func (d *divergence) mayBeApart(f, g bdd.Ref) bool {
+	if d.find || d.space.traitsOf(f).unsure || d.space.traitsOf(g).unsure || len(d.named(f, g)) > 0 {
+		return true
+	}
+	may := false
+	d.space.Together(f, g, func(f, g bdd.Ref) bool {
+		how, _ := d.leaves(f, g)
+		switch v, _ := d.space.Value(how); {
+		case v >= leavesChains:
+			may = d.chains[v-leavesChains].apart != bdd.False
+		default:
+			may = v == leavesUnlike
+		}
+		return !may
+	})
+	return may
 }
 
 // How two leaves compare, as the terminals of a function. What is greater is of
@@ -307,12 +330,13 @@ func (d *divergence) explain(l Leaf) bool {
 	return l.Verdict == Drop && l.Why != "" && d.explains(l.Why)
 }
 
-// named lists the deviations with which explain may say so.
+// named lists the deviations with which explain may say so, as far as that is
+// still to be found out.
 func (d *divergence) named(functions ...bdd.Ref) []string {
 	var list []string
 	for _, f := range functions {
 		for _, code := range d.space.traitsOf(f).codes {
-			if d.explains(code) {
+			if d.explains(code) && (d.find || !slices.Contains(d.codes, code)) {
 				list = append(list, code)
 			}
 		}

@@ -14,6 +14,8 @@ type programs struct {
 	bodyOf     map[string]int
 	linked     map[linkKey]bdd.Ref
 	traits     map[bdd.Ref]traits
+	reads      [][]bdd.Level // lists of variables
+	readsOf    map[string]uint32
 	plain      *bdd.Mapping
 	generation int // of the manager, when they were begun
 }
@@ -36,6 +38,7 @@ const maxSize = 1 << 20
 type traits struct {
 	unsure bool     // something is not modelled
 	codes  []string // of deviations that leaves name
+	reads  []uint32 // variables, of programs.reads
 	moves  []uint32 // writes, of effects.writes
 	to     []int    // bodies to which a rule leads
 }
@@ -70,22 +73,20 @@ func (s *Space) Within(st *Stage, packets bdd.Ref) bdd.Ref {
 
 // rule is the function of a rule by itself.
 func (s *Space) rule(r *ChainRule) bdd.Ref {
-	return s.Memo(r, func() bdd.Ref {
-		f := r.Function(s.number)
-		if !s.Marked {
-			return f
-		}
-		if s.plain == nil {
-			s.plain = s.NewMapping(func(v uint32) bdd.Ref {
-				l := s.LeafOf(v)
-				if l.Verdict != Jump && l.Verdict != Goto {
-					l.By = 0
-				}
-				return s.Leaf(l)
-			})
-		}
-		return s.Map(s.plain, f)
-	})
+	f := r.Function(s.number)
+	if !s.Marked {
+		return f
+	}
+	if s.plain == nil {
+		s.plain = s.NewMapping(func(v uint32) bdd.Ref {
+			l := s.LeafOf(v)
+			if l.Verdict != Jump && l.Verdict != Goto {
+				l.By = 0
+			}
+			return s.Leaf(l)
+		})
+	}
+	return s.Map(s.plain, f)
 }
 
 type bodyKey struct{ chain *RuleChain }
@@ -100,7 +101,7 @@ func (s *Space) number(c *RuleChain) int {
 func (s *Space) forget() {
 	if g := s.Generation(); g != s.programs.generation || s.bodies == nil {
 		s.programs = programs{
-			bodies: []*body{nil}, bodyOf: map[string]int{}, linked: map[linkKey]bdd.Ref{}, traits: map[bdd.Ref]traits{},
+			bodies: []*body{nil}, bodyOf: map[string]int{}, linked: map[linkKey]bdd.Ref{}, traits: map[bdd.Ref]traits{}, readsOf: map[string]uint32{},
 			generation: g,
 		}
 		clear(s.memo)
@@ -133,7 +134,7 @@ func (s *Space) makeBody(c *RuleChain) int {
 	if n, ok := s.bodyOf[string(key)]; ok {
 		return n
 	}
-	b.moves, b.codes = unique(b.moves), unique(b.codes)
+	b.reads, b.moves, b.codes = unique(b.reads), unique(b.moves), unique(b.codes)
 	n := len(s.bodies)
 	s.bodies = append(s.bodies, b)
 	s.bodyOf[string(key)] = n
@@ -148,7 +149,7 @@ func (b *body) add(s *Space, f bdd.Ref, of *ChainRule) {
 	b.rules, b.of = append(b.rules, f), append(b.of, of)
 	t := s.traitsOf(f)
 	b.unsure = b.unsure || t.unsure
-	b.codes, b.moves = append(b.codes, t.codes...), append(b.moves, t.moves...)
+	b.codes, b.moves, b.reads = append(b.codes, t.codes...), append(b.moves, t.moves...), append(b.reads, t.reads...)
 	b.size++
 	for _, to := range t.to {
 		b.size += s.bodies[to].size
@@ -161,8 +162,9 @@ func (s *Space) traitsOf(f bdd.Ref) traits {
 	if t, ok := s.traits[f]; ok {
 		return t
 	}
-	var t traits
-	for _, v := range s.Terminals(f) {
+	levels, values := s.Reach(f)
+	t := traits{reads: []uint32{s.internReads(levels)}}
+	for _, v := range values {
 		l := s.LeafOf(v)
 		switch l.Verdict {
 		case Undecided:
@@ -170,7 +172,7 @@ func (s *Space) traitsOf(f bdd.Ref) traits {
 		case Jump, Goto:
 			to := s.bodies[l.By]
 			t.unsure = t.unsure || to.unsure
-			t.moves, t.codes = append(t.moves, to.moves...), append(t.codes, to.codes...)
+			t.moves, t.codes, t.reads = append(t.moves, to.moves...), append(t.codes, to.codes...), append(t.reads, to.reads...)
 			t.to = append(t.to, l.By)
 		}
 		if l.Why != "" && l.Verdict != Undecided {
@@ -180,9 +182,23 @@ func (s *Space) traitsOf(f bdd.Ref) traits {
 			t.moves = append(t.moves, s.effects.all[l.Effect].writes)
 		}
 	}
-	t.moves, t.codes, t.to = unique(t.moves), unique(t.codes), unique(t.to)
+	t.moves, t.codes, t.to, t.reads = unique(t.moves), unique(t.codes), unique(t.to), unique(t.reads)
 	s.traits[f] = t
 	return t
+}
+
+func (s *Space) internReads(levels []bdd.Level) uint32 {
+	key := make([]byte, 0, 4*len(levels))
+	for _, l := range levels {
+		key = binary.NativeEndian.AppendUint32(key, l)
+	}
+	id, ok := s.readsOf[string(key)]
+	if !ok {
+		id = uint32(len(s.reads))
+		s.reads = append(s.reads, levels)
+		s.readsOf[string(key)] = id
+	}
+	return id
 }
 
 // link is the function of a body for some packets.
@@ -264,34 +280,25 @@ func (s *Space) join(parts []part) part {
 	return part{s.Or(a.where, b.where), s.ITE(a.where, a.value, b.value)}
 }
 
-// Survey lists the variables that rules of stages read, as far as packets can
-// come to them, ascending, and the effects that the rules have.
-func (s *Space) Survey(stages ...*Stage) (levels []bdd.Level, list []Effect) {
-	var roots []bdd.Ref
-	seen := map[int]bool{}
-	var visit func(n int)
-	visit = func(n int) {
-		if seen[n] {
-			return
+// Survey lists the variables that rules of stages read and those that they
+// write, ascending.
+func (s *Space) Survey(stages ...*Stage) (reads, writes []bdd.Level) {
+	for _, st := range stages {
+		if st == nil || st.Unknown != "" {
+			continue
 		}
-		seen[n] = true
-		for _, f := range s.bodies[n].rules {
-			roots = append(roots, f)
-			for _, to := range s.traitsOf(f).to {
-				visit(to)
+		s.AtStage(st)
+		b := s.bodies[s.number(st.Start)]
+		for _, id := range b.reads {
+			reads = append(reads, s.reads[id]...)
+		}
+		for _, id := range b.moves {
+			for _, w := range s.effects.writes[id].bits {
+				writes = append(writes, w.to)
 			}
 		}
 	}
-	for _, st := range stages {
-		if st != nil && st.Unknown == "" {
-			s.AtStage(st)
-			visit(s.number(st.Start))
-		}
-	}
-	for _, v := range s.Terminals(roots...) {
-		list = append(list, s.LeafOf(v).Effect)
-	}
-	return s.Support(roots...), unique(list)
+	return unique(reads), unique(writes)
 }
 
 // Few reports whether stages have no more than so many rules, those of a chain

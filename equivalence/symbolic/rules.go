@@ -58,11 +58,9 @@ type RuleChain struct {
 type ChainRule struct {
 	// ID is the name under which the machine tells of it to [packet.Flight].Visit.
 	ID any
-	// Place is where the rule was written, or "".
-	Place string
-	// Text is the rule as its language spells it, with its comment, and Words is
-	// how a proof names it.
-	Text, Words func() string
+	// Place is where the rule was written, or ""; Text is the rule as its language
+	// spells it, with its comment; Words is how a proof names it.
+	Place, Text, Words func() string
 	// Targets are the chains to which the rule can lead, each once.
 	Targets []*RuleChain
 	// Function compiles the rule by itself: from the variables as the packet meets
