@@ -220,7 +220,14 @@ func observed(p *packet.Packet, f packet.Fate, now int64) *packet.Packet {
 // seen keeps of a fate what the kernel shows: of the events the log messages
 // and the answers; a translation shows in the bytes.
 func seen(f packet.Fate) packet.Fate {
-	f.Events = slices.DeleteFunc(slices.Clone(f.Events), func(e packet.Event) bool {
+	events := slices.Clone(f.Events)
+	for i, e := range events {
+		if log, ok := e.(packet.LogEvent); ok && log.Group >= 0 {
+			log.SnapLen, log.Threshold = -1, 0 // the messages are read whole and at once
+			events[i] = log
+		}
+	}
+	f.Events = slices.DeleteFunc(events, func(e packet.Event) bool {
 		switch e.(type) {
 		case packet.LogEvent:
 			return false

@@ -84,16 +84,22 @@ func (t *logTarget) Translate(r *translate.Rule) error {
 			log.Flags |= 1 << bit
 		}
 	}
-	if strings.ContainsAny(log.Prefix, "\"$") {
-		log.Prefix = strings.NewReplacer(`"`, `'`, "$", "S").Replace(log.Prefix)
-		r.Declare(translate.Deviation{
-			Code: "log-prefix-characters",
-			Detail: fmt.Sprintf("The text of nft has no way to write a log prefix with a double quote or a dollar sign: "+
-				"%q is logged as %q.", string(t.Prefix.Value), log.Prefix),
-		})
+	if log.Prefix = writablePrefix(log.Prefix); log.Prefix != string(t.Prefix.Value) {
+		r.Declare(translate.Deviation{Code: "log-prefix-characters", Detail: unwritable(string(t.Prefix.Value))})
 	}
 	r.Add(log)
 	return nil
+}
+
+// writablePrefix returns a prefix as nft can write it.
+func writablePrefix(prefix string) string {
+	return strings.NewReplacer(`"`, `'`, "$", "S").Replace(prefix)
+}
+
+// unwritable says what becomes of a prefix that nft cannot write.
+func unwritable(prefix string) string {
+	return fmt.Sprintf("The text of nft has no way to write a log prefix with a double quote or a dollar sign: "+
+		"%q is logged as %q.", prefix, writablePrefix(prefix))
 }
 
 // logPrefixMax is how many bytes of a prefix the kernel keeps.

@@ -223,6 +223,7 @@ var actionCases = []ruleCase{
 	c(Log{Level: 4}), c(Log{Prefix: "dropped: ", Level: 7}), c(Log{Level: 0}), c(Log{Level: 6, Flags: 0x2f}), c(Log{Level: 4, Flags: 0x01}), c(Log{Level: 4, Flags: 0x2a}),
 	c(Log{Prefix: `a 'b' #c; {d} @e %f`, Level: 4}),
 	c(Log{Prefix: "costs $5, not $x$$ ", Level: 4}), c(Log{Prefix: `back\slash \* \n é * at the end \`, Level: 4}), c(Log{Prefix: strings.Repeat("x", 127), Level: 4}),
+	c(LogGroup{}), c(LogGroup{Group: 65535, Prefix: "to $group "}), c(LogGroup{Group: 5, Prefix: "x", Snaps: true, Threshold: 65535}), c(LogGroup{Snaps: true, SnapLen: 64}),
 	c(tcp, Reject{Reset: true}), c(Reject{Reset: true}), c(eq(Dport(6), u16(113)), Reject{Reset: true}),
 	forFamily(IP, Reject{Code: 3}), forFamily(IP, Reject{Code: 13}), forFamily(IP6, Reject{Code: 4}), c(eq(IP6Saddr, ip("2001:db8::7")), Reject{Code: 6}),
 	forFamily(IP, Reject{Code: 10}), forFamily(IP, tcp, Reject{Code: 0}), forFamily(IP6, Reject{Code: 1}),

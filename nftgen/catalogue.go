@@ -17,6 +17,19 @@ var (
 	IP6Hoplimit = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
 )
 
+// Fields that are some of the bits of the type of service or traffic class: the
+// first six, and the last two (RFC 2474, RFC 3168).
+var (
+	IPDSCP  = bitField("ip dscp", dscp, networkHeader, 1, Value{0xfc}, need{l3: IP})
+	IPECN   = bitField("ip ecn", ecn, networkHeader, 1, Value{0x03}, need{l3: IP})
+	IP6DSCP = bitField("ip6 dscp", dscp, networkHeader, 0, Value{0x0f, 0xc0}, need{l3: IP6})
+	IP6ECN  = bitField("ip6 ecn", ecn, networkHeader, 1, Value{0x30}, need{l3: IP6})
+	// IPTOS is the whole type of service, and IP6First the 16 bits of which the
+	// middle eight are the traffic class: nft has no names for them.
+	IPTOS    = rawField("@nh,8,8", raw8, networkHeader, 1, IP)
+	IP6First = rawField("@nh,0,16", raw16, networkHeader, 0, IP6)
+)
+
 // Fields of the fragment header of IPv6 (RFC 8200, section 4.5).
 var (
 	// IP6Frag is whether there is one, for [Exists].
@@ -38,6 +51,19 @@ var (
 	ICMPv6Type = payloadField("icmpv6 type", fieldID{headerICMPv6, 1}, icmpv6Type, transportHeader, 0, 1, need{l4: 58, of: IP6})
 	ICMPv6Code = payloadField("icmpv6 code", fieldID{headerICMPv6, 2}, icmpv6Code, transportHeader, 1, 1, need{l4: 58, of: IP6})
 )
+
+// Fields of the headers of ESP, AH and DCCP.
+var (
+	ESPSPI   = payloadField("esp spi", fieldID{headerESP, 1}, network32, transportHeader, 0, 4, need{l4: unix.IPPROTO_ESP})
+	AHSPI    = payloadField("ah spi", fieldID{headerAH, 4}, network32, transportHeader, 4, 4, need{l4: unix.IPPROTO_AH})
+	DCCPType = bitField("dccp type", dccpType, transportHeader, 8, Value{0x1e}, need{l4: unix.IPPROTO_DCCP})
+)
+
+// TCPMaxSeg is the value of the TCP option of the maximum segment size.
+var TCPMaxSeg = Field{
+	Text: "tcp option maxseg size", Type: integer16, needs: []need{{l4: unix.IPPROTO_TCP}},
+	load: loader{kind: loadTCPValue, key: 2, offset: 2, length: 2},
+}
 
 // transports are the protocols whose headers begin with two ports.
 var transports = map[uint8]struct {
@@ -74,7 +100,12 @@ var (
 	MetaPktType = metaField("meta pkttype", pktType, unix.NFT_META_PKTTYPE)
 	MetaSKUID   = metaField("meta skuid", uid, unix.NFT_META_SKUID)
 	MetaSKGID   = metaField("meta skgid", gid, unix.NFT_META_SKGID)
-	MetaRandom  = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
+	MetaCPU     = metaField("meta cpu", integer32, unix.NFT_META_CPU)
+	MetaRealm   = metaField("meta rtclassid", realm, unix.NFT_META_RTCLASSID)
+	// MetaIifgroup and MetaOifgroup are the groups of the devices.
+	MetaIifgroup = metaField("iifgroup", deviceGroup, unix.NFT_META_IIFGROUP)
+	MetaOifgroup = metaField("oifgroup", deviceGroup, unix.NFT_META_OIFGROUP)
+	MetaRandom   = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
 )
 
 // Fields of the connection. Values of CTExpiration are in milliseconds.

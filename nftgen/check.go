@@ -59,12 +59,15 @@ func check(s Stmt) error {
 }
 
 // checkPartial refuses tests of fields that are some of the bits loaded, other
-// than with 0, and of whether a header is there, other than that.
+// than with 0 or a number that fits, and of whether a header is there, other than that.
 func checkPartial(s Stmt) error {
 	for _, f := range Fields(s) {
 		c, compared := s.(Compare)
-		zero := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)
-		if _, exists := s.(Exists); f.load.mask != nil && !zero || f.load.present != exists && f.load.kind == loadExthdrIPv6 {
+		fits := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)
+		if compared && f.load.numbered && c.Mask == nil && c.Op <= Ne {
+			_, fits = f.load.placed(c.Value)
+		}
+		if _, exists := s.(Exists); f.load.mask != nil && !fits || f.load.present != exists && f.load.kind == loadExthdrIPv6 {
 			return fmt.Errorf("write a test of %s: it is not one that can be had", f.Text)
 		}
 	}
@@ -167,8 +170,8 @@ func (s Compare) check() error {
 	if err := s.Field.checkCount(s.Value, s.Mask); err != nil {
 		return err
 	}
-	if s.Field.load.mask != nil && (s.Mask != nil || s.Op > Ne || !filled(s.Value, 0)) {
-		return fmt.Errorf("write a test of %s: it can only be compared with 0", s.Field.Text)
+	if s.Field.load.mask != nil && (s.Mask != nil || s.Op > Ne || !s.Field.load.numbered && !filled(s.Value, 0)) {
+		return fmt.Errorf("write a test of %s: it is some bits, and can only be compared for being equal", s.Field.Text)
 	}
 	if s.Op > Ge {
 		return fmt.Errorf("write a comparison of %s: there is no operator %d", s.Field.Text, s.Op)

@@ -15,6 +15,8 @@ func checkAction(s Stmt) error {
 		return s.check()
 	case Log:
 		return s.check()
+	case LogGroup:
+		return checkLogPrefix(s.Prefix)
 	case Reject:
 		if !s.Reset && s.Code > 15 {
 			return fmt.Errorf("write reject: there is no code %d", s.Code)
@@ -86,10 +88,15 @@ func (s Log) check() error {
 		return fmt.Errorf("write log: there is no level %d", s.Level)
 	case s.Flags&^known != 0:
 		return fmt.Errorf("write log: there is no flag %#x", s.Flags&^known)
-	case len(s.Prefix) > maxLogPrefix:
-		return fmt.Errorf("write the log prefix %q: it is longer than %d bytes", s.Prefix, maxLogPrefix)
 	}
-	return checkQuoted("log prefix", s.Prefix)
+	return checkLogPrefix(s.Prefix)
+}
+
+func checkLogPrefix(prefix string) error {
+	if len(prefix) > maxLogPrefix {
+		return fmt.Errorf("write the log prefix %q: it is longer than %d bytes", prefix, maxLogPrefix)
+	}
+	return checkQuoted("log prefix", prefix)
 }
 
 func (s Assign) check() error {

@@ -290,17 +290,20 @@ func (c *compiler) statement(s Stmt) error {
 
 func (c *compiler) compare(s Compare) {
 	t, l := s.Field.Type, s.Field.load
-	if s.Mask == nil && l.kind == loadPayload && s.Op <= Ne {
+	if s.Mask == nil && l.mask == nil && l.kind == loadPayload && s.Op <= Ne {
 		c.addHeader(headerTest{l.key, l.offset, s.Op, s.Value})
 	} else {
 		exprs := []expression{s.Field.loadInto(1, l.length)}
 		if l.mask != nil {
-			exprs = append(exprs, bitwise(1, l.mask, make([]byte, t.Bytes)))
+			exprs = append(exprs, bitwise(1, l.mask, make([]byte, l.length)))
 		}
 		if s.Mask != nil {
 			exprs = append(exprs, bitwise(1, t.inRegister(s.Mask), make([]byte, t.Bytes)))
 		}
 		data := t.inRegister(s.Value)
+		if l.numbered {
+			data, _ = l.placed(s.Value)
+		}
 		if s.Op > Ne && t.swapped() {
 			exprs = append(exprs, toNetworkOrder(1, t.Bytes))
 			data = s.Value

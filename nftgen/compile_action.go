@@ -18,6 +18,8 @@ func (c *compiler) action(s Stmt) error {
 		c.add(fromLibrary{stateful(s)})
 	case Log:
 		c.add(fromLibrary{logExpression(s)})
+	case LogGroup:
+		c.add(fromLibrary{s.expression()})
 	case Reject:
 		return c.reject(s)
 	case Assign:
@@ -91,6 +93,22 @@ func logExpression(s Log) expr.Any {
 	}
 	if s.Flags != 0 {
 		e.Key |= 1 << unix.NFTA_LOG_FLAGS
+	}
+	return e
+}
+
+func (s LogGroup) expression() expr.Any {
+	e := &expr.Log{Key: 1 << unix.NFTA_LOG_GROUP, Group: s.Group, QThreshold: s.Threshold}
+	if s.Prefix != "" {
+		e.Key |= 1 << unix.NFTA_LOG_PREFIX
+		e.Data = []byte(s.Prefix)
+	}
+	if s.Snaps {
+		e.Key |= 1 << unix.NFTA_LOG_SNAPLEN
+		e.Snaplen = s.SnapLen
+	}
+	if s.Threshold != 0 {
+		e.Key |= 1 << unix.NFTA_LOG_QTHRESHOLD
 	}
 	return e
 }

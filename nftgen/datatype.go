@@ -32,6 +32,17 @@ var (
 	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
 	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
 
+	network32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
+	dscp        = &Datatype{Name: "dscp", Number: 20, Bytes: 1, Order: BigEndian, Format: hex}
+	ecn         = &Datatype{Name: "ecn", Number: 21, Bytes: 1, Order: BigEndian, Format: named(ecnNames, decimal), ends: decimal}
+	dccpType    = &Datatype{Name: "dccp_pkttype", Number: 25, Bytes: 1, Order: BigEndian, Format: named(dccpTypeNames, decimal), ends: decimal}
+	realm       = &Datatype{Name: "realm", Number: 23, Bytes: 4, Order: HostEndian, Format: decimal}
+	deviceGroup = &Datatype{Name: "devgroup", Number: 37, Bytes: 4, Order: HostEndian, Format: decimal}
+
+	// Bytes of a header that nft knows by place only.
+	raw8  = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: hex}
+	raw16 = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: hex}
+
 	// hostProto is the protocol that the kernel found, in the order of the host
 	// by name; it is one byte.
 	hostProto = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: HostEndian, Format: named(protocolNames, decimal), ends: decimal}
@@ -79,6 +90,13 @@ var (
 
 	ctStatusNames = []symbol{
 		{"expected", 1}, {"seen-reply", 2}, {"assured", 4}, {"confirmed", 8}, {"snat", 16}, {"dnat", 32}, {"dying", 512},
+	}
+
+	ecnNames = []symbol{{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}}
+
+	dccpTypeNames = []symbol{
+		{"request", 0}, {"response", 1}, {"data", 2}, {"ack", 3}, {"dataack", 4}, {"closereq", 5}, {"close", 6}, {"reset", 7},
+		{"sync", 8}, {"syncack", 9},
 	}
 
 	ctDirNames = []symbol{{"original", 0}, {"reply", 1}}

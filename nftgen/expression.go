@@ -139,6 +139,8 @@ func (f Field) loadInto(register, length uint32) expression {
 			DestRegister: register, Type: uint8(l.key), Len: length,
 			Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpTcpopt,
 		}}
+	case loadTCPValue:
+		return fromLibrary{&expr.Exthdr{DestRegister: register, Type: uint8(l.key), Offset: l.offset, Len: length, Op: expr.ExthdrOpTcpopt}}
 	case loadExthdrIPv6:
 		var flags uint32
 		if l.present {

@@ -1,7 +1,9 @@
 package nftgen
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +17,7 @@ const (
 	loadCT
 	loadExthdrTCP
 	loadExthdrIPv6
+	loadTCPValue
 	loadFib
 	loadNumgen
 )
@@ -30,6 +33,7 @@ type loader struct {
 	id        fieldID
 	present   bool   // IPv6 extension header: whether it is there
 	mask      Value  // what of the loaded bytes belongs to the field, nil for all
+	numbered  bool   // a field with a mask that can be compared with any number, not with 0 alone
 	source    bool   // fib: by source address
 	iface     string // fib: "", "iif", "oif"
 }
@@ -45,6 +49,30 @@ const (
 
 func payloadField(text string, id fieldID, t *Datatype, base, offset, length uint32, needs ...need) Field {
 	return Field{Text: text, Type: t, load: loader{kind: loadPayload, key: base, offset: offset, length: length, id: id}, needs: needs}
+}
+
+// bitField is some of the bits of a header, which are next to one another.
+func bitField(text string, t *Datatype, base, offset uint32, mask Value, needs ...need) Field {
+	f := payloadField(text, fieldID{}, t, base, offset, uint32(len(mask)), needs...)
+	f.load.mask, f.load.numbered = mask, true
+	return f
+}
+
+// rawField is bytes of a header that nft knows by place only: "@nh,8,8". It adds
+// no test of the family before them.
+func rawField(text string, t *Datatype, base, offset uint32, family Family) Field {
+	f := payloadField(text, fieldID{}, t, base, offset, uint32(t.Bytes))
+	f.family = family
+	return f
+}
+
+// placed returns a number as it stands among the bits that are loaded; ok is
+// false when it does not fit there.
+func (l loader) placed(v Value) (bytes Value, ok bool) {
+	n, mask := number(v), number(l.mask)
+	shifted := n << bits.TrailingZeros64(mask)
+	b := binary.BigEndian.AppendUint64(nil, shifted)
+	return b[8-len(l.mask):], shifted&^mask == 0 && shifted>>bits.TrailingZeros64(mask) == n
 }
 
 func metaField(text string, t *Datatype, key uint32) Field {

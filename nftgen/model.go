@@ -194,6 +194,15 @@ type (
 		Flags  uint8
 	}
 
+	// LogGroup is a message to the listeners of a group: "log group N".
+	LogGroup struct {
+		Prefix    string
+		Group     uint16
+		Snaps     bool // SnapLen bytes of the packet are sent along, else all
+		SnapLen   uint32
+		Threshold uint16 // messages that the kernel collects before it sends them; 0 is the listener's choice
+	}
+
 	// Reject answers the sender. For a reset, Reset is true; else Type 0 means
 	// ICMP or ICMPv6 "unreachable" of the rule's family with Code.
 	Reject struct {
@@ -298,6 +307,7 @@ func (VerdictStmt) stmt() {}
 func (Counter) stmt()     {}
 func (Limit) stmt()       {}
 func (Log) stmt()         {}
+func (LogGroup) stmt()    {}
 func (Reject) stmt()      {}
 func (Assign) stmt()      {}
 func (NAT) stmt()         {}

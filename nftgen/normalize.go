@@ -129,7 +129,7 @@ func knows(stmts []Stmt, proto uint8) bool {
 func keepApart(stmts []Stmt) []Stmt {
 	var tests []int
 	for i, s := range stmts {
-		if c, ok := s.(Compare); ok && c.Mask == nil && c.Op <= Ne && c.Field.load.kind == loadPayload {
+		if c, ok := s.(Compare); ok && c.Mask == nil && c.Op <= Ne && c.Field.load.kind == loadPayload && c.Field.load.mask == nil {
 			tests = append(tests, i)
 		}
 	}

@@ -181,6 +181,14 @@ func init() {
 			if nfnetlink.Find(a, unix.NFTA_LOG_LEVEL) != nil {
 				s += fmt.Sprintf(" level %d", be(a, unix.NFTA_LOG_LEVEL))
 			}
+			for _, n := range []struct {
+				kind uint16
+				name string
+			}{{unix.NFTA_LOG_GROUP, "group"}, {unix.NFTA_LOG_SNAPLEN, "snaplen"}, {unix.NFTA_LOG_QTHRESHOLD, "qthreshold"}} {
+				if nfnetlink.Find(a, n.kind) != nil {
+					s += fmt.Sprintf(" %s %d", n.name, be(a, n.kind))
+				}
+			}
 			return s + fmt.Sprintf(" flags %#x", be(a, unix.NFTA_LOG_FLAGS))
 		},
 		"reject": func(a []nfnetlink.Attr) string {

@@ -233,6 +233,8 @@ func (p *printer) rule(r *Rule) (string, error) {
 			words = append(words, s.text(c.l3))
 		case Log:
 			words = append(words, s.text(p.logPrefix(s.Prefix)))
+		case LogGroup:
+			words = append(words, s.text(p.logPrefix(s.Prefix)))
 		default:
 			words = append(words, text(s, p.family))
 		}

@@ -60,6 +60,22 @@ func (s Log) text(prefix string) string {
 	return strings.Join(words, " ")
 }
 
+// text writes the statement likewise.
+func (s LogGroup) text(prefix string) string {
+	words := "log"
+	if prefix != "" {
+		words += ` prefix "` + prefix + `"`
+	}
+	words += fmt.Sprintf(" group %d", s.Group)
+	if s.Snaps {
+		words += fmt.Sprintf(" snaplen %d", s.SnapLen)
+	}
+	if s.Threshold != 0 {
+		words += fmt.Sprintf(" queue-threshold %d", s.Threshold)
+	}
+	return words
+}
+
 // The codes of ICMP and ICMPv6 unreachable messages that nft has words for.
 //
 // Source: RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1; RFC 4443

@@ -33,6 +33,8 @@ const (
 type headerID uint32
 
 const (
+	headerAH        headerID = 1
+	headerESP       headerID = 2
 	headerICMP      headerID = 4
 	headerUDP       headerID = 6
 	headerUDPLite   headerID = 7
@@ -115,6 +117,9 @@ func (f Field) typeof() userdata {
 	l := f.load
 	switch l.kind {
 	case loadPayload:
+		if l.id == (fieldID{}) {
+			return nil
+		}
 		data.u32(0, uint32(l.id.header))
 		data.u32(1, l.id.index)
 		if f.Type.Name == "integer" {

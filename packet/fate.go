@@ -37,6 +37,11 @@ type (
 		Level  uint8
 		Flags  uint8
 		Group  int
+		// Of a message to a group: SnapLen is how many bytes of the packet are
+		// sent along, -1 for the whole packet and 0 for the kernel log; Threshold
+		// is how many messages are collected, 0 for the listener's choice.
+		SnapLen   int64
+		Threshold uint16
 	}
 
 	// RejectEvent is an answer to the sender: a TCP reset, or an ICMP or
@@ -76,6 +81,12 @@ func (e LogEvent) String() string {
 	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
 	if e.Group >= 0 {
 		s += fmt.Sprintf(" group %d", e.Group)
+	}
+	if e.Group >= 0 && e.SnapLen >= 0 {
+		s += fmt.Sprintf(" snaplen %d", e.SnapLen)
+	}
+	if e.Threshold != 0 {
+		s += fmt.Sprintf(" threshold %d", e.Threshold)
 	}
 	return s
 }

@@ -16,6 +16,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			unknown = assign(v, e)
 		case predicate.Log:
 			v.f.Emit(packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1})
+		case predicate.LogGroup:
+			v.f.Emit(groupEvent(e))
 		case predicate.Reject:
 			unknown = reject(v, e.With)
 		case predicate.NAT:
@@ -34,6 +36,11 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 		}
 	}
 	return 0, ""
+}
+
+// groupEvent is a message to a group.
+func groupEvent(e predicate.LogGroup) packet.LogEvent {
+	return packet.LogEvent{Prefix: e.Prefix, Group: int(e.Group), SnapLen: e.SnapLen, Threshold: e.Threshold}
 }
 
 // notrack exempts a packet that nothing has been said of yet.

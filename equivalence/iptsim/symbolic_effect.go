@@ -20,6 +20,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 	case predicate.Log:
 		event := packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1}
 		return c.event(symbolic.Token{Kind: "log", Text: event.String()})
+	case predicate.LogGroup:
+		return c.event(symbolic.Token{Kind: "log", Text: groupEvent(e).String()})
 	case predicate.Reject:
 		event, ok := rejections[e.With]
 		if !ok {

@@ -31,7 +31,7 @@ func logGroup(level, flags uint8) uint16 {
 // logEvent is what a message of a group that is not an observer's means.
 func logEvent(group uint16, prefix string) packet.LogEvent {
 	if group < logGroups {
-		return packet.LogEvent{Prefix: prefix, Group: int(group)}
+		return packet.LogEvent{Prefix: prefix, Group: int(group), SnapLen: -1}
 	}
 	return packet.LogEvent{Prefix: prefix, Level: uint8(group >> 8 & 0xf), Flags: uint8(group), Group: -1}
 }

@@ -23,6 +23,7 @@ type Log struct {
 	Flags      uint32 // NF_LOG_*
 	Group      int    // -1 for the kernel log
 	SnapLen    uint32
+	Snaps      bool // SnapLen is given
 	QThreshold uint16
 }
 
@@ -46,7 +47,10 @@ func decodeLog(_ *scope, data []byte) (Instruction, error) {
 			i.Level, i.HasLevel = ad.Uint32(), true
 			return nil
 		}),
-		may(unix.NFTA_LOG_FLAGS, decodeU32(&i.Flags)), may(unix.NFTA_LOG_SNAPLEN, decodeU32(&i.SnapLen)),
+		may(unix.NFTA_LOG_FLAGS, decodeU32(&i.Flags)), may(unix.NFTA_LOG_SNAPLEN, func(ad *netlink.AttributeDecoder) error {
+			i.SnapLen, i.Snaps = ad.Uint32(), true
+			return nil
+		}),
 		may(unix.NFTA_LOG_QTHRESHOLD, decodeU16(&i.QThreshold)),
 		may(unix.NFTA_LOG_GROUP, func(ad *netlink.AttributeDecoder) error {
 			i.Group = int(ad.Uint16())
@@ -88,6 +92,11 @@ func (i *Log) event() packet.LogEvent {
 	e := packet.LogEvent{Prefix: i.Prefix, Group: i.Group}
 	if i.Group < 0 {
 		e.Level, e.Flags = uint8(i.Level), uint8(i.Flags)
+		return e
+	}
+	e.SnapLen, e.Threshold = -1, i.QThreshold
+	if i.Snaps {
+		e.SnapLen = int64(i.SnapLen)
 	}
 	return e
 }

@@ -47,6 +47,16 @@ type (
 		Flags  uint8 // NF_LOG_* of include/uapi/linux/netfilter/nf_log.h
 	}
 
+	// LogGroup is a message to the listeners of a group. SnapLen is how many
+	// bytes of the packet go along, -1 for all; Threshold is how many messages
+	// are collected, 0 for the listener's choice.
+	LogGroup struct {
+		Prefix    string
+		Group     uint16
+		SnapLen   int64
+		Threshold uint16
+	}
+
 	// Reject answers the sender and drops the packet. With is the kind as
 	// iptables spells it ("icmp-port-unreachable", "tcp-reset").
 	Reject struct{ With string }
@@ -82,6 +92,7 @@ type (
 
 func (Assign) effect()           {}
 func (Log) effect()              {}
+func (LogGroup) effect()         {}
 func (Reject) effect()           {}
 func (NAT) effect()              {}
 func (Notrack) effect()          {}

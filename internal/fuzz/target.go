@@ -65,6 +65,9 @@ var rejections = map[bool][]string{
 }
 
 func (g *generator) log() string {
+	if g.IntN(4) == 0 {
+		return "-j NFLOG" + g.pick("", " --nflog-group 7", " --nflog-group 9 --nflog-size 60") + g.pick("", ` --nflog-prefix "g "`) + g.pick("", " --nflog-threshold 5")
+	}
 	s := "-j LOG"
 	if g.IntN(4) != 0 {
 		prefix := fmt.Sprintf("\"p%d \"", g.IntN(10))
