@@ -147,6 +147,11 @@ var matchCases = []ruleCase{
 	c(OneOfTuple{Fields: []Field{ICMPType, ICMPCode}, Tuples: [][]Interval{{only(u8(3)), only(u8(1))}}, Not: true}),
 	c(OneOfTuple{Fields: []Field{ICMPv6Type, ICMPv6Code}, Tuples: [][]Interval{{only(u8(1)), span(u8(0), u8(3))}, {only(u8(3)), only(u8(0))}}}),
 
+	c(eq(IPDSCP, u8(10))), c(eq(IP6DSCP, u8(46))), c(eq(IPECN, u8(3)), eq(IPTTL, u8(9))), c(ne(IP6ECN, u8(1))),
+	c(eq(IPTOS, u8(16))), c(under(IPTOS, u8(0x3f), u8(16))), c(under(IP6First, u16(0xff0), u16(0x100))),
+	c(eq(ESPSPI, u32(9))), c(InSpan{Field: AHSPI, Low: u32(1), High: u32(9), Not: true}), c(ne(DCCPType, u8(2))), c(eq(DCCPType, u8(15))),
+	c(tcp, InSpan{Field: TCPMaxSeg, Low: u16(1), High: u16(9)}), c(eq(TCPMaxSeg, u16(536))), c(ne(MetaCPU, u32(1))),
+	c(under(MetaRealm, u32(0xff), u32(5))), c(ne(MetaIifgroup, u32(7))), c(under(MetaOifgroup, u32(7), u32(0))),
 	c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),
 	c(eq(Dport(17), u16(53)), Exists{Field: IP6Frag, Missing: true}), c(eq(Dport(17), u16(53)), counter, eq(IP6FragOff, u16(0))),
 	c(eq(IP6Saddr, ip("::7")), ne(IP6FragOff, u16(0)), eq(Dport(17), u16(53))),

@@ -59,9 +59,10 @@ var (
 	DCCPType = bitField("dccp type", dccpType, transportHeader, 8, Value{0x1e}, need{l4: unix.IPPROTO_DCCP})
 )
 
-// TCPMaxSeg is the value of the TCP option of the maximum segment size.
+// TCPMaxSeg is the value of the TCP option of the maximum segment size. nft tests
+// for no protocol before it.
 var TCPMaxSeg = Field{
-	Text: "tcp option maxseg size", Type: integer16, needs: []need{{l4: unix.IPPROTO_TCP}},
+	Text: "tcp option maxseg size", Type: integer16,
 	load: loader{kind: loadTCPValue, key: 2, offset: 2, length: 2},
 }
 

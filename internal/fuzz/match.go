@@ -112,6 +112,10 @@ func (g *generator) match(c chain) string {
 			}
 			return "-m ttl " + g.pick("--ttl-eq 64", "! --ttl-eq 63", "--ttl-lt 100", "--ttl-gt 100")
 		},
+		func() string {
+			return "-m tos " + g.not() + "--tos " + g.pick("0", "0x10", "0x10/0x3f", "8/0xfc", "3/1")
+		},
+		func() string { return "-m dscp " + g.not() + "--dscp " + g.pick("0", "2", "4", "46", "63") },
 		g.limit,
 		g.statistic,
 		g.comment,
