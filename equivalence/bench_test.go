@@ -1,8 +1,13 @@
 package equivalence_test
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"nftmigrate/diag"
 	"nftmigrate/equivalence"
@@ -10,6 +15,7 @@ import (
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/extension"
 	"nftmigrate/internal/rulegen"
+	"nftmigrate/internal/testkit"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/translate"
@@ -39,13 +45,24 @@ func both(tb testing.TB, save []byte, family iptables.Family) (a, b equivalence.
 	if list.HasErrors() {
 		tb.Fatal(list)
 	}
+	a, b, codes, ok := bothOf(tb, rs, family)
+	if !ok {
+		tb.Fatal("not translated")
+	}
+	return a, b, codes
+}
+
+// bothOf is both for a ruleset that was read; ok is false for one that is not
+// translated.
+func bothOf(tb testing.TB, rs *iptables.Ruleset, family iptables.Family) (a, b equivalence.Machine, codes []string, ok bool) {
+	tb.Helper()
 	v4, v6 := rs, (*iptables.Ruleset)(nil)
 	if family == iptables.IPv6 {
 		v4, v6 = nil, rs
 	}
 	result, list := translate.Translate(v4, v6, translate.Options{})
 	if list.HasErrors() {
-		tb.Fatal(list)
+		return nil, nil, nil, false
 	}
 	for _, d := range result.Deviations {
 		codes = append(codes, d.Code)
@@ -58,7 +75,7 @@ func both(tb testing.TB, save []byte, family iptables.Family) (a, b equivalence.
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return iptsim.New(rs), target, codes
+	return iptsim.New(rs), target, codes, true
 }
 
 // BenchmarkProve proves rulesets equivalent to their translation.
@@ -89,6 +106,50 @@ func BenchmarkRefute(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkProveCorpus proves each ruleset of MIGRATE_CORPUS that translates
+// equivalent to its translation, and says how long half of them take at most.
+func BenchmarkProveCorpus(b *testing.B) {
+	type subject struct {
+		source, target equivalence.Machine
+		family         iptables.Family
+		codes          []string
+	}
+	var subjects []subject
+	files, err := filepath.Glob(filepath.Join(testkit.Corpus(b), "*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(text, []byte("COMMIT")) {
+			continue
+		}
+		for _, family := range []iptables.Family{iptables.IPv4, iptables.IPv6} {
+			rs, list := iptables.Parse(diag.NewSource(file, text), family, extension.Registry)
+			if list.HasErrors() {
+				continue
+			}
+			source, target, codes, ok := bothOf(b, rs, family)
+			if ok {
+				subjects = append(subjects, subject{source, target, family, codes})
+				break
+			}
+		}
+	}
+	var times []time.Duration
+	for b.Loop() {
+		for _, s := range subjects {
+			start := time.Now()
+			benchmark(b, s.source, s.target, s.family, s.codes, equivalence.Equivalent)
+			times = append(times, time.Since(start))
+		}
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(len(subjects)), "rulesets")
+	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(times[len(times)*9/10].Microseconds())/1000, "p90-ms")
 }
 
 // benchmark makes one proof; want is the word, "" is any but Undecided.

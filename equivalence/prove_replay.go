@@ -73,8 +73,13 @@ func (r *replaying) version(version int) error {
 		sideB := &audited{Machine: r.b, space: r.space, report: r.mismatch}
 		r.pairs = nil
 		pairs := pairStages(inA, inB)
+		var large []stagePair
 		for i := range pairs {
 			q := &pairs[i]
+			if !r.space.Few(wholeRules, q.a, q.b) {
+				large = append(large, *q)
+				continue
+			}
 			f, g := r.function(q.a), r.function(q.b)
 			r.pairs = append(r.pairs, comparedPair{*q, bdd.True, [2]bdd.Ref{f, g}})
 			for _, side := range []struct {
@@ -88,10 +93,35 @@ func (r *replaying) version(version int) error {
 			}
 		}
 		for i, q := range r.pairs {
-			share := (r.most - r.report.Packets) / (len(r.pairs) - i)
+			share := (r.most - r.report.Packets) / (len(r.pairs) + len(large) - i)
 			r.stage(q, sideA, sideB, share)
 		}
+		for i, q := range large {
+			r.rules(q, sideA, sideB, (r.most-r.report.Packets)/(len(large)-i))
+		}
 	})
+}
+
+// wholeRules is up to how many rules a pair of stages is held against its whole
+// functions. Of a larger one packets are made for its rules.
+const wholeRules = 2_000
+
+// rules runs a packet for each rule of a large pair of stages, or, when there are
+// more rules than packets, for some all over it.
+func (r *replaying) rules(q stagePair, a, b *audited, most int) {
+	r.report.Complete = false
+	reads, _ := r.space.Survey(q.a, q.b)
+	at := r.situation(q.hook, q.priority, q.kind)
+	domain, _ := r.domainOf(at, reads)
+	list := r.space.Matched(q.a, q.b)
+	most = min(most, len(list))
+	for n := range most {
+		where := r.space.And(domain, list[n*len(list)/most])
+		for _, w := range r.witnesses(where, q.hook, at.Early) {
+			r.one(w, a, b)
+			break
+		}
+	}
 }
 
 func (r *replaying) mismatch(what string) {

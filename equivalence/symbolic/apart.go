@@ -202,9 +202,9 @@ func (d *divergence) segment(a, b []bdd.Ref) regions {
 	case size > maxExpanded && len(a) == len(b):
 		return paired
 	case size > maxExpanded:
-		any := bdd.False
+		any, acts := bdd.False, s.acting()
 		for _, f := range slices.Concat(a, b) {
-			any = s.Or(any, d.acts(f))
+			any = s.Or(any, s.Map(acts, f))
 		}
 		return regions{s.And(any, d.domain), bdd.False}
 	}
@@ -216,17 +216,6 @@ func (d *divergence) segment(a, b []bdd.Ref) regions {
 		return s.List(list)
 	}
 	return d.pair(whole(a), whole(b))
-}
-
-// acts holds for packets to which a rule does anything.
-func (d *divergence) acts(f bdd.Ref) bdd.Ref {
-	s := d.space
-	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-		if s.LeafOf(v) == (Leaf{Verdict: Continue}) {
-			return bdd.False
-		}
-		return bdd.True
-	}), f)
 }
 
 // pair compares two functions leaf by leaf. Leaves that lead to chains with the

@@ -301,6 +301,48 @@ func (s *Space) Survey(stages ...*Stage) (reads, writes []bdd.Level) {
 	return unique(reads), unique(writes)
 }
 
+// Matched lists, for each rule that packets of stages can come to, the packets to
+// which it does anything, as it meets them. Rules that do the same come once.
+func (s *Space) Matched(stages ...*Stage) []bdd.Ref {
+	var list []bdd.Ref
+	acts := s.acting()
+	seen, met := map[int]bool{}, map[bdd.Ref]bool{}
+	var visit func(n int)
+	visit = func(n int) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		for _, f := range s.bodies[n].rules {
+			if met[f] {
+				continue
+			}
+			met[f] = true
+			list = append(list, s.Map(acts, f))
+			for _, to := range s.traitsOf(f).to {
+				visit(to)
+			}
+		}
+	}
+	for _, st := range stages {
+		if st != nil && st.Unknown == "" {
+			s.AtStage(st)
+			visit(s.number(st.Start))
+		}
+	}
+	return list
+}
+
+// acting maps leaves to whether anything was done to the packets.
+func (s *Space) acting() *bdd.Mapping {
+	return s.NewMapping(func(v uint32) bdd.Ref {
+		if s.LeafOf(v) == (Leaf{Verdict: Continue}) {
+			return bdd.False
+		}
+		return bdd.True
+	})
+}
+
 // Few reports whether stages have no more than so many rules, those of a chain
 // counted once for each rule that leads to it.
 func (s *Space) Few(most int, stages ...*Stage) bool {
