@@ -25,6 +25,9 @@ type KernelPair struct {
 	Open func(host *packet.Host, tracked bool) (source, target Kernel, done func() error, err error)
 	// Skips reports whether an error of Run is about the packet alone.
 	Skips func(error) bool
+	// Wait is how long [Confirm] waits for packets of one difference that come one
+	// after the other. Differences that take longer are skipped.
+	Wait time.Duration
 }
 
 // A KernelReport is what a run through the kernel showed.

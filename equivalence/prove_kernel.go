@@ -25,7 +25,7 @@ func Confirm(ctx context.Context, d *Difference, k KernelPair, tracked bool) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if apart := time.Duration(lasts(d)); apart > 0 {
+	if apart := time.Duration(lasts(d)); apart > k.Wait {
 		d.InKernel = &Confirmation{Skipped: fmt.Sprintf("the packets come within %v, which the kernel would have to wait", apart)}
 		return nil
 	}
@@ -33,7 +33,7 @@ func Confirm(ctx context.Context, d *Difference, k KernelPair, tracked bool) err
 	if err != nil {
 		return fmt.Errorf("open the kernel's machines: %w", err)
 	}
-	d.InKernel, err = confirm(d, k, source, target, tracked)
+	d.InKernel, err = confirm(ctx, d, k, source, target, tracked)
 	if closing := done(); err == nil {
 		err = closing
 	}
@@ -48,10 +48,28 @@ func lasts(d *Difference) int64 {
 	return d.Packet.Time - d.Before[0].Time
 }
 
-func confirm(d *Difference, k KernelPair, source, target Kernel, tracked bool) (*Confirmation, error) {
+// sleep waits, unless the context ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func confirm(ctx context.Context, d *Difference, k KernelPair, source, target Kernel, tracked bool) (*Confirmation, error) {
 	c := &Confirmation{}
-	for _, p := range append(d.Before[:len(d.Before):len(d.Before)], d.Packet) {
+	packets := append(d.Before[:len(d.Before):len(d.Before)], d.Packet)
+	start := time.Now()
+	for _, p := range packets {
 		q := *p
+		if err := sleep(ctx, time.Until(start.Add(time.Duration(p.Time-packets[0].Time)))); err != nil {
+			return nil, err
+		}
 		if !tracked {
 			q.Tracking = packet.Tracking{}
 		}

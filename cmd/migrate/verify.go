@@ -281,7 +281,8 @@ func kernelPair(in *input, p *pair) equivalence.KernelPair {
 		}
 		return xt, nft, func() error { return errors.Join(xt.Close(), nft.Close()) }, nil
 	}
-	return equivalence.KernelPair{Open: open, Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) }}
+	const longest = 5 * time.Second
+	return equivalence.KernelPair{Open: open, Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) }, Wait: longest}
 }
 
 // kernelCheck brings packets into this kernel: those that show the differences
