@@ -62,6 +62,7 @@ var deviations = []deviation{
 	{code: "recent-reap", explains: declaredBySource("recent-reap")},
 	{code: "recent-ttl", explains: declaredBySource("recent-ttl")},
 	{code: "connbytes-uncounted", explains: declaredBySource("connbytes-uncounted")},
+	{code: "hashlimit-expiry", explains: declaredBySource("hashlimit-expiry")},
 	{code: "limit-resolution", explains: declaredBySource("limit-resolution")},
 	{code: "limit-tick", explains: declaredBySource("limit-tick")},
 	{

@@ -177,6 +177,22 @@ func TestDeviations(t *testing.T) {
 				}
 				return passed[0] < passed[1]
 			}},
+		{"hashlimit-expiry", "*filter\n-A INPUT -m hashlimit --hashlimit-above 1/min --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name dev1 " +
+			"--hashlimit-htable-expire 400 --hashlimit-htable-gcinterval 60000 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				run(syn)
+				run(syn)
+				time.Sleep(600 * time.Millisecond)
+				a, b := run(syn)
+				return dropped(a) && !dropped(b)
+			}},
+		{"hashlimit-table-size", "*filter\n-A INPUT -m hashlimit --hashlimit-upto 1/min --hashlimit-mode srcip --hashlimit-name dev2 " +
+			"--hashlimit-htable-size 1 --hashlimit-htable-max 1\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				run(from(100))
+				a, b := run(from(101))
+				return dropped(a) && !dropped(b)
+			}},
 		{"log-prefix-characters", "*filter\n-A INPUT -j LOG --log-prefix \"say \\\"no\\\"\"\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				a, b := run(syn)

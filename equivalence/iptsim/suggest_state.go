@@ -105,6 +105,10 @@ func (u stateUse) inRow(ways map[*chain][]packet.Test, family iptables.Family) [
 func walk(uses []stateUse, ways map[*chain][]packet.Test, family iptables.Family) []packet.Suggestion {
 	pauses := make([]int64, 12)
 	for _, u := range uses {
+		if h, ok := u.instance.(predicate.Hashlimit); ok && len(pauses) < 24 {
+			period, _ := h.Bucket()
+			pauses = append(pauses, period*45/100, period*95/100, period, period*105/100)
+		}
 		if r, ok := u.instance.(predicate.Recent); ok && r.Seconds != 0 && len(pauses) < 24 {
 			look := int64(r.Seconds) * int64(time.Second)
 			pauses = append(pauses, look/2, look/2+tick, look-tick, look, look+tick, look*19/20)

@@ -40,8 +40,17 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 				return
 			}
 			if i, ok := instanceOf(p); ok {
+				shared := sharedBy(p)
+				if shared != "" && met[shared] {
+					asked++
+					return
+				}
 				i.Place = place
-				if !i.Silent {
+				switch {
+				case shared != "":
+					met[shared] = true
+					i.Identity = shared
+				case !i.Silent:
 					i.Identity = scoped{r, asked}
 				}
 				asked++
@@ -146,6 +155,7 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 	}
 	at, met := 0, map[string]bool{}
 	c.slots = make(map[scoped]symbolic.Slot, len(slots))
+	shared := map[string]symbolic.Slot{}
 	if len(slots) == 0 {
 		return c
 	}
@@ -163,8 +173,14 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 				return
 			}
 			if _, ok := instanceOf(p); ok {
-				c.slots[scoped{r, n}] = slots[at]
-				at++
+				name := sharedBy(p)
+				slot, again := shared[name]
+				if name == "" || !again {
+					slot = slots[at]
+					at++
+					shared[name] = slot
+				}
+				c.slots[scoped{r, n}] = slot
 				n++
 			}
 		})
@@ -375,6 +391,16 @@ func instanceOf(p predicate.Predicate) (symbolic.Instance, bool) {
 	return symbolic.Instance{}, false
 }
 
+// sharedBy names a state that several rules ask, "" for one that belongs to its
+// rule. Lists of recent addresses are apart.
+func sharedBy(p predicate.Predicate) string {
+	s, ok := p.(predicate.Stateful)
+	if !ok {
+		return ""
+	}
+	return s.Instance.Identity()
+}
+
 // constant reports whether a state answers yes to every packet: a bucket that
 // never empties, a counter of one.
 func constant(i predicate.Instance) bool {
@@ -382,6 +408,8 @@ func constant(i predicate.Instance) bool {
 	case predicate.Limit:
 		period, _ := i.Bucket()
 		return period == 0
+	case predicate.Hashlimit:
+		return i.Average == 0
 	case predicate.Nth:
 		return i.Every <= 1
 	}
@@ -396,6 +424,8 @@ func describeState(i predicate.Instance) symbolic.Instance {
 		return symbolic.Instance{
 			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Firm: true, Loose: "limit-resolution", Turns: int(burst), Lasts: time.Duration(period),
 		}
+	case predicate.Hashlimit:
+		return describeHashlimit(i)
 	case predicate.Nth:
 		return symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Every), Width: 32, Below: uint64(i.Every), Turns: int(i.Every)}
 	}

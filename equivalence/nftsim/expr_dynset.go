@@ -145,10 +145,7 @@ func (i *Dynset) exec(x *execution) result {
 		i.Set.remove(key, x.now())
 		return proceed
 	}
-	timeout := i.Timeout
-	if timeout == 0 {
-		timeout = i.Set.Timeout
-	}
+	timeout := i.life()
 	e := i.Set.lookupHash(key)
 	switch {
 	case e == nil || e.expired(x.now()):
@@ -203,6 +200,14 @@ func after(now, timeout int64) int64 {
 		return maxTimeout
 	}
 	return now + timeout
+}
+
+// life is how long an element lives that the packet adds, 0 for ever.
+func (i *Dynset) life() int64 {
+	if i.Timeout == 0 {
+		return i.Set.Timeout
+	}
+	return i.Timeout
 }
 
 func (*Dynset) asks(*compiler) bool { return true }
@@ -264,10 +269,7 @@ func (i *Dynset) event(x *symbolicRun, key string, reads []symbolic.Group, w sym
 	if !ok {
 		return
 	}
-	timeout := i.Timeout
-	if timeout == 0 {
-		timeout = i.Set.Timeout
-	}
+	timeout := i.life()
 	x.cells(w, func(y *symbolicRun, cells []symbolic.Cell) {
 		if y.collecting != nil {
 			return

@@ -15,7 +15,9 @@ type changing struct {
 	// that elements have unlike ones.
 	program []Instruction
 	begun   bool
-	unlike  bool
+	// life is how long elements live that packets add, nanoseconds.
+	life   int64
+	unlike bool
 }
 
 // meets notes the instructions of some elements.
@@ -59,6 +61,8 @@ func (m *Machine) changingSets() map[*Set]*changing {
 			if d, ok := i.(*Dynset); ok {
 				c := note(d.Set)
 				if d.Op != DynsetDelete {
+					c.unlike = c.unlike || c.life != 0 && c.life != d.life() && len(d.program()) > 0
+					c.life = d.life()
 					c.meets(d.program())
 				}
 			}
@@ -112,7 +116,7 @@ func (x *symbolicRun) remember(set *Set, key string) {
 	}
 	var steps []symbolicStep
 	for n, i := range c.program {
-		steps = append(steps, owned(owner{set: set, nth: n, key: key}, i))
+		steps = append(steps, owned(owner{set: set, nth: n, key: key, life: c.life}, i))
 	}
 	x.before(steps)
 }

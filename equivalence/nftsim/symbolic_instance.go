@@ -31,6 +31,7 @@ type owner struct {
 	set     *Set
 	nth     int
 	key     string
+	life    int64 // of the elements, nanoseconds; 0 for ever
 }
 
 // ask asks the state of an instruction and notes that it was asked. Where the
@@ -38,6 +39,9 @@ type owner struct {
 func (x *symbolicRun) ask(i Instruction, in symbolic.Instance) (symbolic.Word, bool) {
 	if x.owner.set != nil {
 		in.Key = x.owner.key
+		if x.owner.life != 0 {
+			in.Key += fmt.Sprintf(" for %dms", x.owner.life/1e6)
+		}
 	}
 	slot, w, ok := x.slot(x.stateOf(i), in)
 	if !ok || x.collecting != nil {

@@ -11,7 +11,8 @@ import (
 // seed gives the same rulesets.
 type generator struct {
 	*rand.Rand
-	v6 bool
+	v6     bool
+	tables int // of hashlimit, so far
 	// stateless rulesets do not make the kernel track connections, so that
 	// fragments are seen.
 	stateless bool

@@ -117,6 +117,7 @@ func (g *generator) match(c chain) string {
 		},
 		func() string { return "-m dscp " + g.not() + "--dscp " + g.pick("0", "2", "4", "46", "63") },
 		g.limit,
+		g.hashlimit,
 		g.statistic,
 		g.comment,
 	}
@@ -225,6 +226,22 @@ func (g *generator) limit() string {
 		rate = fmt.Sprintf("%d/min", 1+g.IntN(6))
 	}
 	return fmt.Sprintf("-m limit --limit %s --limit-burst %d", rate, 1+g.IntN(4))
+}
+
+// hashlimit returns a rate by address or port, of a table of its own. It is so slow
+// that no run lasts until a bucket is filled again.
+func (g *generator) hashlimit() string {
+	mode := g.pick("srcip", "dstip", "srcip,dstip", "")
+	g.tables++
+	s := fmt.Sprintf("-m hashlimit %s %s --hashlimit-burst %d --hashlimit-name t%d", g.pick("--hashlimit-upto", "--hashlimit-above"),
+		g.pick("1/hour", "3/hour", "4/hour"), 1+g.IntN(4), g.tables)
+	if mode != "" {
+		s += " --hashlimit-mode " + mode
+	}
+	if g.IntN(3) == 0 {
+		s += " --hashlimit-srcmask " + g.pick("8", "24", "0")
+	}
+	return s + " --hashlimit-htable-expire 36000000"
 }
 
 func (g *generator) statistic() string {
