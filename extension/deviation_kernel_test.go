@@ -89,6 +89,13 @@ func TestDeviations(t *testing.T) {
 				a, b := run(syn)
 				return len(a.Data) == len(b.Data)+4
 			}},
+		{"tcpmss-reading", "*mangle\n-A PREROUTING -p tcp -m tcpmss --mss 1000:2000 -j MARK --or-mark 1\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				twice := syn
+				twice.TCPOptions = []byte{2, 3, 0, 2, 4, 5, 0xb4, 0}
+				a, b := run(twice)
+				return a.Mark == 1 && b.Mark == 0
+			}},
 		{"tcpmss-loopback", "*mangle\n-A OUTPUT -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				own := netip.MustParseAddr("2001:db8::1")

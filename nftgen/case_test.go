@@ -152,7 +152,7 @@ var matchCases = []ruleCase{
 	c(eq(ESPSPI, u32(9))), c(InSpan{Field: AHSPI, Low: u32(1), High: u32(9), Not: true}), c(ne(DCCPType, u8(2))), c(eq(DCCPType, u8(15))),
 	c(tcp, InSpan{Field: TCPMaxSeg, Low: u16(1), High: u16(9)}), c(eq(TCPMaxSeg, u16(536))), c(ne(MetaCPU, u32(1))),
 	c(under(MetaRealm, u32(0xff), u32(5))), c(ne(MetaIifgroup, u32(7))), c(under(MetaOifgroup, u32(7), u32(0))),
-	c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),
+	c(Compare{Field: TCPUrgent, Op: Ge, Value: u16(0)}), c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),
 	c(eq(Dport(17), u16(53)), Exists{Field: IP6Frag, Missing: true}), c(eq(Dport(17), u16(53)), counter, eq(IP6FragOff, u16(0))),
 	c(eq(IP6Saddr, ip("::7")), ne(IP6FragOff, u16(0)), eq(Dport(17), u16(53))),
 

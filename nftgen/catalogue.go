@@ -45,7 +45,9 @@ var (
 
 // Fields of the transport header.
 var (
-	TCPFlags   = payloadField("tcp flags", fieldID{headerTCP, 7}, tcpFlag, transportHeader, 13, 1, need{l4: 6})
+	TCPFlags = payloadField("tcp flags", fieldID{headerTCP, 7}, tcpFlag, transportHeader, 13, 1, need{l4: 6})
+	// TCPUrgent is the last field of a header without options.
+	TCPUrgent  = payloadField("tcp urgptr", fieldID{headerTCP, 10}, integer16, transportHeader, 18, 2, need{l4: 6})
 	ICMPType   = payloadField("icmp type", fieldID{headerICMP, 1}, icmpType, transportHeader, 0, 1, need{l4: 1, of: IP})
 	ICMPCode   = payloadField("icmp code", fieldID{headerICMP, 2}, icmpCode, transportHeader, 1, 1, need{l4: 1, of: IP})
 	ICMPv6Type = payloadField("icmpv6 type", fieldID{headerICMPv6, 1}, icmpv6Type, transportHeader, 0, 1, need{l4: 58, of: IP6})

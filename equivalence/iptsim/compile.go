@@ -87,6 +87,9 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 		m := match{use: use, scope: fmt.Sprintf("%s %s %d %d", c.table, c.source.Name, index, i)}
 		if meaning, ok := use.Match.(Meaning); ok {
 			m.meaning = meaning.Meaning(ctx)
+			if m.meaning.Unproven != nil {
+				m.meaning.Unproven = predicate.Simplify(m.meaning.Unproven)
+			}
 			if m.meaning.Hotdrop != nil {
 				m.meaning.Hotdrop = predicate.Simplify(m.meaning.Hotdrop)
 			}

@@ -75,6 +75,35 @@ var readers = [...]reader{
 		}
 		return word(options, at+2)
 	},
+	predicate.TransportByte: func(v *view, at uint32) (predicate.Bits, bool) { return octet(v.segment(), int(at)) },
+	predicate.TransportWord: func(v *view, at uint32) (predicate.Bits, bool) {
+		b := v.segment()
+		if int(at)+4 > len(b) {
+			return predicate.Bits{}, false
+		}
+		return predicate.Number(uint64(binary.BigEndian.Uint32(b[at:]))), true
+	},
+	predicate.SegmentMSS: func(v *view, _ uint32) (predicate.Bits, bool) {
+		options, ok := tcpOptions(v.segment())
+		if v.offset != 0 || ok && oddMSS(options) {
+			v.Declare("tcpmss-reading")
+		}
+		if !ok {
+			return predicate.Bits{}, false
+		}
+		at, ok := findMSS(options)
+		if !ok {
+			return predicate.Bits{}, false
+		}
+		return word(options, at+2)
+	},
+	predicate.SegmentCut: func(v *view, _ uint32) (predicate.Bits, bool) {
+		_, ok := tcpOptions(v.segment())
+		if v.offset != 0 {
+			v.Declare("tcpmss-reading")
+		}
+		return number(1, !ok)
+	},
 	predicate.ICMPType: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 0) },
 	predicate.ICMPCode: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 1) },
 

@@ -47,11 +47,21 @@ var properties = map[predicate.FieldID]property{
 			s.TTL = -1
 		}
 	})},
-	predicate.TOS:      {8, plain(func(s *packet.Spec, n uint64) { s.TOS = uint8(n) })},
-	predicate.SrcPort:  {16, plain(func(s *packet.Spec, n uint64) { s.SrcPort = uint16(n) })},
-	predicate.DstPort:  {16, plain(func(s *packet.Spec, n uint64) { s.DstPort = uint16(n) })},
-	predicate.TCPFlags: {8, plain(func(s *packet.Spec, n uint64) { s.TCPFlags = uint8(n) })},
-	predicate.TCPMSS:   {16, plain(func(s *packet.Spec, n uint64) { s.MSS = uint16(n) })},
+	predicate.TOS:           {8, plain(func(s *packet.Spec, n uint64) { s.TOS = uint8(n) })},
+	predicate.SrcPort:       {16, plain(func(s *packet.Spec, n uint64) { s.SrcPort = uint16(n) })},
+	predicate.DstPort:       {16, plain(func(s *packet.Spec, n uint64) { s.DstPort = uint16(n) })},
+	predicate.TCPFlags:      {8, plain(func(s *packet.Spec, n uint64) { s.TCPFlags = uint8(n) })},
+	predicate.TCPMSS:        {16, plain(func(s *packet.Spec, n uint64) { s.MSS = uint16(n) })},
+	predicate.SegmentMSS:    {16, plain(func(s *packet.Spec, n uint64) { s.MSS = uint16(n) })},
+	predicate.TransportWord: {32, plain(func(s *packet.Spec, n uint64) { s.SPI = uint32(n) })},
+	predicate.TransportByte: {8, func(s *packet.Spec, f predicate.Field, v predicate.Bits, _ iptables.Family) {
+		switch f.Arg {
+		case 8: // of DCCP
+			s.Type = uint8(v.Lo >> 1 & 15)
+		case 13: // of TCP
+			s.TCPFlags = uint8(v.Lo)
+		}
+	}},
 	predicate.ICMPType: {8, plain(func(s *packet.Spec, n uint64) { s.Type = uint8(n) })},
 	predicate.ICMPCode: {8, plain(func(s *packet.Spec, n uint64) { s.Code = uint8(n) })},
 	predicate.TCPOption: {1, func(s *packet.Spec, f predicate.Field, v predicate.Bits, _ iptables.Family) {

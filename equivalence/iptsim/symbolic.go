@@ -225,6 +225,16 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	}
 	for i := range r.matches {
 		m := &r.matches[i]
+		if m.meaning.Unproven != nil && m.unknown == "" {
+			if odd, ok := c.pure(m.meaning.Unproven); !ok {
+				flush()
+				steps = append(steps, c.unsure(m.use.Match.Name()))
+			} else if odd != bdd.False {
+				why := symbolic.Leaf{Verdict: symbolic.Undecided, Why: r.describe(m.use.Match.Name())}
+				ends = append(ends, end{s.All(append(slices.Clone(where), odd)...), why})
+				where = append(where, s.Not(odd))
+			}
+		}
 		switch {
 		case m.unknown != "":
 			flush()

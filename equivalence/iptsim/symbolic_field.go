@@ -35,6 +35,15 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 		has := c.space.Var(symbolic.TCPOption.Level(optionMSS))
 		return c.where(symbolic.MSS, c.space.And(c.tcpHeader(), has))
 	},
+	predicate.TransportByte: func(c *compiler, at uint32) symbolicField { return c.taken(int(at), 1) },
+	predicate.TransportWord: func(c *compiler, at uint32) symbolicField { return c.taken(int(at), 4) },
+	predicate.SegmentMSS: func(c *compiler, _ uint32) symbolicField { // of a later fragment it says nothing
+		has := c.space.Var(symbolic.TCPOption.Level(optionMSS))
+		return c.where(symbolic.MSS, c.space.And(c.tcpHeader(), has))
+	},
+	predicate.SegmentCut: func(c *compiler, _ uint32) symbolicField { // likewise
+		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Not(c.tcpHeader())}
+	},
 	predicate.ICMPType: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
 	predicate.ICMPCode: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
 	predicate.Mark:     always(symbolic.Mark),
@@ -119,6 +128,28 @@ func (c *compiler) transport(offset, n int) symbolicField {
 	word, _ := s.Bytes(symbolic.Transport, offset, n)
 	first := s.Number(s.Bits(symbolic.Fragment), 0)
 	return symbolicField{word: word, present: s.And(s.And(c.found(), first), c.reaches(offset+n))}
+}
+
+// taken is a part of what the kernel takes for the transport header: see
+// view.segment.
+func (c *compiler) taken(offset, n int) symbolicField {
+	s := c.space
+	word, modelled := s.Bytes(symbolic.Transport, offset, n)
+	f := symbolicField{word: word, present: s.And(c.found(), c.reaches(offset+n)), known: modelled}
+	if s.Version == 4 {
+		return f
+	}
+	whole, ok := s.Network(offset, n)
+	f.known = f.known && ok
+	if !f.known {
+		return f
+	}
+	first := s.Number(s.Bits(symbolic.Fragment), 0)
+	for i := range word {
+		f.word[i] = s.ITE(first, word[i], whole[i])
+	}
+	f.present = s.And(c.found(), s.Or(s.Not(first), c.reaches(offset+n)))
+	return f
 }
 
 // transportOf is a byte of the header of one protocol.

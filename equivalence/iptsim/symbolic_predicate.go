@@ -16,6 +16,9 @@ type symbolicField struct {
 	known bool
 }
 
+// partly are the fields of which some places are not modelled.
+var partly = map[predicate.FieldID]bool{predicate.TransportByte: true, predicate.TransportWord: true}
+
 // field returns the variables of a field.
 func (c *compiler) field(f predicate.Field) symbolicField {
 	if v, ok := c.fields[f]; ok {
@@ -24,7 +27,7 @@ func (c *compiler) field(f predicate.Field) symbolicField {
 	var v symbolicField
 	if read := symbolicFields[f.ID]; read != nil {
 		v = read(c, f.Arg)
-		v.known = true
+		v.known = v.known || !partly[f.ID]
 	}
 	c.fields[f] = v
 	return v

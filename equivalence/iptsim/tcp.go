@@ -42,6 +42,17 @@ func hasOption(options []byte, kind uint32) bool {
 	return false
 }
 
+// oddMSS reports whether the first option of the kind of MSS is none that is
+// whole.
+func oddMSS(options []byte) bool {
+	for i := 0; i < len(options); i += optionSize(options, i) {
+		if options[i] == optionMSS {
+			return i+1 >= len(options) || options[i+1] != optionMSSSize || i+optionMSSSize > len(options)
+		}
+	}
+	return false
+}
+
 // findMSS returns where the MSS option starts that is whole.
 //
 // Kernel: net/netfilter/xt_tcpmss.c and xt_TCPMSS.c.

@@ -134,6 +134,24 @@ func (v *view) header() []byte {
 	return v.f.Data[v.thoff:]
 }
 
+// segment returns the packet from where the kernel takes the transport header to
+// begin, whether there is one or not. Of a later fragment of IPv6 it keeps the
+// start of the packet.
+//
+// Kernel: net/ipv6/netfilter/ip6_tables.c, ip6_packet_match;
+// net/ipv6/exthdrs_core.c, ipv6_find_hdr.
+func (v *view) segment() []byte {
+	switch {
+	case !v.transport:
+		return nil
+	case v.version == 6 && v.offset != 0:
+		return v.f.Data
+	case v.thoff > len(v.f.Data):
+		return nil
+	}
+	return v.f.Data[v.thoff:]
+}
+
 // headerOf is header for packets of one protocol.
 func (v *view) headerOf(proto uint8) []byte {
 	if v.proto != proto {

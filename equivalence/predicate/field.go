@@ -41,7 +41,16 @@ const (
 	TCPDataOffset // header length in units of 4 bytes
 	TCPOption     // 1 when the option of kind Arg is there, else absent
 	TCPMSS        // value of option 2
-	ICMPType      // type of ICMP or ICMPv6
+	// TransportByte and TransportWord are the byte, and the four bytes, at Arg from
+	// where the kernel takes the transport header to begin. It does so for a later
+	// fragment too: of IPv4 that is its data, of IPv6 the whole packet.
+	TransportByte
+	TransportWord
+	// SegmentMSS is TCPMSS by that reckoning, and SegmentCut is 1 when what begins there
+	// is no whole TCP header, else absent.
+	SegmentMSS
+	SegmentCut
+	ICMPType // type of ICMP or ICMPv6
 	ICMPCode
 
 	Mark     // packet mark
@@ -105,6 +114,7 @@ var fieldNames = [...]string{
 	TotalLength: "length", TTL: "ttl", TOS: "tos",
 	TransportBytes: "transport-bytes", SrcPort: "source-port", DstPort: "destination-port",
 	TCPFlags: "tcp-flags", TCPDataOffset: "tcp-data-offset", TCPOption: "tcp-option", TCPMSS: "tcp-mss",
+	TransportByte: "transport-byte", TransportWord: "transport-word", SegmentMSS: "segment-mss", SegmentCut: "segment-cut",
 	ICMPType: "icmp-type", ICMPCode: "icmp-code",
 	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
 	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
@@ -128,7 +138,7 @@ func (f Field) String() string {
 		name = fieldNames[f.ID]
 	}
 	switch f.ID {
-	case TCPOption:
+	case TCPOption, TransportByte, TransportWord:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:
 		return name + [...]string{"(original)", "(reply)", "(both)"}[min(f.Arg, 2)]

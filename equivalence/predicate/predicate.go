@@ -140,6 +140,9 @@ func join(parts []Predicate, by string) string {
 type Meaning struct {
 	Hotdrop Predicate
 	Match   Predicate
+	// Unproven, when not nil, is where a packet is run but no function is made of
+	// what becomes of it: a proof is undecided there.
+	Unproven Predicate
 }
 
 // A Reader gives a predicate what it asks about: the fields of one packet at

@@ -133,6 +133,7 @@ type domainRule struct {
 const (
 	assumeAuth      Assumption = "no IPv6 authentication header: the engines look behind it differently (deviation ipv6-ah)"
 	assumeOptions   Assumption = "the options of a TCP header are well formed"
+	assumeFirst     Assumption = "no later fragments: a rule reads them as TCP headers (deviation tcpmss-reading)"
 	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
 	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
 	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
@@ -213,6 +214,12 @@ var domainRules = []domainRule{
 		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
 	}},
 	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
+	{about: []Group{Fragment, TCPOption, MSS}, restrict: func(d *domain) {
+		if d.at.Accepts("tcpmss-reading") {
+			d.require(d.is(Fragment, 0))
+			d.assumed = append(d.assumed, assumeFirst)
+		}
+	}},
 	{about: []Group{NetworkRest}, restrict: func(d *domain) {
 		s, w := d.space, make(Word, 4)
 		for bit := range w {

@@ -24,6 +24,12 @@ func (g *generator) protocolMatch(proto string) string {
 		case 3:
 			s += " " + g.not() + "--syn"
 		}
+		switch g.IntN(8) {
+		case 0:
+			s += " -m ecn " + g.not() + g.pick("--ecn-tcp-cwr", "--ecn-tcp-ece")
+		case 1:
+			s += " -m tcpmss " + g.not() + "--mss " + g.pick("1460", "1:1459", "0:65535", "536:1460")
+		}
 		return s
 	case "udp":
 		return fmt.Sprintf("-m udp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
@@ -115,6 +121,7 @@ func (g *generator) match(c chain) string {
 		func() string {
 			return "-m tos " + g.not() + "--tos " + g.pick("0", "0x10", "0x10/0x3f", "8/0xfc", "3/1")
 		},
+		func() string { return "-m ecn " + g.not() + "--ecn-ip-ect " + g.pick("0", "1", "2", "3") },
 		func() string { return "-m dscp " + g.not() + "--dscp " + g.pick("0", "2", "4", "46", "63") },
 		g.limit,
 		g.hashlimit,
