@@ -14,7 +14,7 @@ func (c *compiler) action(s Stmt) error {
 	switch s := s.(type) {
 	case VerdictStmt:
 		c.add(fromLibrary{&expr.Verdict{Kind: verdicts[s.Kind].kind, Chain: s.Chain}})
-	case Counter, Limit:
+	case Counter, Limit, ConnLimit:
 		c.add(fromLibrary{stateful(s)})
 	case Log:
 		c.add(fromLibrary{logExpression(s)})
@@ -75,6 +75,12 @@ func stateful(s Stmt) expr.Any {
 		return &expr.Counter{Packets: s.Packets, Bytes: s.Bytes}
 	case Limit:
 		return &expr.Limit{Type: expr.LimitTypePkts, Rate: s.Rate, Over: s.Over, Unit: limitUnits[s.Unit].unit, Burst: s.Burst}
+	case ConnLimit:
+		e := &expr.Connlimit{Count: s.Count}
+		if s.Over {
+			e.Flags = expr.NFT_CONNLIMIT_F_INV
+		}
+		return e
 	}
 	return nil
 }

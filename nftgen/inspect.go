@@ -1,5 +1,7 @@
 package nftgen
 
+import "slices"
+
 // Fields returns the fields that a statement reads.
 func Fields(s Stmt) []Field {
 	switch s := s.(type) {
@@ -60,8 +62,12 @@ func (f Field) Protocol() uint8 {
 // Kernel: net/netfilter, callers of nf_ct_netns_get.
 func Tracks(s Stmt) bool {
 	switch s.(type) {
-	case NAT, Masquerade, Redirect:
+	case NAT, Masquerade, Redirect, ConnLimit:
 		return true
+	case Update:
+		if slices.ContainsFunc(s.(Update).Stmts, Tracks) {
+			return true
+		}
 	}
 	for _, f := range Fields(s) {
 		if f.load.kind == loadCT {

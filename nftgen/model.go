@@ -187,6 +187,13 @@ type (
 		Over  bool
 	}
 
+	// ConnLimit is "ct count N": at most N connections, or with Over more, that
+	// the statement has seen are alive.
+	ConnLimit struct {
+		Count uint32
+		Over  bool
+	}
+
 	// Log is a message to the kernel log. Flags are NF_LOG_* bits.
 	Log struct {
 		Prefix string
@@ -265,7 +272,7 @@ type (
 		Fields  []Field
 		Masks   []Value
 		Timeout time.Duration // 0 is the set's default
-		Stmts   []Stmt        // per element: Limit, Counter
+		Stmts   []Stmt        // per element: Limit, Counter, ConnLimit
 	}
 )
 
@@ -306,6 +313,7 @@ func (Exists) stmt()      {}
 func (VerdictStmt) stmt() {}
 func (Counter) stmt()     {}
 func (Limit) stmt()       {}
+func (ConnLimit) stmt()   {}
 func (Log) stmt()         {}
 func (LogGroup) stmt()    {}
 func (Reject) stmt()      {}

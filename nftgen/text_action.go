@@ -20,6 +20,11 @@ func actionText(s Stmt, table Family) string {
 			over = "over "
 		}
 		return fmt.Sprintf("limit rate %s%d/%s burst %d packets", over, s.Rate, limitUnits[s.Unit].word, s.Burst)
+	case ConnLimit:
+		if s.Over {
+			return fmt.Sprintf("ct count over %d", s.Count)
+		}
+		return fmt.Sprintf("ct count %d", s.Count)
 	case Assign:
 		return s.String()
 	case NAT:

@@ -27,16 +27,21 @@ func describeHashlimit(h predicate.Hashlimit) symbolic.Instance {
 		return in
 	}
 	in.Needs = append(in.Needs, "hashlimit-table-size")
+	in.Key = fmt.Sprintf("%s for %dms", keyOf(h.Key, h.IPv6), h.Expire)
+	return in
+}
+
+// keyOf puts the fields of a key in words, "" for none.
+func keyOf(key []predicate.KeyPart, ipv6 bool) string {
 	version := 4
-	if h.IPv6 {
+	if ipv6 {
 		version = 6
 	}
 	var words []string
-	for _, k := range h.Key {
+	for _, k := range key {
 		words = append(words, keyWords(k, version))
 	}
-	in.Key = fmt.Sprintf("%s for %dms", strings.Join(words, " "), h.Expire)
-	return in
+	return strings.Join(words, " ")
 }
 
 // divides reports whether a period is that of a whole number of packets in a

@@ -2,6 +2,7 @@ package nftsim
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -10,9 +11,8 @@ import (
 
 func init() { register("connlimit", decodeConnlimit) }
 
-// Connlimit breaks the rule by the number of connections that are alive. It is
-// decoded but not run: packets carry what tracking says of them, not the table
-// of all connections.
+// Connlimit breaks the rule by the number of connections that are alive, of those
+// that it has seen.
 //
 // Kernel: net/netfilter/nft_connlimit.c.
 type Connlimit struct {
@@ -48,13 +48,76 @@ func (i *Connlimit) String() string {
 
 func (*Connlimit) tracks(int) bool { return true }
 
-func (*Connlimit) exec(x *execution) result {
-	return x.unknown("the number of connections is not modelled")
+// tuples are the connections that an instruction has seen.
+type tuples map[string]bool
+
+// exec counts the packet's connection. The table of all connections is not
+// modelled: of several, any but the packet's own may be gone.
+func (i *Connlimit) exec(x *execution) result {
+	seen := state(x, i, func() *tuples { return &tuples{} })
+	h, data := x.header, x.flight.Data
+	tuple := ""
+	if e := x.flight.Tracking.Entry; e != nil {
+		tuple = fmt.Sprintf("connection %d %v", e.Protocol, e.Original)
+	} else {
+		least := leastTuple
+		if slices.Contains(portProtocols, h.proto) {
+			least = tuplePorts
+		}
+		if !h.hasProto || h.fragment != 0 || h.offset+least > len(data) {
+			return x.unknown("whether a packet that is not tracked has a tuple is not modelled")
+		}
+		tuple = fmt.Sprintf("packet %d %x %x", h.proto, addressBytes(x), data[h.offset:h.offset+tuplePorts])
+	}
+	(*seen)[tuple] = true
+	switch n := uint64(len(*seen)); {
+	case i.Count < 1:
+		return i.outcome(true)
+	case n <= uint64(i.Count):
+		return i.outcome(false)
+	}
+	return x.unknown("which connections are alive is not modelled")
+}
+
+// leastTuple is how many bytes of a transport header are surely enough to find
+// the tuple of a packet, and tuplePorts how many are where it begins with ports.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, nf_ct_get_tuple.
+const (
+	leastTuple = 8
+	tuplePorts = 4
+)
+
+var portProtocols = []uint8{protoTCP, protoUDP, 33, 132, protoUDPLite}
+
+// addressBytes are the addresses of the network header.
+func addressBytes(x *execution) []byte {
+	if x.header.version == 4 {
+		return x.flight.Data[12:20]
+	}
+	return x.flight.Data[8:40]
+}
+
+func (i *Connlimit) outcome(more bool) result {
+	if more == i.Over {
+		return proceed
+	}
+	return breaks
 }
 
 func (*Connlimit) asks(*compiler) bool { return true }
 
 func (i *Connlimit) symbolic(x *symbolicRun) {
+	s := x.space
+	enough := x.reaches(leastTuple)
+	for _, proto := range portProtocols {
+		enough = s.Or(enough, s.And(x.isProto(proto), x.reaches(tuplePorts)))
+	}
+	findable := s.And(s.Diff(x.hasProto(), x.later()), enough)
+	x.undecidedWhere(s.Not(s.Or(s.HasEntry(), findable)), "whether a packet that is not tracked has a tuple")
+	if x.ended {
+		return
+	}
 	over, ok := x.ask(i, symbolic.Instance{Kind: "connlimit", Parameters: fmt.Sprintf("more than %d", i.Count), Width: 1})
 	if ok {
 		x.require(x.unless(!i.Over, over[0]))

@@ -133,6 +133,9 @@ func (g *generator) match(c chain) string {
 			func() string {
 				return "-m state " + g.not() + "--state " + g.pick("NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID,NEW", "UNTRACKED")
 			},
+			func() string {
+				return "-m connlimit " + g.pick("--connlimit-above 0", "--connlimit-upto 0", "--connlimit-upto 1000000") + g.pick("", " --connlimit-mask 24", " --connlimit-daddr")
+			},
 			func() string { return "-m connmark " + g.not() + "--mark " + g.mark() })
 		if c.table != "raw" {
 			choices = append(choices, g.connbytes)

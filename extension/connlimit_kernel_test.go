@@ -1,0 +1,59 @@
+package extension
+
+import (
+	"net/netip"
+	"testing"
+
+	"nftmigrate/equivalence/kernel"
+	"nftmigrate/internal/testkit"
+	"nftmigrate/packet"
+)
+
+// TestConnlimit opens connections through both engines of the kernel, whose table
+// of connections the models do not have.
+func TestConnlimit(t *testing.T) {
+	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))
+	const rules = `*filter
+-A INPUT -p tcp -m connlimit --connlimit-upto 2 -j MARK --or-mark 0x1
+-A INPUT -p tcp -m connlimit --connlimit-above 3 --connlimit-mask 24 -j MARK --or-mark 0x2
+-A INPUT -p tcp -m connlimit --connlimit-above 4 --connlimit-daddr -j MARK --or-mark 0x4
+-A INPUT -p tcp -m connlimit --connlimit-upto 1 --connlimit-mask 0 -j MARK --or-mark 0x8
+COMMIT
+`
+	_, batch := translated(t, rules, false)
+	devices := packet.DefaultHost([]string{"eth0"})
+	xtables, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer xtables.Close()
+	nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nftables.Close()
+	for i, step := range []struct {
+		host byte
+		port uint16
+		mark uint32
+	}{
+		{7, 1, 0x1 | 0x8}, {7, 1, 0x1 | 0x8}, {7, 2, 0x1}, {7, 3, 0}, {9, 1, 0x1 | 0x2}, {9, 2, 0x1 | 0x2 | 0x4}, {7, 1, 0x2 | 0x4},
+	} {
+		p, err := packet.Spec{
+			Src: netip.AddrFrom4([4]byte{192, 0, 2, step.host}), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: step.port, DstPort: 9,
+			In: "eth0", State: packet.New,
+		}.Packet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, m := range map[string]*kernel.Machine{"xtables": xtables, "nf_tables": nftables} {
+			fate, err := m.Run(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fate.Mark != step.mark {
+				t.Errorf("packet %d: %s sets mark %#x, want %#x", i+1, name, fate.Mark, step.mark)
+			}
+		}
+	}
+}
