@@ -40,3 +40,16 @@ func portWithin(field predicate.FieldID, o iptables.Opt[iptables.PortSpan]) pred
 		High:  predicate.Number(uint64(o.Value.High)),
 	})
 }
+
+// wordWithin is the comparison of four bytes of the transport header with the
+// span of an option; an option that was not given holds.
+func wordWithin(at uint32, o iptables.Opt[allSpan]) predicate.Predicate {
+	if !o.Present {
+		return predicate.Const(true)
+	}
+	return negatedIf(o.Negated, predicate.Between{
+		Field: predicate.Field{ID: predicate.TransportWord, Arg: at},
+		Low:   predicate.Number(uint64(o.Value.Low)),
+		High:  predicate.Number(uint64(o.Value.High)),
+	})
+}

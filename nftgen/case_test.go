@@ -149,7 +149,7 @@ var matchCases = []ruleCase{
 
 	c(eq(IPDSCP, u8(10))), c(eq(IP6DSCP, u8(46))), c(eq(IPECN, u8(3)), eq(IPTTL, u8(9))), c(ne(IP6ECN, u8(1))),
 	c(eq(IPTOS, u8(16))), c(under(IPTOS, u8(0x3f), u8(16))), c(under(IP6First, u16(0xff0), u16(0x100))),
-	c(eq(ESPSPI, u32(9))), c(InSpan{Field: AHSPI, Low: u32(1), High: u32(9), Not: true}), c(ne(DCCPType, u8(2))), c(eq(DCCPType, u8(15))),
+	c(eq(ESPSPI, u32(9))), c(InSpan{Field: AHSPI, Low: u32(1), High: u32(9), Not: true}), c(ne(DCCPType, u8(2))), c(eq(DCCPType, u8(15))), c(Compare{Field: DCCPType, Op: Ge, Value: u8(10)}), c(Compare{Field: IP6DSCP, Op: Lt, Value: u8(10)}),
 	c(tcp, InSpan{Field: TCPMaxSeg, Low: u16(1), High: u16(9)}), c(eq(TCPMaxSeg, u16(536))), c(ne(MetaCPU, u32(1))),
 	c(under(MetaRealm, u32(0xff), u32(5))), c(ne(MetaIifgroup, u32(7))), c(under(MetaOifgroup, u32(7), u32(0))),
 	c(Compare{Field: TCPUrgent, Op: Ge, Value: u16(0)}), c(Exists{Field: IP6Frag}), c(Exists{Field: IP6Frag, Missing: true}), c(eq(IP6FragOff, u16(0))), c(ne(IP6FragOff, u16(0))),

@@ -64,7 +64,7 @@ func checkPartial(s Stmt) error {
 	for _, f := range Fields(s) {
 		c, compared := s.(Compare)
 		fits := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)
-		if compared && f.load.numbered && c.Mask == nil && c.Op <= Ne {
+		if compared && f.load.numbered && c.Mask == nil {
 			_, fits = f.load.placed(c.Value)
 		}
 		if _, exists := s.(Exists); f.load.mask != nil && !fits || f.load.present != exists && f.load.kind == loadExthdrIPv6 {
@@ -170,8 +170,8 @@ func (s Compare) check() error {
 	if err := s.Field.checkCount(s.Value, s.Mask); err != nil {
 		return err
 	}
-	if s.Field.load.mask != nil && (s.Mask != nil || s.Op > Ne || !s.Field.load.numbered && !filled(s.Value, 0)) {
-		return fmt.Errorf("write a test of %s: it is some bits, and can only be compared for being equal", s.Field.Text)
+	if s.Field.load.mask != nil && (s.Mask != nil || !s.Field.load.numbered && (s.Op > Ne || !filled(s.Value, 0))) {
+		return fmt.Errorf("write a test of %s: it is some of the bits, and has no masks", s.Field.Text)
 	}
 	if s.Op > Ge {
 		return fmt.Errorf("write a comparison of %s: there is no operator %d", s.Field.Text, s.Op)

@@ -33,6 +33,16 @@ func (g *generator) protocolMatch(proto string) string {
 		return s
 	case "udp":
 		return fmt.Sprintf("-m udp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
+	case "sctp":
+		return fmt.Sprintf("-m sctp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
+	case "dccp":
+		return "-m dccp " + g.not() + "--dport " + g.ports() + " " + g.not() + "--dccp-types " + g.pick("REQUEST", "DATA,ACK,INVALID", "RESET")
+	case "esp":
+		return "-m esp " + g.not() + "--espspi " + g.pick("0", "256", "1:1000", "5:2")
+	case "ah":
+		if !g.v6 {
+			return "-m ah " + g.not() + "--ahspi " + g.pick("0", "256", "1:1000", "5:2")
+		}
 	case "icmp":
 		return "-m icmp " + g.not() + "--icmp-type " + g.pick("any", "8", "0", "3", "3/1", "3/4", "11", "5/0", "13", "255/255")
 	case "ipv6-icmp":
