@@ -472,3 +472,34 @@ func TestCounterexamples(t *testing.T) {
 		t.Errorf("differences at %v", hooks)
 	}
 }
+
+// TestReplayStandings has the same fields read where tracking has looked, where
+// it has not, and where only packets come that start a connection: what each
+// stage does must be what its function says.
+func TestReplayStandings(t *testing.T) {
+	const text = `
+*raw
+:PREROUTING ACCEPT
+:OUTPUT ACCEPT
+-A PREROUTING -m conntrack --ctstate INVALID -j NOTRACK
+-A OUTPUT -m conntrack ! --ctstatus NONE -j NOTRACK
+-A OUTPUT -m conntrack ! --ctstatus NONE -j DROP
+COMMIT
+*nat
+:PREROUTING ACCEPT
+-A PREROUTING -p tcp -m conntrack --ctstate NEW ! --ctstatus NONE -j REDIRECT --to-ports 81
+COMMIT
+*filter
+:INPUT ACCEPT
+:OUTPUT ACCEPT
+-A INPUT -m conntrack --ctstate ESTABLISHED ! --ctstatus NONE -j DROP
+-A OUTPUT -m conntrack ! --ctstatus NONE -j DROP
+COMMIT
+`
+	o := equivalence.ProofOptions{Versions: []int{4}}
+	m := rules(t, text)
+	r, err := equivalence.ReplayProof(context.Background(), m, rules(t, text), o, 5000)
+	if err != nil || r.Packets == 0 || len(r.Mismatches) > 0 || len(r.Differences) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -190,14 +190,15 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 
 // A compiler makes functions of the rules of one machine.
 type compiler struct {
-	space   *symbolic.Space
-	slots   map[scoped]symbolic.Slot
-	fields  map[predicate.Field]symbolicField
-	recents map[string]*recentList
-	asked   int // of the rule at hand
-	rule    *rule
-	number  func(*symbolic.RuleChain) int // of the rule at hand
-	chains  map[*chain]*symbolic.RuleChain
+	space    *symbolic.Space
+	slots    map[scoped]symbolic.Slot
+	fields   map[predicate.Field]symbolicField
+	standing symbolic.Standing // of fields
+	recents  map[string]*recentList
+	asked    int // of the rule at hand
+	rule     *rule
+	number   func(*symbolic.RuleChain) int // of the rule at hand
+	chains   map[*chain]*symbolic.RuleChain
 }
 
 // scoped is the n-th instance that a rule asks.

@@ -14,6 +14,7 @@ type symbolicField struct {
 	// not at all.
 	scale uint64
 	known bool
+	hook  bool // depends on the hook
 }
 
 // partly are the fields of which some places are not modelled.
@@ -21,13 +22,20 @@ var partly = map[predicate.FieldID]bool{predicate.TransportByte: true, predicate
 
 // field returns the variables of a field.
 func (c *compiler) field(f predicate.Field) symbolicField {
+	if at := c.space.Standing(); at != c.standing {
+		clear(c.fields)
+		c.standing = at
+	}
 	if v, ok := c.fields[f]; ok {
+		if v.hook {
+			c.space.NoteHook()
+		}
 		return v
 	}
 	var v symbolicField
 	if read := symbolicFields[f.ID]; read != nil {
-		v = read(c, f.Arg)
-		v.known = v.known || !partly[f.ID]
+		hook := c.space.ReadsHook(func() { v = read(c, f.Arg) })
+		v.known, v.hook = v.known || !partly[f.ID], hook
 	}
 	c.fields[f] = v
 	return v

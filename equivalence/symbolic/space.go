@@ -162,6 +162,29 @@ func (s *Space) AtStage(st *Stage) {
 	s.hook, s.starts, s.early = int(st.Hook), st.Kind == packet.NAT, BeforeTracking(st.Hook, st.Priority)
 }
 
+// A Standing is where functions stand that are made from now on: those of one
+// Standing can be kept and used again.
+type Standing struct {
+	hook, generation int
+	starts, early    bool
+}
+
+// Standing returns where functions stand now.
+func (s *Space) Standing() Standing { return Standing{s.hook, s.Generation(), s.starts, s.early} }
+
+// ReadsHook reports whether what is made within depends on the hook.
+func (s *Space) ReadsHook(within func()) bool {
+	outer := s.hookRead
+	s.hookRead = false
+	within()
+	reads := s.hookRead
+	s.hookRead = reads || outer
+	return reads
+}
+
+// NoteHook says that a function depends on the hook that was made before.
+func (s *Space) NoteHook() { s.hookRead = true }
+
 // BeforeTracking reports whether packets come to a place before connection
 // tracking has looked at them.
 //
