@@ -197,7 +197,7 @@ func (d *divergence) segment(a, b []bdd.Ref) regions {
 		}
 	}
 	switch {
-	case paired.apart == bdd.False, len(a) == 1 && len(b) == 1:
+	case paired.apart == bdd.False, len(a) == 1 && len(b) == 1 && !d.leadsAway(a[0], b[0]):
 		return paired
 	case size > maxExpanded && len(a) == len(b):
 		return paired
@@ -215,7 +215,25 @@ func (d *divergence) segment(a, b []bdd.Ref) regions {
 		}
 		return s.List(list)
 	}
-	return d.pair(whole(a), whole(b))
+	r := d.pair(whole(a), whole(b))
+	if len(a) == len(b) { // what either finds alike is
+		r.apart, r.explained = s.And(r.apart, d.anyway(paired.apart)), s.Or(r.explained, paired.explained)
+	}
+	return r
+}
+
+// leadsAway reports whether one of two rules leads to a chain where the other does
+// something else: a chain may do for one side what the rule does for the other.
+func (d *divergence) leadsAway(f, g bdd.Ref) bool {
+	s, away := d.space, false
+	s.Together(f, g, func(f, g bdd.Ref) bool {
+		a, _ := s.leafAt(f)
+		b, _ := s.leafAt(g)
+		leads := func(l Leaf) bool { return l.Verdict == Jump || l.Verdict == Goto }
+		away = f != g && (leads(a) || leads(b)) && (a.Verdict != b.Verdict || a.Effect != b.Effect)
+		return !away
+	})
+	return away
 }
 
 // pair compares two functions leaf by leaf. Leaves that lead to chains with the
