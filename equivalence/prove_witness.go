@@ -464,6 +464,8 @@ func (b *builder) circumstances() {
 	priority, _ := b.number(symbolic.Priority)
 	kind, _ := b.number(symbolic.PacketType)
 	s.Mark, s.PktType = uint32(mark), uint8(kind)
+	cpu, _ := b.number(symbolic.CPU)
+	s.CPU = uint32(cpu)
 	if s.In == "" {
 		s.Priority, s.PktType = uint32(priority), packet.TypeHost
 	}

@@ -107,6 +107,7 @@ type Spec struct {
 	PktType  uint8
 	Mark     uint32
 	Priority uint32
+	CPU      uint32
 	Socket   *Socket
 	Time     int64
 	Random   []uint32
@@ -134,7 +135,7 @@ func (s Spec) Packet() (*Packet, error) {
 		return nil, fmt.Errorf("build packet: %w", err)
 	}
 	p := &Packet{
-		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Priority: s.Priority,
+		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Priority: s.Priority, CPU: s.CPU,
 		Socket: s.Socket, Time: s.Time, Random: s.Random,
 	}
 	if s.In == "" {

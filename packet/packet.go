@@ -54,6 +54,7 @@ type Packet struct {
 	Type     uint8  // TypeHost, ... of an arriving packet
 	Mark     uint32 // packet mark before the first hook
 	Priority uint32
+	CPU      uint32   // that handles it, from 0
 	Tracking Tracking // what connection tracking will find
 	Socket   *Socket  // the local socket it belongs to, or nil
 	Time     int64    // virtual clock, nanoseconds since the start of the flow

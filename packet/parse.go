@@ -87,6 +87,7 @@ func wordTable() []Word {
 		number("--ct-mark", "mark of the connection", func(w *words, n uint32) { w.spec.ConnMark = n }),
 		number("--mark", "mark of the packet", func(w *words, n uint32) { w.spec.Mark = n }),
 		number("--priority", "priority of the packet", func(w *words, n uint32) { w.spec.Priority = n }),
+		number("--cpu", "that handles the packet", func(w *words, n uint32) { w.spec.CPU = n }),
 		number("--uid", "owner of the local socket", func(w *words, n uint32) { w.socket().UID = n }),
 		number("--gid", "group of the local socket", func(w *words, n uint32) { w.socket().GID = n }),
 		Word{"--at", "SECONDS", "time on the virtual clock", (*words).at},

@@ -54,6 +54,9 @@ func (p *Packet) circumstances(b *strings.Builder) {
 	if p.Priority != 0 {
 		fmt.Fprintf(b, ", priority %#x", p.Priority)
 	}
+	if p.CPU != 0 {
+		fmt.Fprintf(b, ", cpu %d", p.CPU)
+	}
 	if s := p.Socket; s != nil {
 		if s.NoFile {
 			b.WriteString(", kernel socket")

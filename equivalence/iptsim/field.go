@@ -112,6 +112,12 @@ var readers = [...]reader{
 	predicate.SrcMAC:   (*view).sourceMAC,
 	predicate.Priority: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Priority), true) },
 
+	predicate.CPU:      func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.CPU), true) },
+	predicate.InGroup:  func(v *view, _ uint32) (predicate.Bits, bool) { return v.group(v.f.In) },
+	predicate.OutGroup: func(v *view, _ uint32) (predicate.Bits, bool) { return v.group(v.f.Out) },
+	// No route of a host has a realm.
+	predicate.Realm: func(*view, uint32) (predicate.Bits, bool) { return number(0, true) },
+
 	predicate.CTState: (*view).ctState,
 	predicate.CTStatus: entry(func(v *view, e *packet.Entry, _ uint32) (predicate.Bits, bool) {
 		return number(uint64(e.Status), true)
@@ -245,6 +251,17 @@ func (v *view) sourceMAC(uint32) (predicate.Bits, bool) {
 		return predicate.Bits{}, false
 	}
 	return predicate.MAC(v.f.Packet.Link.Src), true
+}
+
+// group is the group of a device.
+//
+// Kernel: net/netfilter/xt_devgroup.c.
+func (v *view) group(name string) (predicate.Bits, bool) {
+	d := v.device(name)
+	if d == nil {
+		return predicate.Bits{}, false
+	}
+	return number(uint64(d.Group), true)
 }
 
 func (v *view) device(name string) *packet.Device {

@@ -71,6 +71,7 @@ var properties = map[predicate.FieldID]property{
 		}
 	}},
 	predicate.Mark:    {32, plain(func(s *packet.Spec, n uint64) { s.Mark = uint32(n) })},
+	predicate.CPU:     {32, plain(func(s *packet.Spec, n uint64) { s.CPU = uint32(n) })},
 	predicate.CTMark:  {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
 	predicate.PktType: {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},
 	predicate.SrcMAC: {48, plain(func(s *packet.Spec, n uint64) {

@@ -49,6 +49,14 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.Mark:     always(symbolic.Mark),
 	predicate.PktType:  always(symbolic.PacketType),
 	predicate.Priority: always(symbolic.Priority),
+	predicate.CPU:      always(symbolic.CPU),
+	predicate.Realm:    always(symbolic.Realm),
+	predicate.InGroup: func(c *compiler, _ uint32) symbolicField {
+		return c.where(symbolic.InGroup, c.space.HasDevice(symbolic.InName))
+	},
+	predicate.OutGroup: func(c *compiler, _ uint32) symbolicField {
+		return c.where(symbolic.OutGroup, c.space.HasDevice(symbolic.OutName))
+	},
 	predicate.SrcMAC: func(c *compiler, _ uint32) symbolicField {
 		s := c.space
 		source, _ := s.Bytes(symbolic.Link, 6, 6)

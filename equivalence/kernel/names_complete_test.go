@@ -35,11 +35,12 @@ func unread(g symbolic.Group, match, word string) excuse {
 var excuses = []excuse{
 	{symbolic.Hook, "a stage stands at one hook, which AtStage fixes", "../iptsim", "symbolic.Hook"},
 	oneSided(symbolic.BehindAuth, "BehindAuth"), oneSided(symbolic.Auth, "Auth"), oneSided(symbolic.NetworkRest, "NetworkRest"),
-	oneSided(symbolic.OutType, "OutType"), oneSided(symbolic.InGroup, "InGroup"), oneSided(symbolic.OutGroup, "OutGroup"),
+	oneSided(symbolic.OutType, "OutType"),
+	{symbolic.Realm, "no route of a host has a realm", "../../packet", "Realm"},
 	oneSided(symbolic.CTLabels, "CTLabels"), oneSided(symbolic.CTZone, "CTZone"),
 	oneSided(symbolic.CTHasHelper, "CTHasHelper"), oneSided(symbolic.CTHelper, "CTHelper"),
-	unread(symbolic.MoreFragments, "frag", "MoreFragments"), unread(symbolic.TOS, "tos or dscp", "TOS"),
-	unread(symbolic.MSS, "tcpmss", "TCPMSS"), unread(symbolic.PathMSS, "none", "PathMSS"), unread(symbolic.Priority, "none", "Priority"),
+	unread(symbolic.MoreFragments, "frag", "MoreFragments"),
+	unread(symbolic.PathMSS, "none", "PathMSS"), unread(symbolic.Priority, "none", "Priority"),
 }
 
 // TestNamesComplete wants a row, or an excuse that is still true, for each group
@@ -121,6 +122,7 @@ var unseen = map[symbolic.Group]struct {
 	symbolic.Notrack:       {[]int{0}, "where nf_tables reads it, a rule of the same stage set it"},
 	symbolic.CTStatus:      {[]int{1, 2, 3}, "iptables reads the first six bits"},
 	symbolic.Length:        {[]int{2, 3}, "a packet has at most 65,575 bytes"},
+	symbolic.CPU:           {[]int{1, 2, 3}, "there are few"},
 	symbolic.CTPacketsOrig: {[]int{2, 3, 4, 5, 6, 7}, "the kernel lets nobody set counters"},
 	symbolic.CTPacketsRepl: {[]int{2, 3, 4, 5, 6, 7}, "the kernel lets nobody set counters"},
 	symbolic.CTPacketsBoth: {[]int{2, 3, 4, 5, 6, 7}, "the kernel lets nobody set counters"},

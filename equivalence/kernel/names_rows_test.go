@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 
 	"nftmigrate/equivalence/symbolic"
@@ -103,6 +104,14 @@ func (f family) network() []row {
 		protocols = append(protocols, f.udp(func(s *sample) { s.Headers = []packet.Extension{{Proto: packet.DestOpts}} }))
 	}
 	lengths := each(f.udp(protocol(253), length(300)), 16, func(s *sample, bit int) { s.Length ^= 1 << bit })
+	service := each(f.udp(), 8, func(s *sample, bit int) { s.TOS = 0x10 ^ 1<<bit })
+	segment := each(f.tcp(), 16, func(s *sample, bit int) { s.MSS = 1024 ^ 1<<bit })
+	var through []sample
+	for i := range host().Devices {
+		if d := &host().Devices[i]; !d.Loopback {
+			through = append(through, f.udp(to(ended(d.Addrs[f.version/2-2].Addr(), 9))))
+		}
+	}
 	hop := each(f.udp(hops(100)), 8, func(s *sample, bit int) { s.TTL ^= 1 << bit })
 	hop = append(hop, many(f.udp(), hops, 99, 101)...)
 	match := by(f, "-m ttl --ttl-", "-m hl --hl-")
@@ -116,6 +125,26 @@ func (f family) network() []row {
 		{
 			name: "length range", parts: parts(symbolic.Length), iptables: "-m length --length 300:600", nft: "meta length 300-600",
 			samples: many(f.udp(protocol(253)), length, 299, 300, 600, 601),
+		},
+		{
+			name: "tos", parts: parts(symbolic.TOS), iptables: "-m tos --tos 0x10/0x3f",
+			nft: by(f, "@nh,8,8 & 0x3f == 0x10", "@nh,0,16 & 0x3f0 == 0x100"), samples: service,
+		},
+		{
+			name: "mss", parts: parts(symbolic.MSS), declared: []string{"tcpmss-reading"},
+			iptables: "-p tcp -m tcpmss --mss 1000:1400", nft: "meta l4proto tcp tcp option maxseg size 1000-1400", samples: segment,
+		},
+		{
+			name: "in group", parts: parts(symbolic.InGroup), iptables: "-m devgroup --src-group 5", nft: "iifgroup 5",
+			samples: many(f.udp(), in, "eth0", "eth1", "eth10", "wan0"),
+		},
+		{
+			name: "out group", hook: packet.Forward, parts: parts(symbolic.OutGroup),
+			iptables: "-m devgroup ! --dst-group 5", nft: "oifgroup != 5", samples: through,
+		},
+		{
+			name: "cpu", parts: parts(symbolic.CPU), iptables: "-m cpu --cpu 0", nft: "meta cpu 0",
+			samples: many(f.udp(), func(n uint32) func(*sample) { return func(s *sample) { s.CPU = n } }, 0, uint32(runtime.NumCPU()-1)),
 		},
 		{name: "ttl", parts: parts(symbolic.TTL), iptables: match + "eq 100", nft: f.ip + " " + f.hops + " 100", samples: hop},
 		{name: "ttl below", parts: parts(symbolic.TTL), iptables: match + "lt 100", nft: f.ip + " " + f.hops + " < 100", samples: hop},

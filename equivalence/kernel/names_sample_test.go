@@ -22,7 +22,9 @@ type sample struct {
 
 // host is what all rows are run on.
 func host() *packet.Host {
-	return packet.DefaultHost([]string{"eth0", "eth1", "eth10", "wan0"})
+	h := packet.DefaultHost([]string{"eth0", "eth1", "eth10", "wan0"})
+	h.Device("eth1").Group, h.Device("wan0").Group = 5, 0x01010105
+	return h
 }
 
 // neighbour is the source of frames.

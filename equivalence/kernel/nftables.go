@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 
 	"github.com/mdlayher/netlink"
@@ -21,6 +23,7 @@ func NewNftables(host *packet.Host, batch []netlink.Message, options Options) (*
 			return nil, &RulesetError{"nf_tables", err}
 		}
 		for i := range diverted {
+			m.sender.pinned = m.sender.pinned || bytes.Contains(diverted[i].Data, readsCPU)
 			if touchesObservers(diverted[i]) {
 				return nil, &RulesetError{"nf_tables", errors.New("the ruleset has a table of the observers' name, inet " + observerTable)}
 			}
@@ -50,3 +53,6 @@ func touchesObservers(m netlink.Message) bool {
 	return ok && nfnetlink.Family(m) == unix.NFPROTO_INET &&
 		nfnetlink.FindString(nfnetlink.Attributes(m), unix.NFTA_TABLE_NAME) == observerTable
 }
+
+// readsCPU is the attribute by which a rule reads the CPU, NFTA_META_KEY.
+var readsCPU = attr(unix.NFTA_META_KEY, binary.BigEndian.AppendUint32(nil, unix.NFT_META_CPU))

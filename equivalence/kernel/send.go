@@ -20,6 +20,7 @@ type sender struct {
 	looped  *rawSocket // packet socket on the loopback device
 	members members
 	frame   []byte
+	pinned  bool // packets are handled by the CPU that they say
 }
 
 // An owner is what decides which raw socket sends a packet.
@@ -49,6 +50,8 @@ func (s *sender) close() {
 func (s *sender) check(p *packet.Packet) error {
 	version := p.Version()
 	switch {
+	case s.pinned && p.CPU >= uint32(runtime.NumCPU()), !s.pinned && p.CPU != 0:
+		return notRunnable("there is no such CPU, or the rules do not look at it")
 	case version == 0:
 		return notRunnable("neither IPv4 nor IPv6")
 	case p.Path == packet.Leaving:
@@ -129,8 +132,27 @@ var destinations = map[uint8][6]byte{
 // neighbour is the source of frames that do not name one.
 var neighbour = [6]byte{0x02, 0xff, 0xff, 0xff, 0xff, 0x01}
 
-// send gives the packet to the kernel. The caller has checked it.
+// send gives the packet to the kernel. The caller has checked it. What is sent is
+// handled by the CPU that sends it.
 func (s *sender) send(p *packet.Packet) error {
+	if !s.pinned {
+		return s.give(p)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, only unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return fmt.Errorf("ask for the CPUs of a thread: %w", err)
+	}
+	only.Set(int(p.CPU))
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		return notRunnable("the CPU is not to be had")
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	return s.give(p)
+}
+
+func (s *sender) give(p *packet.Packet) error {
 	if p.Path == packet.Leaving {
 		return s.leave(p)
 	}

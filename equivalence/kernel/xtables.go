@@ -36,6 +36,7 @@ func NewXtables(host *packet.Host, v4Save, v6Save []byte, options Options) (*Mac
 			if f.save == nil {
 				continue
 			}
+			m.sender.pinned = m.sender.pinned || bytes.Contains(f.save, []byte("-m cpu"))
 			own, err := loadLegacy(m.ns, f.tools, f.save)
 			if err != nil {
 				return nil, err

@@ -110,6 +110,7 @@ func linkOf(s *packet.Spec) *packet.Link {
 var metaFields = map[MetaKey]setter{
 	unix.NFT_META_LEN:      func(s *packet.Spec, v []byte) { s.Length = int(min(native(v), 0xffff)) },
 	unix.NFT_META_PRIORITY: func(s *packet.Spec, v []byte) { s.Priority = native(v) },
+	unix.NFT_META_CPU:      func(s *packet.Spec, v []byte) { s.CPU = native(v) },
 	unix.NFT_META_MARK:     func(s *packet.Spec, v []byte) { s.Mark = native(v) },
 	unix.NFT_META_IIFNAME:  func(s *packet.Spec, v []byte) { s.In = text(v) },
 	unix.NFT_META_OIFNAME:  func(s *packet.Spec, v []byte) { s.Out = text(v) },

@@ -38,9 +38,11 @@ var symbolicMeta = map[MetaKey]func(x *symbolicRun, to Register){
 		x.require(x.hasProto())
 		x.store(to, x.proto())
 	},
-	unix.NFT_META_PKTTYPE:  symbolicPacketType,
-	unix.NFT_META_IIFGROUP: ofDevice(symbolic.InName, symbolic.InGroup),
-	unix.NFT_META_OIFGROUP: ofDevice(symbolic.OutName, symbolic.OutGroup),
+	unix.NFT_META_PKTTYPE:   symbolicPacketType,
+	unix.NFT_META_IIFGROUP:  ofDevice(symbolic.InName, symbolic.InGroup),
+	unix.NFT_META_CPU:       numberOf(symbolic.CPU),
+	unix.NFT_META_RTCLASSID: numberOf(symbolic.Realm),
+	unix.NFT_META_OIFGROUP:  ofDevice(symbolic.OutName, symbolic.OutGroup),
 }
 
 // numberOf loads a number in host byte order.

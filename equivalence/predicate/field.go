@@ -57,6 +57,10 @@ const (
 	PktType  // PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, LOOPBACK 5
 	SrcMAC   // absent when the incoming device is not Ethernet
 	Priority // skb priority
+	CPU      // on which the packet is handled
+	InGroup  // of the incoming device, absent without one
+	OutGroup // likewise
+	Realm    // of the route, 32 bits
 
 	// Conntrack. All but CTState are absent when the packet has no entry.
 	CTState     // one of the StateXxx bits
@@ -117,6 +121,7 @@ var fieldNames = [...]string{
 	TransportByte: "transport-byte", TransportWord: "transport-word", SegmentMSS: "segment-mss", SegmentCut: "segment-cut",
 	ICMPType: "icmp-type", ICMPCode: "icmp-code",
 	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
+	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm",
 	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
 	CTProtocol: "ct-protocol", CTExpire: "ct-expire",
 	CTOrigSrc: "ct-original-source", CTOrigDst: "ct-original-destination",

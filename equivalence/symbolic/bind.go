@@ -181,6 +181,7 @@ func (b *binding) circumstances() {
 		b.flag(HasLink, true)
 		b.wide[Link] = append(append(append([]byte{}, link.Dst[:]...), link.Src[:]...), ether...)
 	}
+	b.values[CPU] = uint64(f.Packet.CPU)
 	if socket := f.Packet.Socket; socket != nil {
 		b.flag(HasSocket, true)
 		b.flag(HasFile, !socket.NoFile)

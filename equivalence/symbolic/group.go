@@ -65,6 +65,8 @@ const (
 	OutType
 	InGroup
 	OutGroup
+	CPU   // that handles the packet
+	Realm // of the route
 
 	// Route types (RTN_*) of addresses, over all devices or by one.
 	SourceType
@@ -167,6 +169,8 @@ var groups = []struct {
 	{OutType, "out device type", 16},
 	{InGroup, "in device group", 32},
 	{OutGroup, "out device group", 32},
+	{CPU, "cpu", 32},
+	{Realm, "realm", 32},
 	{SourceType, "source type", 4},
 	{DestinationType, "destination type", 4},
 	{SourceTypeIn, "source type by in-interface", 4},

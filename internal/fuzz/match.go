@@ -152,6 +152,15 @@ func (g *generator) match(c chain) string {
 		}
 	}
 	if c.arriving() {
+		choices = append(choices, func() string { return "-m devgroup " + g.not() + "--src-group " + g.pick("0", "1/3", "5") })
+	}
+	if c.leaving() {
+		choices = append(choices, func() string { return "-m devgroup " + g.not() + "--dst-group " + g.pick("0", "1/3", "5") })
+	}
+	if !g.v6 && c.only("INPUT", "FORWARD", "OUTPUT", "POSTROUTING") {
+		choices = append(choices, func() string { return "-m realm " + g.not() + "--realm " + g.pick("0", "1/0xff", "5") })
+	}
+	if c.arriving() {
 		choices = append(choices, func() string {
 			return "-m mac " + g.not() + "--mac-source " + g.pick("02:00:00:01:00:09", "02:00:00:00:00:07")
 		})
