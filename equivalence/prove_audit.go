@@ -147,7 +147,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack":
+		case "log", "reject", "notrack", "trace":
 			said = append(said, t.Kind+" "+t.Text)
 		}
 	}
@@ -159,6 +159,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "reject "+e.String())
 		case packet.NotrackEvent:
 			done = append(done, "notrack ")
+		case packet.TraceEvent:
+			done = append(done, "trace ")
 		}
 	}
 	if !slices.Equal(said, done) {

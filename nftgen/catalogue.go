@@ -94,17 +94,19 @@ func TCPOption(kind uint8) Field { return tcpOptionField(kind) }
 
 // Fields of the packet's circumstances.
 var (
-	MetaMark    = metaField("meta mark", mark, unix.NFT_META_MARK)
-	MetaLength  = metaField("meta length", integer32, unix.NFT_META_LEN)
-	MetaL4Proto = metaField("meta l4proto", hostProto, unix.NFT_META_L4PROTO)
-	MetaNFProto = metaField("meta nfproto", nfProto, unix.NFT_META_NFPROTO)
-	MetaIifname = metaField("iifname", ifname, unix.NFT_META_IIFNAME)
-	MetaOifname = metaField("oifname", ifname, unix.NFT_META_OIFNAME)
-	MetaPktType = metaField("meta pkttype", pktType, unix.NFT_META_PKTTYPE)
-	MetaSKUID   = metaField("meta skuid", uid, unix.NFT_META_SKUID)
-	MetaSKGID   = metaField("meta skgid", gid, unix.NFT_META_SKGID)
-	MetaCPU     = metaField("meta cpu", integer32, unix.NFT_META_CPU)
-	MetaRealm   = metaField("meta rtclassid", realm, unix.NFT_META_RTCLASSID)
+	MetaMark = metaField("meta mark", mark, unix.NFT_META_MARK)
+	// MetaPriority is the packet's class of traffic control.
+	MetaPriority = metaField("meta priority", classID, unix.NFT_META_PRIORITY)
+	MetaLength   = metaField("meta length", integer32, unix.NFT_META_LEN)
+	MetaL4Proto  = metaField("meta l4proto", hostProto, unix.NFT_META_L4PROTO)
+	MetaNFProto  = metaField("meta nfproto", nfProto, unix.NFT_META_NFPROTO)
+	MetaIifname  = metaField("iifname", ifname, unix.NFT_META_IIFNAME)
+	MetaOifname  = metaField("oifname", ifname, unix.NFT_META_OIFNAME)
+	MetaPktType  = metaField("meta pkttype", pktType, unix.NFT_META_PKTTYPE)
+	MetaSKUID    = metaField("meta skuid", uid, unix.NFT_META_SKUID)
+	MetaSKGID    = metaField("meta skgid", gid, unix.NFT_META_SKGID)
+	MetaCPU      = metaField("meta cpu", integer32, unix.NFT_META_CPU)
+	MetaRealm    = metaField("meta rtclassid", realm, unix.NFT_META_RTCLASSID)
 	// MetaIifgroup and MetaOifgroup are the groups of the devices.
 	MetaIifgroup = metaField("iifgroup", deviceGroup, unix.NFT_META_IIFGROUP)
 	MetaOifgroup = metaField("oifgroup", deviceGroup, unix.NFT_META_OIFGROUP)

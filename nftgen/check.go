@@ -61,6 +61,9 @@ func check(s Stmt) error {
 // checkPartial refuses tests of fields that are some of the bits loaded, other
 // than with 0 or a number that fits, and of whether a header is there, other than that.
 func checkPartial(s Stmt) error {
+	if _, sets := s.(SetField); sets {
+		return nil
+	}
 	for _, f := range Fields(s) {
 		c, compared := s.(Compare)
 		fits := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)

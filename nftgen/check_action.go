@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,8 @@ func checkAction(s Stmt) error {
 			return fmt.Errorf("write reject: there is no code %d", s.Code)
 		}
 	case Assign:
+		return s.check()
+	case SetField:
 		return s.check()
 	case NAT:
 		return s.check()
@@ -100,7 +103,7 @@ func checkLogPrefix(prefix string) error {
 }
 
 func (s Assign) check() error {
-	if s.Field.Text != MetaMark.Text && s.Field.Text != CTMark.Text {
+	if !slices.Contains([]string{MetaMark.Text, CTMark.Text, MetaPriority.Text}, s.Field.Text) {
 		return fmt.Errorf("write an assignment: %s cannot be set", s.Field.Text)
 	}
 	t := s.Field.Type
@@ -123,6 +126,18 @@ func (s Assign) check() error {
 		return fmt.Errorf("write an assignment of %s: a shift by %d bits leaves nothing", s.Field.Text, s.Shift)
 	}
 	return nil
+}
+
+func (s SetField) check() error {
+	if !slices.Contains([]string{IPTTL.Text, IP6Hoplimit.Text, IPDSCP.Text, IP6DSCP.Text, IPECN.Text, IP6ECN.Text}, s.Field.Text) {
+		return fmt.Errorf("write %s set: it cannot be set", s.Field.Text)
+	}
+	if s.Field.load.mask != nil {
+		if _, ok := s.Field.load.placed(s.Value); !ok {
+			return fmt.Errorf("write %s set: %x does not fit", s.Field.Text, []byte(s.Value))
+		}
+	}
+	return s.Field.Type.check(s.Value)
 }
 
 func checkPorts(low, high uint16) error {

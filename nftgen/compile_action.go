@@ -3,6 +3,7 @@ package nftgen
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/nftables/expr"
@@ -24,6 +25,10 @@ func (c *compiler) action(s Stmt) error {
 		return c.reject(s)
 	case Assign:
 		c.assign(s)
+	case SetField:
+		c.setField(s)
+	case Trace:
+		c.add(immediate(1, []byte{1}), fromLibrary{&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: 1}})
 	case NAT:
 		return c.nat(s)
 	case Masquerade:
@@ -177,6 +182,39 @@ func (c *compiler) assign(s Assign) {
 		exprs = append(exprs, fromLibrary{&expr.Ct{Key: expr.CtKey(key), SourceRegister: true, Register: 1}})
 	}
 	c.add(exprs...)
+}
+
+// ipChecksum is where the checksum of an IPv4 header is.
+const ipChecksum = 10
+
+// setField loads what stands beside the field, changes it and writes it back. In
+// IPv4, where a checksum follows, these are whole words of 16 bits.
+func (c *compiler) setField(s SetField) {
+	l := s.Field.load
+	mask, value := l.mask, s.Value
+	if mask == nil {
+		mask = prefixMask(int(l.length), 8*int(l.length))
+	} else {
+		value, _ = l.placed(s.Value)
+	}
+	offset := l.offset
+	write := &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBase(l.key)}
+	if s.Field.Family() == IP {
+		write.CsumType, write.CsumOffset = expr.CsumTypeInet, ipChecksum
+		switch {
+		case len(mask)%2 == 0:
+		case offset%2 == 1:
+			offset, mask, value = offset-1, append(Value{0}, mask...), append(Value{0}, value...)
+		default:
+			mask, value = append(slices.Clip(mask), 0), append(slices.Clip(value), 0)
+		}
+	}
+	write.Offset, write.Len = offset, uint32(len(mask))
+	if filled(mask, 0xff) {
+		c.add(immediate(1, value), fromLibrary{write})
+		return
+	}
+	c.add(payload(1, l.key, offset, uint32(len(mask))), bitwise(1, not(mask), value), fromLibrary{write})
 }
 
 func (s Assign) keepsNothing() bool { return s.Keep == nil || filled(s.Keep, 0) }

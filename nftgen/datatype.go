@@ -18,6 +18,7 @@ var (
 	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, Format: named(icmpTypeNames, decimal), ends: decimal}
 	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, Format: flags(tcpFlagNames), bits: tcpFlagNames}
 	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, Format: hex}
+	classID     = &Datatype{Name: "classid", Number: 22, Bytes: 4, Order: HostEndian, Format: class}
 	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, Format: flags(ctStateNames), bits: ctStateNames}
 	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, Format: named(ctDirNames, decimal), ends: decimal}
 	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, Format: flags(ctStatusNames), bits: ctStatusNames}

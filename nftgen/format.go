@@ -136,3 +136,15 @@ func (t *Datatype) span(low, high Value) string {
 	}
 	return format(low) + "-" + format(high)
 }
+
+// class writes a class of traffic control as "major:minor", or its word.
+func class(v Value) string {
+	switch n := number(v); n {
+	case 0:
+		return "none"
+	case 0xffffffff:
+		return "root"
+	default:
+		return fmt.Sprintf("%x:%x", n>>16, n&0xffff)
+	}
+}

@@ -28,6 +28,8 @@ func Fields(s Stmt) []Field {
 			return []Field{s.Field, *s.From}
 		}
 		return []Field{s.Field}
+	case SetField:
+		return []Field{s.Field}
 	case Update:
 		return s.Fields
 	}

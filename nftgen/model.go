@@ -221,7 +221,7 @@ type (
 	// (Field & Keep) ^ (shift(From & Take)) ^ Xor. A nil Keep means nothing is
 	// kept; a nil Take means all of From. Shift is in bits, positive to the
 	// left. Keep and From exclude each other: both at once need kernel 6.13 and
-	// nft 1.1.2. Field is [MetaMark] or [CTMark].
+	// nft 1.1.2. Field is [MetaMark], [CTMark] or [MetaPriority].
 	Assign struct {
 		Field Field
 		Keep  Value
@@ -230,6 +230,16 @@ type (
 		Shift int
 		Xor   Value
 	}
+
+	// SetField is "field set value" of a field of the network header: of
+	// [IPTTL], [IP6Hoplimit], [IPDSCP], [IP6DSCP], [IPECN] or [IP6ECN].
+	SetField struct {
+		Field Field
+		Value Value
+	}
+
+	// Trace is "meta nftrace set 1".
+	Trace struct{}
 
 	// NAT is snat or dnat. Addresses are nil when only ports are mapped, ports
 	// are 0 when only addresses are.
@@ -318,6 +328,8 @@ func (Log) stmt()         {}
 func (LogGroup) stmt()    {}
 func (Reject) stmt()      {}
 func (Assign) stmt()      {}
+func (SetField) stmt()    {}
+func (Trace) stmt()       {}
 func (NAT) stmt()         {}
 func (Masquerade) stmt()  {}
 func (Redirect) stmt()    {}

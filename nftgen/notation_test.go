@@ -92,7 +92,7 @@ var notations map[string]func(a []nfnetlink.Attr) string
 // Words of the notation, by the kernel's numbers.
 var (
 	metaWords = map[uint64]string{
-		0: "len", 3: "mark", 6: "iifname", 7: "oifname", 8: "iiftype", 10: "skuid", 11: "skgid", 15: "nfproto", 16: "l4proto",
+		0: "len", 2: "priority", 3: "mark", 12: "nftrace", 6: "iifname", 7: "oifname", 8: "iiftype", 10: "skuid", 11: "skgid", 15: "nfproto", 16: "l4proto",
 		13: "rtclassid", 19: "pkttype", 20: "cpu", 21: "iifgroup", 22: "oifgroup", 24: "prandom",
 	}
 	ctWords = map[uint64]string{
@@ -127,6 +127,10 @@ func init() {
 			return s
 		},
 		"payload": func(a []nfnetlink.Attr) string {
+			if nfnetlink.Find(a, unix.NFTA_PAYLOAD_SREG) != nil {
+				return fmt.Sprintf("write %s => %db @ %s header + %d checksum %d at %d", reg(a, unix.NFTA_PAYLOAD_SREG), be(a, unix.NFTA_PAYLOAD_LEN),
+					headerWords[be(a, unix.NFTA_PAYLOAD_BASE)], be(a, unix.NFTA_PAYLOAD_OFFSET), be(a, unix.NFTA_PAYLOAD_CSUM_TYPE), be(a, unix.NFTA_PAYLOAD_CSUM_OFFSET))
+			}
 			return fmt.Sprintf("load %db @ %s header + %d => %s", be(a, unix.NFTA_PAYLOAD_LEN),
 				headerWords[be(a, unix.NFTA_PAYLOAD_BASE)], be(a, unix.NFTA_PAYLOAD_OFFSET), reg(a, unix.NFTA_PAYLOAD_DREG))
 		},

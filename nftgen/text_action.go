@@ -27,6 +27,10 @@ func actionText(s Stmt, table Family) string {
 		return fmt.Sprintf("ct count %d", s.Count)
 	case Assign:
 		return s.String()
+	case SetField:
+		return s.Field.Text + " set " + s.Field.Type.Format(s.Value)
+	case Trace:
+		return "meta nftrace set 1"
 	case NAT:
 		return s.text(table)
 	case Masquerade:

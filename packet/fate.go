@@ -62,6 +62,9 @@ type (
 	// NotrackEvent is the exemption from tracking.
 	NotrackEvent struct{}
 
+	// TraceEvent is the start of reports about the packet's way to listeners.
+	TraceEvent struct{}
+
 	// RerouteEvent is a second routing decision of a local packet, because a
 	// chain of type route changed what routing depends on.
 	RerouteEvent struct{}
@@ -74,6 +77,7 @@ func (LogEvent) event()     {}
 func (RejectEvent) event()  {}
 func (NATEvent) event()     {}
 func (NotrackEvent) event() {}
+func (TraceEvent) event()   {}
 func (RerouteEvent) event() {}
 func (StateEvent) event()   {}
 
@@ -121,6 +125,7 @@ func (e NATEvent) String() string {
 }
 
 func (NotrackEvent) String() string { return "notrack" }
+func (TraceEvent) String() string   { return "trace" }
 func (RerouteEvent) String() string { return "reroute" }
 func (e StateEvent) String() string { return e.What }
 

@@ -101,7 +101,7 @@ func (b *body) emitBranch(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.S
 			b.append(helper, inner, row.Stmts)
 		}
 	}
-	if branch.Otherwise == Match {
+	if branch.Otherwise == Match && len(rest) > 0 {
 		if behind == nil {
 			b.emit(helper, nftgen.Rule{Origin: proto.Origin, Comment: proto.Comment}, nil, rest, following)
 		} else {
@@ -135,6 +135,10 @@ func (b *body) behind(branch *Branch, rest []item, origin diag.Range) ([]nftgen.
 	}
 	if matching == 0 {
 		return nil, nil
+	}
+	if len(rest) == 0 {
+		// Nothing is left to do, and the helper was entered by a jump.
+		return []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Return}}, nil
 	}
 	if len(rest) == 1 && rest[0].branch == nil {
 		switch v, ok := rest[0].stmt.(nftgen.VerdictStmt); {

@@ -24,6 +24,10 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			outcome, unknown = translate(v, e)
 		case predicate.Notrack:
 			notrack(v.f)
+		case predicate.Lookup:
+			unknown = lookup(v, e)
+		case predicate.Trace:
+			v.f.Emit(packet.TraceEvent{})
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS)
 		case predicate.UnmodelledEffect:
@@ -64,6 +68,7 @@ var setters = map[predicate.FieldID]setter{
 	predicate.Priority: func(v *view, value predicate.Bits) { v.f.Priority = uint32(value.Lo) },
 	predicate.CTMark:   func(v *view, value predicate.Bits) { v.f.Tracking.Entry.Mark = uint32(value.Lo) },
 	predicate.TTL:      setTTL,
+	predicate.TOS:      setTOS,
 }
 
 // assign computes and sets a field. A field, or one to take from, that the
@@ -90,6 +95,32 @@ func assign(v *view, e predicate.Assign) (unknown string) {
 	}
 	set(v, value.Xor(e.Xor))
 	return ""
+}
+
+// lookup sets a field to what a table has for it.
+func lookup(v *view, e predicate.Lookup) (unknown string) {
+	set := setters[e.Field.ID]
+	if set == nil {
+		return "setting " + e.Field.String()
+	}
+	if old, present := v.Field(e.Field); present == predicate.Yes {
+		set(v, predicate.Number(uint64(e.Values[uint8(old.Lo)])))
+	}
+	return ""
+}
+
+// setTOS sets the type of service, with the header checksum, or the traffic class.
+//
+// Kernel: include/net/dsfield.h, ipv4_change_dsfield and ipv6_change_dsfield.
+func setTOS(v *view, value predicate.Bits) {
+	data, fresh := v.f.Data, byte(value.Lo)
+	if v.version == 4 {
+		replaceSum(data[10:12], uint16(data[1]), uint16(fresh))
+		data[1] = fresh
+		return
+	}
+	data[0] = data[0]&0xf0 | fresh>>4
+	data[1] = data[1]&0x0f | fresh<<4
 }
 
 // setTTL sets the TTL, with the header checksum, or the hop limit.

@@ -36,6 +36,10 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		exempt := s.Write(s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})
 		exempt = s.Then(s.Event(symbolic.Token{Kind: "notrack"}), exempt)
 		return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: exempt}))
+	case predicate.Lookup:
+		return c.lookup(e)
+	case predicate.Trace:
+		return c.event(symbolic.Token{Kind: "trace"})
 	case predicate.SetMSS:
 		return c.setMSS(e)
 	case predicate.UnmodelledEffect:
@@ -51,7 +55,7 @@ func (c *compiler) event(t symbolic.Token) bdd.Ref {
 // assigned are the groups of the fields that a target can set.
 var assigned = map[predicate.FieldID]symbolic.Group{
 	predicate.Mark: symbolic.Mark, predicate.Priority: symbolic.Priority,
-	predicate.CTMark: symbolic.CTMark, predicate.TTL: symbolic.TTL,
+	predicate.CTMark: symbolic.CTMark, predicate.TTL: symbolic.TTL, predicate.TOS: symbolic.TOS,
 }
 
 // assign computes and sets a field, where the packet has it and the field that
@@ -92,6 +96,24 @@ func (c *compiler) assign(e predicate.Assign) bdd.Ref {
 		return s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: s.Write(levels, cells)})
 	})
 	return s.ITE(where, set, s.Next())
+}
+
+// lookup sets a field to what a table has for it.
+func (c *compiler) lookup(e predicate.Lookup) bdd.Ref {
+	s := c.space
+	group, ok := assigned[e.Field.ID]
+	if !ok || group.Width() != 8 {
+		return c.unsure("setting " + e.Field.String())
+	}
+	to := c.field(e.Field)
+	f := s.Next()
+	for old, fresh := range e.Values {
+		if int(fresh) != old {
+			set := s.Write(s.Levels(group), numberCells(uint64(fresh), 8))
+			f = s.ITE(s.Number(to.word, uint64(old)), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: set}), f)
+		}
+	}
+	return s.ITE(to.present, f, s.Next())
 }
 
 // nat is the event of a translation; what follows is the target's outcome.

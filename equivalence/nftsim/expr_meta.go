@@ -66,7 +66,7 @@ var metaKeys = []metaKey{
 	unix.NFT_META_OIFTYPE:     {name: "oiftype", size: 2, load: loadType(outName)},
 	unix.NFT_META_SKUID:       {name: "skuid", size: 4, load: loadOwner(func(s *packet.Socket) uint32 { return s.UID })},
 	unix.NFT_META_SKGID:       {name: "skgid", size: 4, load: loadOwner(func(s *packet.Socket) uint32 { return s.GID })},
-	unix.NFT_META_NFTRACE:     {name: "nftrace", size: 1},
+	unix.NFT_META_NFTRACE:     {name: "nftrace", size: 1, set: setTrace},
 	unix.NFT_META_RTCLASSID:   {name: "rtclassid", size: 4, load: loadU32(func(*packet.Flight) uint32 { return 0 })}, // no route of a host has a realm
 	unix.NFT_META_SECMARK:     {name: "secmark", size: 4},
 	unix.NFT_META_NFPROTO:     {name: "nfproto", size: 1, load: loadProtocolFamily},
@@ -158,6 +158,15 @@ func setU32(set func(*packet.Flight, uint32)) func(*execution, []byte) result {
 		set(x.flight, binary.NativeEndian.Uint32(value))
 		return proceed
 	}
+}
+
+// setTrace starts the reports about the packet. Stopping them is not modelled.
+func setTrace(x *execution, value []byte) result {
+	if value[0] == 0 {
+		return x.unknown("the end of a trace is not modelled")
+	}
+	x.flight.Emit(packet.TraceEvent{})
+	return proceed
 }
 
 func inName(f *packet.Flight) string  { return f.In }

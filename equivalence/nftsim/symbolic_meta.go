@@ -3,9 +3,11 @@ package nftsim
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
@@ -109,6 +111,17 @@ var metaGroups = map[MetaKey]symbolic.Group{
 
 func (i *MetaSet) symbolic(x *symbolicRun) {
 	g := metaGroups[i.Key]
+	if i.Key == unix.NFT_META_NFTRACE {
+		w, ok := x.load(i.From, 1)
+		switch {
+		case !ok:
+		case slices.Contains(w, bdd.True):
+			x.emit(symbolic.Token{Kind: "trace"})
+		default:
+			x.undecided("the end of a trace")
+		}
+		return
+	}
 	if g == 0 {
 		x.undecided("setting " + metaKeys[i.Key].name)
 		return

@@ -81,6 +81,15 @@ type (
 	// Notrack exempts the packet from connection tracking.
 	Notrack struct{}
 
+	// Lookup sets a field of 8 bits to the value that a table has for its old one.
+	Lookup struct {
+		Field  Field
+		Values [256]uint8
+	}
+
+	// Trace has the kernel tell listeners of each rule that the packet meets.
+	Trace struct{}
+
 	// SetMSS rewrites the MSS option of a SYN. MSS 0 is "clamp to the path MTU
 	// minus headers". It never raises the value; the kernel adds the option
 	// where it is missing.
@@ -96,5 +105,7 @@ func (LogGroup) effect()         {}
 func (Reject) effect()           {}
 func (NAT) effect()              {}
 func (Notrack) effect()          {}
+func (Lookup) effect()           {}
+func (Trace) effect()            {}
 func (SetMSS) effect()           {}
 func (UnmodelledEffect) effect() {}

@@ -107,10 +107,26 @@ func (g *generator) mangle(c chain) (target, proto string) {
 		}
 		return "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS " + clamp, "tcp"
 	}
+	if g.IntN(3) == 0 {
+		return g.rewrite(c), ""
+	}
 	if g.IntN(2) == 0 {
 		return kind + "set-xmark " + g.mark(), ""
 	}
 	return kind + g.pick("set-mark ", "and-mark ", "or-mark ", "xor-mark ") + number(), ""
+}
+
+// rewrite returns a change of the network header, or of the class.
+func (g *generator) rewrite(c chain) string {
+	hops := map[bool]string{false: "-j TTL --ttl", true: "-j HL --hl"}[g.v6]
+	list := []string{
+		hops + "-set 7", hops + "-inc 1", hops + "-dec 2", "-j DSCP --set-dscp 10", "-j TOS --set-tos 0x12",
+		"-j TOS --set-tos 0x10/0x3f", "-j TOS --xor-tos 0x05", "-j TOS --set-tos 0x01/0x03",
+	}
+	if c.leaving() {
+		list = append(list, "-j CLASSIFY --set-class 1:a", "-j CLASSIFY --set-class 0:0")
+	}
+	return g.pick(list...)
 }
 
 // nat returns a translation that is right in the chain.
