@@ -55,6 +55,7 @@ type Manager struct {
 	limit int
 	stop  func() error
 	steps uint32
+	left  int // steps, see TryWithin
 
 	binary cache // (operation, f, g) and (mapping, f, 0)
 	choice cache // (c, f, g) of ITE
@@ -76,6 +77,7 @@ func New(o Options) *Manager {
 		unique:    make([]Ref, 1<<12),
 		terminals: map[uint32]Ref{0: False, 1: True},
 		limit:     math.MaxUint32,
+		left:      math.MaxInt,
 		stop:      o.Stop,
 		binary:    newCache(),
 		choice:    newCache(),
@@ -124,11 +126,13 @@ func (m *Manager) Try(work func()) (err error) {
 	return nil
 }
 
-// TryWithin is Try with a budget of its own: no more than so many new nodes.
+// TryWithin is Try with a budget of its own: no more than so many new nodes, and
+// ten steps of work for each.
 func (m *Manager) TryWithin(nodes int, work func()) error {
-	before := m.limit
-	defer func() { m.limit = before }()
+	limit, left := m.limit, m.left
+	defer func() { m.limit, m.left = limit, left }()
 	m.limit = min(m.limit, m.nodes.length+nodes)
+	m.left = min(m.left, 10*nodes)
 	return m.Try(work)
 }
 
@@ -167,6 +171,9 @@ func (m *Manager) rollBack(mark int) {
 
 // step counts a unit of work and asks Stop now and then.
 func (m *Manager) step() {
+	if m.left--; m.left < 0 {
+		panic(exhausted{ErrNodes})
+	}
 	m.steps++
 	if m.steps&(1<<16-1) == 0 && m.stop != nil {
 		if err := m.stop(); err != nil {

@@ -44,6 +44,7 @@ func (m *Manager) mapped(mp *Mapping, f Ref) Ref {
 	if r, ok := m.binary.get(mp.key, f, 0); ok {
 		return r
 	}
+	m.step()
 	low := m.mapped(mp, n.low)
 	high := m.mapped(mp, n.high)
 	r := m.branch(n.level, low, high)
@@ -122,6 +123,7 @@ func (m *Manager) substitutedNode(s *Substitution, n node) Ref {
 	case True:
 		return m.substituted(s, n.high)
 	}
+	m.step()
 	low := m.substituted(s, n.low)
 	high := m.substituted(s, n.high)
 	if v == hole {
