@@ -45,7 +45,7 @@ func TestLogEvent(t *testing.T) {
 	if got, want := logEvent(logGroup(6, 0x2f), "p"), (packet.LogEvent{Prefix: "p", Level: 6, Flags: 0x2f, Group: -1}); got != want {
 		t.Errorf("logEvent = %v, want %v", got, want)
 	}
-	if got, want := logEvent(5, "p"), (packet.LogEvent{Prefix: "p", Group: 5}); got != want {
+	if got, want := logEvent(5, "p"), (packet.LogEvent{Prefix: "p", Group: 5, SnapLen: -1}); got != want {
 		t.Errorf("logEvent = %v, want %v", got, want)
 	}
 }

@@ -135,7 +135,7 @@ func (f family) network() []row {
 			iptables: "-p tcp -m tcpmss --mss 1000:1400", nft: "meta l4proto tcp tcp option maxseg size 1000-1400", samples: segment,
 		},
 		{
-			name: "in group", parts: parts(symbolic.InGroup), iptables: "-m devgroup --src-group 5", nft: "iifgroup 5",
+			name: "in group", parts: parts(symbolic.InGroup), iptables: "-m devgroup ! --src-group 5", nft: "iifgroup != 5",
 			samples: many(f.udp(), in, "eth0", "eth1", "eth10", "wan0"),
 		},
 		{
