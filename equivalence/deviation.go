@@ -63,6 +63,7 @@ var deviations = []deviation{
 	{code: "recent-ttl", explains: declaredBySource("recent-ttl")},
 	{code: "connbytes-uncounted", explains: declaredBySource("connbytes-uncounted")},
 	{code: "hashlimit-expiry", explains: declaredBySource("hashlimit-expiry")},
+	{code: "ipv6-header-end", explains: declaredBySource("ipv6-header-end")},
 	{code: "tcpmss-reading", explains: declaredBySource("tcpmss-reading")},
 	{code: "limit-resolution", explains: declaredBySource("limit-resolution")},
 	{code: "limit-tick", explains: declaredBySource("limit-tick")},

@@ -285,16 +285,28 @@ func (b *builder) extensions() {
 		return
 	}
 	for _, kind := range []uint8{packet.HopByHop, packet.Routing, packet.DestOpts} {
-		if _, there, _ := b.space.ExtensionOn(b.path, kind); there {
-			s.Headers = append(s.Headers, packet.Extension{Proto: kind})
+		first, there, _ := b.space.ExtensionOn(b.path, kind)
+		if !there {
+			continue
 		}
+		body := make([]byte, 8*(int(first[1])+1)-2)
+		copy(body, first[2:])
+		s.Headers = append(s.Headers, packet.Extension{Proto: kind, Body: body})
 	}
 	first, there, ok := b.space.ExtensionOn(b.path, packet.Fragment)
-	if !ok || s.Fragmented || !there {
+	if !ok {
 		return
 	}
+	id := first[4:]
 	const reserved = 6
-	s.Headers = append(s.Headers, packet.Extension{Proto: packet.Fragment, Body: []byte{0, first[3] & reserved}})
+	switch {
+	case s.Fragmented:
+		s.FragmentID = binary.BigEndian.Uint32(id)
+	case there:
+		s.Headers = append(s.Headers, packet.Extension{
+			Proto: packet.Fragment, Body: append([]byte{0, first[3] & reserved}, id...), Reserved: first[1],
+		})
+	}
 }
 
 func (b *builder) transport() {

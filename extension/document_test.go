@@ -38,7 +38,8 @@ it is another spelling of others, which is read and never printed. *State* is on
 - *recognised*: known by name; refused with exit code 3.
 
 Options and values that have no translation are refused with ` + "`untranslatable-option`" + `, which says why and what to write instead: of
-CT all but ` + "`--notrack`" + `; ` + "`--suppl-groups`" + `; ` + "`--dccp-option`" + `; ` + "`--chunk-types`" + `; lists of recent with several masks, and counts and times above a limit; shifted port
+CT all but ` + "`--notrack`" + `; ` + "`--suppl-groups`" + `; ` + "`--dccp-option`" + `; ` + "`--chunk-types`" + `; ` + "`--rt-0-res`" + ` and its like; ` + "`--hbh-opts`" + ` and
+` + "`--dst-opts`" + `; lists of recent with several masks, and counts and times above a limit; shifted port
 ranges, port 0, and ports under a negated protocol in translations of addresses; NETMAP in a chain before and behind routing.
 
 *Declared* are the codes of [declared deviations](deviations.md).

@@ -38,6 +38,27 @@ var (
 	IP6FragOff = ipv6HeaderField("frag frag-off", unix.IPPROTO_FRAGMENT, 2, integer16, Value{0xff, 0xf8})
 )
 
+// Other fields of the extension headers of IPv6: whether there is one, and what is
+// in it (RFC 8200, section 4, and RFC 6275, section 6.1).
+var (
+	IP6HopByHop     = ipv6Header("exthdr hbh", unix.IPPROTO_HOPOPTS)
+	IP6Routing      = ipv6Header("exthdr rt", unix.IPPROTO_ROUTING)
+	IP6DestOpts     = ipv6Header("exthdr dst", unix.IPPROTO_DSTOPTS)
+	IP6Mobility     = ipv6Header("exthdr mh", unix.IPPROTO_MH)
+	IP6FragID       = ipv6HeaderField("frag id", unix.IPPROTO_FRAGMENT, 4, network32, nil)
+	IP6FragReserved = ipv6HeaderField("frag reserved", unix.IPPROTO_FRAGMENT, 1, integer8, nil)
+	// IP6FragReserved2 is the two bits before the last one.
+	IP6FragReserved2 = ipv6HeaderField("frag reserved2", unix.IPPROTO_FRAGMENT, 3, integer8, Value{0x06})
+	IP6FragMore      = ipv6HeaderBits("frag more-fragments", unix.IPPROTO_FRAGMENT, 3, integer8, Value{0x01})
+	IP6RoutingType   = ipv6HeaderField("rt type", unix.IPPROTO_ROUTING, 2, integer8, nil)
+	IP6SegmentsLeft  = ipv6HeaderField("rt seg-left", unix.IPPROTO_ROUTING, 3, integer8, nil)
+	// Lengths are in units of 8 bytes, without the first.
+	IP6RoutingLength  = ipv6HeaderField("rt hdrlength", unix.IPPROTO_ROUTING, 1, integer8, nil)
+	IP6HopByHopLength = ipv6HeaderField("hbh hdrlength", unix.IPPROTO_HOPOPTS, 1, integer8, nil)
+	IP6DestOptsLength = ipv6HeaderField("dst hdrlength", unix.IPPROTO_DSTOPTS, 1, integer8, nil)
+	IP6MobilityType   = ipv6HeaderField("mh type", unix.IPPROTO_MH, 2, mobilityType, nil)
+)
+
 // Fields of the link header.
 var (
 	EtherSaddr = payloadField("ether saddr", fieldID{headerEther, 2}, etherAddr, linkHeader, 6, 6, need{ether: true})

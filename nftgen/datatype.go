@@ -33,12 +33,13 @@ var (
 	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
 	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
 
-	network32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
-	dscp        = &Datatype{Name: "dscp", Number: 36, Bytes: 1, Order: BigEndian, Format: hex}
-	ecn         = &Datatype{Name: "ecn", Number: 37, Bytes: 1, Order: BigEndian, Format: named(ecnNames, decimal), ends: decimal}
-	dccpType    = &Datatype{Name: "dccp_pkttype", Number: 16, Bytes: 1, Order: BigEndian, Format: named(dccpTypeNames, decimal), ends: decimal}
-	realm       = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, Format: decimal}
-	deviceGroup = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
+	mobilityType = &Datatype{Name: "mh_type", Number: 17, Bytes: 1, Order: BigEndian, Format: decimal}
+	network32    = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
+	dscp         = &Datatype{Name: "dscp", Number: 36, Bytes: 1, Order: BigEndian, Format: hex}
+	ecn          = &Datatype{Name: "ecn", Number: 37, Bytes: 1, Order: BigEndian, Format: named(ecnNames, decimal), ends: decimal}
+	dccpType     = &Datatype{Name: "dccp_pkttype", Number: 16, Bytes: 1, Order: BigEndian, Format: named(dccpTypeNames, decimal), ends: decimal}
+	realm        = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, Format: decimal}
+	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
 
 	// Bytes of a header that nft knows by place only.
 	raw8  = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: hex}

@@ -144,6 +144,13 @@ func ipv6HeaderField(text string, header, offset uint32, t *Datatype, mask Value
 	}
 }
 
+// ipv6HeaderBits is some bits of one byte of an IPv6 extension header.
+func ipv6HeaderBits(text string, header, offset uint32, t *Datatype, mask Value) Field {
+	f := ipv6HeaderField(text, header, offset, t, mask)
+	f.load.numbered = true
+	return f
+}
+
 func fibTypeField(source bool, iface string) Field {
 	text := "fib daddr"
 	if source {

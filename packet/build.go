@@ -46,6 +46,8 @@ const (
 type Extension struct {
 	Proto uint8
 	Body  []byte
+	// Reserved is the second byte of a fragment header.
+	Reserved uint8
 }
 
 // A Spec says what a packet is, for [Spec.Packet] to build its bytes. Zero
@@ -273,7 +275,7 @@ func (s Spec) network6() []byte {
 		}
 		binary.BigEndian.PutUint16(body, frag)
 		binary.BigEndian.PutUint32(body[2:], s.FragmentID)
-		headers = append(headers[:at:at], append([]Extension{{Fragment, body}}, headers[at:]...)...)
+		headers = append(headers[:at:at], append([]Extension{{Proto: Fragment, Body: body}}, headers[at:]...)...)
 	}
 	next := 6 // where the protocol of what follows is written
 	for i, h := range headers {
@@ -299,7 +301,8 @@ func (h Extension) bytes() []byte {
 		}
 		b[1] = uint8(len(b)/4 - 2)
 	case Fragment:
-		b = pad(b, 8)[:8] // byte 1 is reserved, not a length
+		b = pad(b, 8)[:8]
+		b[1] = h.Reserved // not a length
 	default:
 		b = pad(b, 8)
 		b[1] = uint8(len(b)/8 - 1)

@@ -77,6 +77,8 @@ func wordTable() []Word {
 		Word{"--payload", "HEX", "bytes behind the transport header", bytesOf(func(w *words, b []byte) { w.spec.Payload = b })},
 		Word{"--ip-options", "HEX", "bytes of IPv4 options", bytesOf(func(w *words, b []byte) { w.spec.IPOptions = b })},
 		Word{"--fragment", "OFFSET[+]", "a fragment at this many bytes; + when more follow", (*words).fragment},
+		number("--fragment-id", "identification of an IPv6 fragment", func(w *words, n uint32) { w.spec.FragmentID = n }),
+		Word{"--header", "NUMBER:HEX", "an IPv6 extension header: its bytes behind the length", (*words).header},
 		number("--keep", "cut the packet after this many bytes behind the IP headers", func(w *words, n uint16) {
 			w.spec.Truncate, w.spec.Keep = true, int(n)
 		}),
@@ -208,6 +210,17 @@ func (w *words) fragment(arg string) error {
 	}
 	w.spec.Fragmented, w.spec.FragmentOffset, w.spec.MoreFragments = true, uint16(n/8), more
 	return nil
+}
+
+func (w *words) header(arg string) error {
+	kind, body, _ := strings.Cut(arg, ":")
+	n, err := strconv.ParseUint(kind, 0, 8)
+	if err != nil {
+		return fmt.Errorf("want the number of a header")
+	}
+	return bytesOf(func(w *words, b []byte) {
+		w.spec.Headers = append(w.spec.Headers, Extension{Proto: uint8(n), Body: b})
+	})(w, body)
 }
 
 func (w *words) mac(arg string) error {

@@ -107,6 +107,20 @@ var readers = [...]reader{
 	predicate.ICMPType: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 0) },
 	predicate.ICMPCode: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 1) },
 
+	predicate.HeaderThere: func(v *view, arg uint32) (predicate.Bits, bool) {
+		kind, _ := predicate.HeaderPlace(arg)
+		_, found, _ := v.lookFor(kind)
+		return number(1, found)
+	},
+	predicate.HeaderByte:  func(v *view, arg uint32) (predicate.Bits, bool) { return v.extensionBytes(arg, 1) },
+	predicate.HeaderWord:  func(v *view, arg uint32) (predicate.Bits, bool) { return v.extensionBytes(arg, 4) },
+	predicate.HeaderWhole: (*view).extensionWhole,
+	predicate.HeaderLost: func(v *view, arg uint32) (predicate.Bits, bool) {
+		kind, _ := predicate.HeaderPlace(arg)
+		_, _, lost := v.lookFor(kind)
+		return number(1, lost)
+	},
+
 	predicate.Mark:     func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Mark), true) },
 	predicate.PktType:  func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.Type), true) },
 	predicate.SrcMAC:   (*view).sourceMAC,

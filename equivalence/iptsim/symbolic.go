@@ -32,6 +32,13 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 					noteNames(p, tests)
 				}
 			}
+			for _, kind := range extensionsOf(p) {
+				if i := extensionInstance(kind); version == 6 && !met[i.Identity.(string)] {
+					met[i.Identity.(string)] = true
+					i.Place = place
+					list = append(list, i)
+				}
+			}
 			if recent, ok := recentOf(p); ok {
 				if !met[recent.List] {
 					met[recent.List] = true
@@ -154,7 +161,7 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 		space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists(), chains: map[*chain]*symbolic.RuleChain{},
 	}
 	at, met := 0, map[string]bool{}
-	c.slots = make(map[scoped]symbolic.Slot, len(slots))
+	c.slots, c.extensions = make(map[scoped]symbolic.Slot, len(slots)), map[uint8]symbolic.Slot{}
 	shared := map[string]symbolic.Slot{}
 	if len(slots) == 0 {
 		return c
@@ -162,6 +169,12 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 	m.visit(func(r *rule) {
 		n := 0
 		r.eachPredicate(func(p predicate.Predicate, _ string) {
+			for _, kind := range extensionsOf(p) {
+				if _, again := c.extensions[kind]; s.Version == 6 && !again {
+					c.extensions[kind] = slots[at]
+					at++
+				}
+			}
 			if recent, ok := recentOf(p); ok {
 				if l := c.recents[recent.List]; !met[recent.List] && l.problem == "" {
 					for i := range l.questions {
@@ -190,15 +203,17 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 
 // A compiler makes functions of the rules of one machine.
 type compiler struct {
-	space    *symbolic.Space
-	slots    map[scoped]symbolic.Slot
-	fields   map[predicate.Field]symbolicField
-	standing symbolic.Standing // of fields
-	recents  map[string]*recentList
-	asked    int // of the rule at hand
-	rule     *rule
-	number   func(*symbolic.RuleChain) int // of the rule at hand
-	chains   map[*chain]*symbolic.RuleChain
+	space *symbolic.Space
+	slots map[scoped]symbolic.Slot
+	// extensions are the slots of IPv6 extension headers, by number.
+	extensions map[uint8]symbolic.Slot
+	fields     map[predicate.Field]symbolicField
+	standing   symbolic.Standing // of fields
+	recents    map[string]*recentList
+	asked      int // of the rule at hand
+	rule       *rule
+	number     func(*symbolic.RuleChain) int // of the rule at hand
+	chains     map[*chain]*symbolic.RuleChain
 }
 
 // scoped is the n-th instance that a rule asks.

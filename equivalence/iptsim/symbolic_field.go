@@ -44,8 +44,16 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.SegmentCut: func(c *compiler, _ uint32) symbolicField { // likewise
 		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Not(c.tcpHeader())}
 	},
-	predicate.ICMPType: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
-	predicate.ICMPCode: func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
+	predicate.ICMPType:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
+	predicate.ICMPCode:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
+	predicate.HeaderThere: func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 0) },
+	predicate.HeaderByte:  func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 1) },
+	predicate.HeaderWord:  func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 4) },
+	// Of a packet with something behind its headers, all of them are whole.
+	predicate.HeaderWhole: func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 0) },
+	predicate.HeaderLost: func(*compiler, uint32) symbolicField {
+		return symbolicField{word: symbolic.Constant(1, 1), present: bdd.False}
+	},
 	predicate.Mark:     always(symbolic.Mark),
 	predicate.PktType:  always(symbolic.PacketType),
 	predicate.Priority: always(symbolic.Priority),

@@ -95,8 +95,12 @@ func (i *ExthdrLoad) extension(x *symbolicRun) {
 	// There were so many bytes when the header was found.
 	least := map[uint8]int{protoFragment: 4, protoRouting: 4}[i.Type]
 	least = max(least, 2)
+	known := least
+	if i.Type == protoFragment {
+		known = 8
+	}
 	in := symbolic.Instance{
-		Kind: symbolic.ExtensionKind, Parameters: fmt.Sprint(i.Type), Width: 1 + 8*least, Silent: true,
+		Kind: symbolic.ExtensionKind, Parameters: fmt.Sprint(i.Type), Width: 1 + 8*known, Silent: true,
 	}
 	answer, ok := x.peek(instanceID{key: in.Kind, nth: int(i.Type)}, in)
 	if !ok {
@@ -112,6 +116,12 @@ func (i *ExthdrLoad) extension(x *symbolicRun) {
 	switch end := i.Offset + i.Len; {
 	case i.Present:
 		x.store(i.To, extend(symbolic.Word{found}, 8))
+	case end > least && end <= known:
+		// Something behind the header says that it is whole.
+		whole := s.And(s.Bit(symbolic.TransportFound), x.reaches(1))
+		x.undecidedWhere(s.Diff(found, whole), "an IPv6 extension header that may be cut off")
+		x.require(found)
+		x.store(i.To, bytes[8*i.Offset:8*end])
 	case end > least:
 		x.undecidedWhere(found, "an IPv6 extension header that may be cut off")
 		x.require(found)

@@ -53,6 +53,13 @@ const (
 	ICMPType // type of ICMP or ICMPv6
 	ICMPCode
 
+	// Extension headers of IPv6. Arg is [Header] of a number and an offset.
+	HeaderThere // 1 when there is one of the number
+	HeaderByte  // the byte at the offset in the first of them
+	HeaderWord  // four bytes
+	HeaderWhole // 1 when it ends within the packet
+	HeaderLost  // 1 when the packet ends before that can be said
+
 	Mark     // packet mark
 	PktType  // PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, LOOPBACK 5
 	SrcMAC   // absent when the incoming device is not Ethernet
@@ -100,6 +107,12 @@ const (
 	lastField
 )
 
+// Header is the Arg of a field of an extension header of IPv6.
+func Header(number uint8, offset int) uint32 { return uint32(number)<<16 | uint32(offset) }
+
+// HeaderPlace returns what [Header] was given.
+func HeaderPlace(arg uint32) (number uint8, offset int) { return uint8(arg >> 16), int(arg & 0xffff) }
+
 // The values of CTState.
 //
 // Kernel: include/uapi/linux/netfilter/xt_conntrack.h.
@@ -119,7 +132,9 @@ var fieldNames = [...]string{
 	TransportBytes: "transport-bytes", SrcPort: "source-port", DstPort: "destination-port",
 	TCPFlags: "tcp-flags", TCPDataOffset: "tcp-data-offset", TCPOption: "tcp-option", TCPMSS: "tcp-mss",
 	TransportByte: "transport-byte", TransportWord: "transport-word", SegmentMSS: "segment-mss", SegmentCut: "segment-cut",
-	ICMPType: "icmp-type", ICMPCode: "icmp-code",
+	HeaderThere: "header", HeaderByte: "header-byte", HeaderWord: "header-word", HeaderWhole: "header-whole",
+	HeaderLost: "header-lost",
+	ICMPType:   "icmp-type", ICMPCode: "icmp-code",
 	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
 	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm",
 	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
@@ -143,6 +158,9 @@ func (f Field) String() string {
 		name = fieldNames[f.ID]
 	}
 	switch f.ID {
+	case HeaderThere, HeaderByte, HeaderWord, HeaderWhole, HeaderLost:
+		number, offset := HeaderPlace(f.Arg)
+		return fmt.Sprintf("%s(%d+%d)", name, number, offset)
 	case TCPOption, TransportByte, TransportWord:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:

@@ -3,6 +3,7 @@ package symbolic
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/packet"
@@ -11,7 +12,7 @@ import (
 // Bind returns the values that the variables have on a packet in flight, as a
 // stage would find it. Variables of which [Space.Knows] is false are false.
 func (s *Space) Bind(f *packet.Flight) func(l bdd.Level) bool {
-	b := &binding{space: s, f: f, values: map[Group]uint64{}, wide: map[Group][]byte{}}
+	b := &binding{space: s, f: f, values: map[Group]uint64{}, wide: map[Group][]byte{}, first: map[string][]byte{}}
 	b.headers()
 	b.circumstances()
 	b.connection()
@@ -19,9 +20,14 @@ func (s *Space) Bind(f *packet.Flight) func(l bdd.Level) bool {
 }
 
 // Knows reports whether Bind can tell the value of a variable: the answers of
-// instances, and the types that the routing tables give addresses, it cannot.
+// instances, and the types that the routing tables give addresses, it cannot; but
+// it sees which extension headers there are.
 func (s *Space) Knows(l bdd.Level) bool {
 	g, _, ok := GroupOf(l)
+	if !ok {
+		slot, _, _, known := s.instanceOf(l)
+		return known && s.slots[slot].instance.Kind == ExtensionKind
+	}
 	return ok && (g < SourceType || g > DestinationTypeOut)
 }
 
@@ -31,18 +37,34 @@ type binding struct {
 	f      *packet.Flight
 	values map[Group]uint64 // of groups up to 64 bits
 	wide   map[Group][]byte // of longer ones, the first byte first
+	// first are the first bytes of the first extension header of each number.
+	first map[string][]byte
 }
 
 func (b *binding) value(l bdd.Level) bool {
 	g, bit, ok := GroupOf(l)
 	if !ok {
-		return false
+		return b.extension(l)
 	}
 	if raw, ok := b.wide[g]; ok {
 		return bit/8 < len(raw) && raw[bit/8]>>(7-bit%8)&1 == 1
 	}
 	shift := g.Width() - 1 - bit
 	return shift < 64 && b.values[g]>>shift&1 == 1
+}
+
+// extension is a variable of an instance of [ExtensionKind].
+func (b *binding) extension(l bdd.Level) bool {
+	slot, _, bit, ok := b.space.instanceOf(l)
+	if !ok || b.space.slots[slot].instance.Kind != ExtensionKind {
+		return false
+	}
+	first, there := b.first[b.space.slots[slot].instance.Parameters]
+	if bit == 0 {
+		return there
+	}
+	bit--
+	return bit/8 < len(first) && first[bit/8]>>(7-bit%8)&1 == 1
 }
 
 func (b *binding) flag(g Group, on bool) {
@@ -109,6 +131,10 @@ func (b *binding) extensions() int {
 		}
 		if at+2 > len(data) || (next == packet.Fragment || next == packet.Routing) && at+4 > len(data) {
 			return at
+		}
+		if number := strconv.Itoa(int(next)); b.first[number] == nil {
+			const known = 8
+			b.first[number] = data[at:min(len(data), at+known)]
 		}
 		size := 8 * (int(data[at+1]) + 1)
 		switch next {

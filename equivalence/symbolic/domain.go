@@ -133,6 +133,7 @@ type domainRule struct {
 const (
 	assumeAuth      Assumption = "no IPv6 authentication header: the engines look behind it differently (deviation ipv6-ah)"
 	assumeOptions   Assumption = "the options of a TCP header are well formed"
+	assumeBehind    Assumption = "something stands behind the headers of IPv6 (deviation ipv6-header-end)"
 	assumeFirst     Assumption = "no later fragments: a rule reads them as TCP headers (deviation tcpmss-reading)"
 	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
 	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
@@ -214,6 +215,13 @@ var domainRules = []domainRule{
 		d.require(s.Or(s.Or(d.is(PacketType, packet.TypeHost), d.is(PacketType, packet.TypeBroadcast)), d.is(PacketType, packet.TypeMulticast)))
 	}},
 	{about: []Group{TCPOption, MSS}, assumption: assumeOptions, restrict: func(*domain) {}},
+	{about: []Group{TransportFound, TransportBytes}, restrict: func(d *domain) {
+		if d.space.Version == 6 && d.at.Accepts("ipv6-header-end") {
+			d.require(d.space.Bit(TransportFound))
+			d.require(d.space.Not(d.is(TransportBytes, 0)))
+			d.assumed = append(d.assumed, assumeBehind)
+		}
+	}},
 	{about: []Group{Fragment, TCPOption, MSS}, restrict: func(d *domain) {
 		if d.at.Accepts("tcpmss-reading") {
 			d.require(d.is(Fragment, 0))

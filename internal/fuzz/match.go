@@ -154,6 +154,14 @@ func (g *generator) match(c chain) string {
 	if c.arriving() {
 		choices = append(choices, func() string { return "-m devgroup " + g.not() + "--src-group " + g.pick("0", "1/3", "5") })
 	}
+	if g.v6 {
+		choices = append(choices, func() string {
+			return "-m frag " + g.not() + "--fragid " + g.pick("0", "1:9", "0:4294967294") + g.pick("", " --fragmore", " --fraglast", " --fragfirst", " --fragres")
+		}, func() string {
+			return "-m rt " + g.pick("", g.not()+"--rt-type "+g.pick("0", "2"), g.not()+"--rt-segsleft "+g.pick("0", "1:3"), g.not()+"--rt-len "+g.pick("8", "24"))
+		}, func() string { return "-m hbh " + g.pick("", g.not()+"--hbh-len "+g.pick("8", "16")) },
+			func() string { return "-m dst " + g.pick("", g.not()+"--dst-len "+g.pick("8", "16")) })
+	}
 	if c.leaving() {
 		choices = append(choices, func() string { return "-m devgroup " + g.not() + "--dst-group " + g.pick("0", "1/3", "5") })
 	}
