@@ -62,6 +62,7 @@ var deviations = []deviation{
 	{code: "recent-reap", explains: declaredBySource("recent-reap")},
 	{code: "recent-ttl", explains: declaredBySource("recent-ttl")},
 	{code: "connbytes-uncounted", explains: declaredBySource("connbytes-uncounted")},
+	{code: "connlimit-established", explains: declaredBySource("connlimit-established")},
 	{code: "hashlimit-expiry", explains: declaredBySource("hashlimit-expiry")},
 	{code: "ipv6-header-end", explains: declaredBySource("ipv6-header-end")},
 	{code: "tcpmss-reading", explains: declaredBySource("tcpmss-reading")},

@@ -184,6 +184,13 @@ func TestDeviations(t *testing.T) {
 				}
 				return passed[0] < passed[1]
 			}},
+		{"connlimit-established", "*filter\n-A INPUT -p tcp -m connlimit --connlimit-above 0 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				within := syn
+				within.State, within.TCPFlags = packet.Established, packet.ACK
+				a, b := run(within)
+				return dropped(a) && !dropped(b)
+			}},
 		{"hashlimit-expiry", "*filter\n-A INPUT -m hashlimit --hashlimit-above 1/min --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name dev1 " +
 			"--hashlimit-htable-expire 400 --hashlimit-htable-gcinterval 60000 -j DROP\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {

@@ -140,6 +140,11 @@ func (m *connlimitMatch) Translate(r *translate.Rule) error {
 	if m.Above.Present {
 		count = nftgen.ConnLimit{Count: uint32(m.Above.Value), Over: !m.Above.Negated}
 	}
+	r.Declare(translate.Deviation{
+		Code: "connlimit-established",
+		Detail: "Of a connection that was established before the rule saw it, since Linux 6.18 nftables does not count it, and xtables counts it, or drops the packet. " +
+			"Where the rule sees the first packet of each connection (--syn, --ctstate NEW), nothing differs.",
+	})
 	bits, width := int(m.Mask.Value.bits), int(m.Mask.Value.width)
 	if bits == 0 {
 		r.Add(count)

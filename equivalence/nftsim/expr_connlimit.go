@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
 )
 
 func init() { register("connlimit", decodeConnlimit) }
@@ -56,8 +57,10 @@ type tuples map[string]bool
 func (i *Connlimit) exec(x *execution) result {
 	seen := state(x, i, func() *tuples { return &tuples{} })
 	h, data := x.header, x.flight.Data
-	tuple := ""
+	tuple, late := "", false
 	if e := x.flight.Tracking.Entry; e != nil {
+		const confirmed = 1 << 3 // IPS_CONFIRMED
+		late = e.Status&confirmed != 0 || x.flight.Tracking.State != packet.New
 		tuple = fmt.Sprintf("connection %d %v", e.Protocol, e.Original)
 	} else {
 		least := leastTuple
@@ -69,9 +72,18 @@ func (i *Connlimit) exec(x *execution) result {
 		}
 		tuple = fmt.Sprintf("packet %d %x %x", h.proto, addressBytes(x), data[h.offset:h.offset+tuplePorts])
 	}
-	(*seen)[tuple] = true
+	if x.flight.Tracking.Entry == nil {
+		x.flight.Unsure = true // it may belong to a connection all the same
+	}
+	if late {
+		// One that was confirmed before is not counted, since Linux 6.18; it may
+		// have been another of the same tuple that was.
+		x.flight.Unsure = true
+	} else {
+		(*seen)[tuple] = true
+	}
 	switch n := uint64(len(*seen)); {
-	case i.Count < 1:
+	case i.Count < 1 && (*seen)[tuple]:
 		return i.outcome(true)
 	case n <= uint64(i.Count):
 		return i.outcome(false)

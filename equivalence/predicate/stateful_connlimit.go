@@ -10,7 +10,8 @@ import (
 // seen.
 //
 // The table of all connections is not modelled: of several connections of a key,
-// any but the packet's own may be gone.
+// any but the packet's own may be gone. Kernels differ in what they make of a
+// connection that was confirmed before the rule saw it.
 //
 // Kernel: net/netfilter/xt_connlimit.c, nf_conncount.c.
 type Connlimit struct {
@@ -75,7 +76,15 @@ func (c Connlimit) Ask(r Reader, scope string) Truth {
 	if table[key] == nil {
 		table[key] = map[string]bool{}
 	}
+	const confirmed = 1 << 3 // IPS_CONFIRMED
+	status, tracked := r.Field(Field{ID: CTStatus})
 	table[key][tuple] = true
+	state, _ := r.Field(Field{ID: CTState})
+	// A packet that is not tracked may belong to a connection all the same.
+	if tracked != Yes || status.Lo&confirmed != 0 || state.Lo != StateNew {
+		declare(r, "connlimit-established")
+		doubt(r)
+	}
 	switch most := uint64(c.Most); {
 	case most < 1:
 		return Yes
