@@ -98,6 +98,8 @@ func extensionsOf(p predicate.Predicate) []uint8 {
 		case predicate.HeaderThere, predicate.HeaderByte, predicate.HeaderWord, predicate.HeaderWhole:
 			kind, _ := predicate.HeaderPlace(f.Arg)
 			list = append(list, kind)
+		case predicate.HeaderSet:
+			list = append(list, protoHopByHop, protoRouting, protoFragment, protoDestOpts)
 		}
 	}
 	return list
@@ -137,4 +139,77 @@ func (c *compiler) extension(arg uint32, n int) symbolicField {
 		return symbolicField{word: symbolic.Constant(1, 1), present: there, known: true}
 	}
 	return symbolicField{word: first[8*offset : 8*(offset+n)], present: there, known: true}
+}
+
+const protoESP = 50
+
+// headerSetBits are the bits of predicate.HeaderSet.
+var headerSetBits = map[uint8]uint64{
+	protoHopByHop: 128, protoDestOpts: 64, protoRouting: 32, protoFragment: 16, protoAuth: 8, protoESP: 4, protoNone: 2,
+}
+
+// headerSet walks the headers of IPv6, also behind later fragments. A packet that
+// ends before the next one has no such set.
+//
+// Kernel: net/ipv6/netfilter/ip6t_ipv6header.c.
+func (v *view) headerSet() (predicate.Bits, bool) {
+	data := v.f.Data
+	if v.version != 6 {
+		return predicate.Bits{}, false
+	}
+	set, next, at := uint64(0), data[6], 40
+	for {
+		bit := headerSetBits[next]
+		if bit == 0 {
+			set |= 1
+			break
+		}
+		if next != protoNone && len(data)-at < 2 {
+			v.Declare("ipv6-header-end")
+			return predicate.Bits{}, false
+		}
+		set |= bit
+		if next == protoNone || next == protoESP {
+			break
+		}
+		size := (int(data[at+1]) + 1) * 8
+		switch next {
+		case protoFragment:
+			size = 8
+			if at+4 <= len(data) && binary.BigEndian.Uint16(data[at+2:])>>3 != 0 && isExtension(data[at]) {
+				v.Declare("ipv6-header-end")
+			}
+		case protoAuth:
+			size = (int(data[at+1]) + 2) * 4
+		}
+		next, at = data[at], at+size
+		if at > len(data) {
+			v.Declare("ipv6-header-end")
+			if next != protoNone && next != protoESP {
+				set |= 1
+			}
+			break
+		}
+	}
+	return predicate.Number(set), true
+}
+
+// headerSet is the set of a packet with two bytes behind its headers.
+func (c *compiler) headerSet() symbolicField {
+	s := c.space
+	if s.Version == 4 {
+		return symbolicField{word: symbolic.Constant(0, 8), present: bdd.False, known: true}
+	}
+	upper := func(n uint64) bdd.Ref { return s.Number(s.Bits(symbolic.Protocol), n) }
+	esp, none := upper(protoESP), upper(protoNone)
+	w := symbolic.Word{}
+	for _, kind := range []uint8{protoHopByHop, protoDestOpts, protoRouting, protoFragment} {
+		f := c.extension(predicate.Header(kind, 0), 0)
+		if !f.known {
+			return f
+		}
+		w = append(w, f.present)
+	}
+	w = append(w, s.Bit(symbolic.BehindAuth), esp, none, s.Not(s.Or(esp, none)))
+	return symbolicField{word: w, present: c.found(), known: true}
 }

@@ -59,6 +59,10 @@ const (
 	HeaderWord  // four bytes
 	HeaderWhole // 1 when it ends within the packet
 	HeaderLost  // 1 when the packet ends before that can be said
+	// HeaderSet are the headers on the way to the upper protocol, a bit each: 128
+	// hop-by-hop options, 64 destination options, 32 routing, 16 fragment, 8
+	// authentication, 4 encapsulated payload, 2 no next header, 1 any other protocol.
+	HeaderSet
 
 	Mark     // packet mark
 	PktType  // PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, LOOPBACK 5
@@ -133,8 +137,8 @@ var fieldNames = [...]string{
 	TCPFlags: "tcp-flags", TCPDataOffset: "tcp-data-offset", TCPOption: "tcp-option", TCPMSS: "tcp-mss",
 	TransportByte: "transport-byte", TransportWord: "transport-word", SegmentMSS: "segment-mss", SegmentCut: "segment-cut",
 	HeaderThere: "header", HeaderByte: "header-byte", HeaderWord: "header-word", HeaderWhole: "header-whole",
-	HeaderLost: "header-lost",
-	ICMPType:   "icmp-type", ICMPCode: "icmp-code",
+	HeaderLost: "header-lost", HeaderSet: "headers",
+	ICMPType: "icmp-type", ICMPCode: "icmp-code",
 	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
 	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm",
 	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",

@@ -133,7 +133,7 @@ type domainRule struct {
 const (
 	assumeAuth      Assumption = "no IPv6 authentication header: the engines look behind it differently (deviation ipv6-ah)"
 	assumeOptions   Assumption = "the options of a TCP header are well formed"
-	assumeBehind    Assumption = "something stands behind the headers of IPv6 (deviation ipv6-header-end)"
+	assumeBehind    Assumption = "two bytes or more stand behind the headers of IPv6 (deviation ipv6-header-end)"
 	assumeFirst     Assumption = "no later fragments: a rule reads them as TCP headers (deviation tcpmss-reading)"
 	assumeSocket    Assumption = "sockets have an owner (deviation owner-kernel-socket)"
 	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
@@ -219,6 +219,7 @@ var domainRules = []domainRule{
 		if d.space.Version == 6 && d.at.Accepts("ipv6-header-end") {
 			d.require(d.space.Bit(TransportFound))
 			d.require(d.space.Not(d.is(TransportBytes, 0)))
+			d.require(d.space.Not(d.is(TransportBytes, 1)))
 			d.assumed = append(d.assumed, assumeBehind)
 		}
 	}},

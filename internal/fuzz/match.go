@@ -159,6 +159,8 @@ func (g *generator) match(c chain) string {
 			return "-m frag " + g.not() + "--fragid " + g.pick("0", "1:9", "0:4294967294") + g.pick("", " --fragmore", " --fraglast", " --fragfirst", " --fragres")
 		}, func() string {
 			return "-m rt " + g.pick("", g.not()+"--rt-type "+g.pick("0", "2"), g.not()+"--rt-segsleft "+g.pick("0", "1:3"), g.not()+"--rt-len "+g.pick("8", "24"))
+		}, func() string {
+			return "-m ipv6header " + g.not() + "--header " + g.pick("prot", "hop,prot", "frag,prot", "dst", "esp,route") + g.pick("", " --soft")
 		}, func() string { return "-m hbh " + g.pick("", g.not()+"--hbh-len "+g.pick("8", "16")) },
 			func() string { return "-m dst " + g.pick("", g.not()+"--dst-len "+g.pick("8", "16")) })
 	}
