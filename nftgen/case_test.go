@@ -252,6 +252,7 @@ var actionCases = []ruleCase{
 	c(Update{Op: OpDelete, Set: dynamicSet, Fields: []Field{IPSaddr}}), c(Update{Op: OpUpdate, Set: expirySet, Fields: []Field{IP6Saddr}, Masks: []Value{ip("ffff:ffff:ffff:ffff::")}, Timeout: 1500 * time.Millisecond}),
 	c(Update{Op: OpUpdate, Set: dynamicSet, Fields: []Field{IPSaddr}, Stmts: []Stmt{Limit{Rate: 5, Unit: time.Second, Burst: 3}}}),
 	c(Update{Op: OpAdd, Set: dynamicSet, Fields: []Field{IPSaddr}, Timeout: time.Hour, Stmts: []Stmt{Limit{Rate: 5, Unit: time.Second, Burst: 3, Over: true}, Counter{}}}),
+	c(Quota{Bytes: 500}), c(Quota{Bytes: 1<<63 - 1, Over: true}), c(Quota{}),
 	c(ConnLimit{Count: 3}), c(ConnLimit{Count: 3, Over: true}),
 	c(Update{Op: OpAdd, Set: pairSet, Fields: []Field{IPSaddr, Dport(6)}, Masks: []Value{ip("255.255.0.0"), nil}}),
 

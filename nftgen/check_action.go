@@ -24,6 +24,10 @@ func checkAction(s Stmt) error {
 		}
 	case Assign:
 		return s.check()
+	case Quota:
+		if s.Bytes > math.MaxInt64 {
+			return fmt.Errorf("write a quota: %d bytes are more than the kernel counts", s.Bytes)
+		}
 	case SetField:
 		return s.check()
 	case NAT:

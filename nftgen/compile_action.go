@@ -15,7 +15,7 @@ func (c *compiler) action(s Stmt) error {
 	switch s := s.(type) {
 	case VerdictStmt:
 		c.add(fromLibrary{&expr.Verdict{Kind: verdicts[s.Kind].kind, Chain: s.Chain}})
-	case Counter, Limit, ConnLimit:
+	case Counter, Limit, ConnLimit, Quota:
 		c.add(fromLibrary{stateful(s)})
 	case Log:
 		c.add(fromLibrary{logExpression(s)})
@@ -80,6 +80,8 @@ func stateful(s Stmt) expr.Any {
 		return &expr.Counter{Packets: s.Packets, Bytes: s.Bytes}
 	case Limit:
 		return &expr.Limit{Type: expr.LimitTypePkts, Rate: s.Rate, Over: s.Over, Unit: limitUnits[s.Unit].unit, Burst: s.Burst}
+	case Quota:
+		return &expr.Quota{Bytes: s.Bytes, Over: s.Over}
 	case ConnLimit:
 		e := &expr.Connlimit{Count: s.Count}
 		if s.Over {

@@ -187,6 +187,12 @@ type (
 		Over  bool
 	}
 
+	// Quota is "quota N bytes": at most N bytes, or with Over more, have come.
+	Quota struct {
+		Bytes uint64
+		Over  bool
+	}
+
 	// ConnLimit is "ct count N": at most N connections, or with Over more, that
 	// the statement has seen are alive.
 	ConnLimit struct {
@@ -323,6 +329,7 @@ func (Exists) stmt()      {}
 func (VerdictStmt) stmt() {}
 func (Counter) stmt()     {}
 func (Limit) stmt()       {}
+func (Quota) stmt()       {}
 func (ConnLimit) stmt()   {}
 func (Log) stmt()         {}
 func (LogGroup) stmt()    {}

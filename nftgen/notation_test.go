@@ -180,6 +180,9 @@ func init() {
 			return fmt.Sprintf("rate %d/%ds burst %d type %d flags %#x", be(a, unix.NFTA_LIMIT_RATE), be(a, unix.NFTA_LIMIT_UNIT),
 				be(a, unix.NFTA_LIMIT_BURST), be(a, unix.NFTA_LIMIT_TYPE), be(a, unix.NFTA_LIMIT_FLAGS))
 		},
+		"quota": func(a []nfnetlink.Attr) string {
+			return fmt.Sprintf("bytes %d flags %d", be(a, unix.NFTA_QUOTA_BYTES), be(a, unix.NFTA_QUOTA_FLAGS))
+		},
 		"connlimit": func(a []nfnetlink.Attr) string { return fmt.Sprintf("count %d flags %d", be(a, 1), be(a, 2)) },
 		"log": func(a []nfnetlink.Attr) string {
 			s := fmt.Sprintf("prefix %q", nfnetlink.FindString(a, unix.NFTA_LOG_PREFIX))

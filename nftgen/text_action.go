@@ -20,6 +20,11 @@ func actionText(s Stmt, table Family) string {
 			over = "over "
 		}
 		return fmt.Sprintf("limit rate %s%d/%s burst %d packets", over, s.Rate, limitUnits[s.Unit].word, s.Burst)
+	case Quota:
+		if s.Over {
+			return fmt.Sprintf("quota over %d bytes", s.Bytes)
+		}
+		return fmt.Sprintf("quota %d bytes", s.Bytes)
 	case ConnLimit:
 		if s.Over {
 			return fmt.Sprintf("ct count over %d", s.Count)

@@ -452,6 +452,8 @@ func describeState(i predicate.Instance) symbolic.Instance {
 		}
 	case predicate.Hashlimit:
 		return describeHashlimit(i)
+	case predicate.Quota:
+		return symbolic.Instance{Kind: "quota", Parameters: fmt.Sprintf("bytes %d consumed 0", i.Bytes), Width: 1}
 	case predicate.Connlimit:
 		return symbolic.Instance{
 			Kind: "connlimit", Parameters: fmt.Sprintf("more than %d", i.Most), Key: keyOf(i.Key, i.IPv6), Width: 1,
