@@ -152,7 +152,7 @@ var matchCases = []ruleCase{
 	c(eq(ESPSPI, u32(9))), c(InSpan{Field: AHSPI, Low: u32(1), High: u32(9), Not: true}), c(ne(DCCPType, u8(2))), c(eq(DCCPType, u8(15))), c(Compare{Field: DCCPType, Op: Ge, Value: u8(10)}), c(Compare{Field: IP6DSCP, Op: Lt, Value: u8(10)}),
 	c(tcp, InSpan{Field: TCPMaxSeg, Low: u16(1), High: u16(9)}), c(eq(TCPMaxSeg, u16(536))), c(ne(MetaCPU, u32(1))),
 	c(under(MetaRealm, u32(0xff), u32(5))), c(ne(MetaIifgroup, u32(7))), c(under(MetaOifgroup, u32(7), u32(0))),
-	c(Exists{Field: IP6HopByHop}), c(Exists{Field: IP6Routing, Missing: true}), c(Exists{Field: IP6DestOpts}), c(Exists{Field: IP6Mobility}),
+	c(eq(AHReserved, u16(0)), eq(AHLength, u8(4))), c(ne(AHLength, u8(4)), eq(AHSPI, u32(7))), c(Exists{Field: IP6HopByHop}), c(Exists{Field: IP6Routing, Missing: true}), c(Exists{Field: IP6DestOpts}), c(Exists{Field: IP6Mobility}),
 	c(InSpan{Field: IP6FragID, Low: u32(1), High: u32(9)}, eq(IP6FragReserved, u8(0)), eq(IP6FragReserved2, u8(0)), eq(IP6FragMore, u8(1))),
 	c(eq(IP6RoutingType, u8(2)), InSpan{Field: IP6SegmentsLeft, Low: u8(1), High: u8(3), Not: true}, ne(IP6RoutingLength, u8(2))),
 	c(eq(IP6HopByHopLength, u8(0))), c(eq(IP6DestOptsLength, u8(1))), c(InSpan{Field: IP6MobilityType, Low: u8(1), High: u8(3)}),

@@ -20,7 +20,7 @@ var catalogueFields = []Field{
 	MetaMark, MetaLength, MetaL4Proto, MetaNFProto, MetaIifname, MetaOifname, MetaPktType, MetaSKUID, MetaSKGID, MetaRandom,
 	CTState, CTStatus, CTMark, CTDirection, CTExpiration, CTProtocol, CTSaddr(false, IP), CTSaddr(true, IP6), CTDaddr(true, IP),
 	CTDaddr(false, IP6), CTSport(false), CTDport(true), CTPackets(CTOriginal), CTPackets(CTBoth), CTBytes(CTReply), CTAvgPkt(CTBoth),
-	IPDSCP, IPECN, IP6DSCP, IP6ECN, IPTOS, IP6First, ESPSPI, AHSPI, DCCPType, IP6FragID, IP6FragReserved, IP6FragReserved2, IP6FragMore, IP6RoutingType, IP6SegmentsLeft, IP6RoutingLength,
+	IPDSCP, IPECN, IP6DSCP, IP6ECN, IPTOS, IP6First, ESPSPI, AHSPI, DCCPType, AHLength, AHReserved, IP6FragID, IP6FragReserved, IP6FragReserved2, IP6FragMore, IP6RoutingType, IP6SegmentsLeft, IP6RoutingLength,
 	IP6HopByHopLength, IP6DestOptsLength, IP6MobilityType, TCPMaxSeg, TCPUrgent, MetaCPU, MetaRealm, MetaIifgroup, MetaOifgroup,
 	FibType(false, ""), FibType(true, "iif"), NumgenInc(2), NumgenInc(1000),
 }

@@ -96,8 +96,9 @@ func extensionsOf(p predicate.Predicate) []uint8 {
 	for _, f := range predicate.FieldsOf(p) {
 		switch f.ID {
 		case predicate.HeaderThere, predicate.HeaderByte, predicate.HeaderWord, predicate.HeaderWhole:
-			kind, _ := predicate.HeaderPlace(f.Arg)
-			list = append(list, kind)
+			if kind, _ := predicate.HeaderPlace(f.Arg); kind != protoAuth { // which has variables
+				list = append(list, kind)
+			}
 		case predicate.HeaderSet:
 			list = append(list, protoHopByHop, protoRouting, protoFragment, protoDestOpts)
 		}
@@ -122,6 +123,13 @@ func (c *compiler) extension(arg uint32, n int) symbolicField {
 	slot, ok := c.extensions[kind]
 	if s.Version == 4 {
 		return symbolicField{word: symbolic.Constant(0, max(8*n, 1)), present: bdd.False, known: true}
+	}
+	if kind == protoAuth {
+		w, modelled := s.Bytes(symbolic.Auth, offset, n)
+		if n == 0 {
+			w = symbolic.Constant(1, 1)
+		}
+		return symbolicField{word: w, present: s.Bit(symbolic.BehindAuth), known: modelled || n == 0}
 	}
 	if !ok || offset+n > extensionWidth(kind) {
 		return symbolicField{}

@@ -115,7 +115,7 @@ var readers = [...]reader{
 	predicate.HeaderByte:  func(v *view, arg uint32) (predicate.Bits, bool) { return v.extensionBytes(arg, 1) },
 	predicate.HeaderWord:  func(v *view, arg uint32) (predicate.Bits, bool) { return v.extensionBytes(arg, 4) },
 	predicate.HeaderWhole: (*view).extensionWhole,
-	predicate.HeaderSet: func(v *view, _ uint32) (predicate.Bits, bool) { return v.headerSet() },
+	predicate.HeaderSet:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.headerSet() },
 	predicate.HeaderLost: func(v *view, arg uint32) (predicate.Bits, bool) {
 		kind, _ := predicate.HeaderPlace(arg)
 		_, _, lost := v.lookFor(kind)

@@ -51,7 +51,7 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.HeaderWord:  func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 4) },
 	// Of a packet with something behind its headers, all of them are whole.
 	predicate.HeaderWhole: func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 0) },
-	predicate.HeaderSet: func(c *compiler, _ uint32) symbolicField { return c.headerSet() },
+	predicate.HeaderSet:   func(c *compiler, _ uint32) symbolicField { return c.headerSet() },
 	predicate.HeaderLost: func(*compiler, uint32) symbolicField {
 		return symbolicField{word: symbolic.Constant(1, 1), present: bdd.False}
 	},
