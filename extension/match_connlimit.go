@@ -115,11 +115,15 @@ func (m *connlimitMatch) Meaning(c iptables.Context) predicate.Meaning {
 	for _, proto := range []uint64{6, 17, 33, 132, 136} {
 		ported.Spans = append(ported.Spans, predicate.Span{Low: predicate.Number(proto), High: predicate.Number(proto)})
 	}
+	other := predicate.In{Field: predicate.Field{ID: predicate.Protocol}}
+	for _, proto := range []uint64{1, 6, 17, 33, 47, 58, 132, 136} { // ICMP, GRE and those with ports
+		other.Spans = append(other.Spans, predicate.Span{Low: predicate.Number(proto), High: predicate.Number(proto)})
+	}
 	findable := predicate.Any{
 		predicate.Present{Field: predicate.Field{ID: predicate.CTMark}},
 		predicate.All{
 			predicate.Equal(predicate.Field{ID: predicate.FragmentOffset}, predicate.Number(0)),
-			predicate.Any{bytes(8), predicate.All{ported, bytes(4)}},
+			predicate.Any{bytes(8), predicate.All{ported, bytes(4)}, predicate.Not{P: other}},
 		},
 	}
 	return predicate.Meaning{Match: predicate.Any{

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
@@ -66,11 +67,13 @@ func (i *Connlimit) exec(x *execution) result {
 		least := leastTuple
 		if slices.Contains(portProtocols, h.proto) {
 			least = tuplePorts
+		} else if !slices.Contains([]uint8{1, 47, 58}, h.proto) {
+			least = 0 // such a tuple is addresses and protocol
 		}
 		if !h.hasProto || h.fragment != 0 || h.offset+least > len(data) {
 			return x.unknown("whether a packet that is not tracked has a tuple is not modelled")
 		}
-		tuple = fmt.Sprintf("packet %d %x %x", h.proto, addressBytes(x), data[h.offset:h.offset+tuplePorts])
+		tuple = fmt.Sprintf("packet %d %x %x", h.proto, addressBytes(x), data[h.offset:h.offset+min(least, tuplePorts)])
 	}
 	if x.flight.Tracking.Entry == nil {
 		x.flight.Unsure = true // it may belong to a connection all the same
@@ -125,6 +128,11 @@ func (i *Connlimit) symbolic(x *symbolicRun) {
 	for _, proto := range portProtocols {
 		enough = s.Or(enough, s.And(x.isProto(proto), x.reaches(tuplePorts)))
 	}
+	plain := bdd.True
+	for _, proto := range append([]uint8{1, 47, 58}, portProtocols...) {
+		plain = s.Diff(plain, x.isProto(proto))
+	}
+	enough = s.Or(enough, plain)
 	findable := s.And(s.Diff(x.hasProto(), x.later()), enough)
 	x.undecidedWhere(s.Not(s.Or(s.HasEntry(), findable)), "whether a packet that is not tracked has a tuple")
 	if x.ended {
