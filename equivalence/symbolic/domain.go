@@ -46,6 +46,9 @@ func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumptio
 		}
 	}
 	d.headers()
+	if s.Version == 6 && s.authAsked {
+		d.assumed = append(d.assumed, assumeAuth)
+	}
 	for _, rule := range domainRules {
 		if slices.ContainsFunc(rule.about, func(g Group) bool { return d.used[g] }) {
 			rule.restrict(d)
@@ -289,9 +292,6 @@ func (d *domain) devices() {
 func (d *domain) protocol() {
 	if d.space.Version == 4 {
 		return
-	}
-	if d.space.Unauthenticated {
-		d.assumed = append(d.assumed, assumeAuth)
 	}
 	for _, header := range []uint64{packet.HopByHop, packet.Routing, packet.Fragment, packet.DestOpts, packet.AH} {
 		d.implies(d.space.Bit(TransportFound), d.space.Not(d.is(Protocol, header)))

@@ -35,6 +35,7 @@ type Space struct {
 	// Unauthenticated says that the functions speak of packets without an IPv6
 	// authentication header only.
 	Unauthenticated bool
+	authAsked       bool // some rule looks for the header
 	tests           *NameTests
 	names           *Names
 	slots           []slot
@@ -331,7 +332,10 @@ func isAddress(g Group) bool {
 // Bit returns the variable of a group of one bit.
 func (s *Space) Bit(g Group) bdd.Ref {
 	switch {
-	case s.Unfragmented && g == MoreFragments, s.Unauthenticated && g == BehindAuth:
+	case s.Unfragmented && g == MoreFragments:
+		return bdd.False
+	case s.Unauthenticated && g == BehindAuth:
+		s.authAsked = true
 		return bdd.False
 	case g == TransportFound && (s.Version == 4 || s.Headers == WholeHeaders):
 		return bdd.True
