@@ -20,14 +20,14 @@ func (r *reaching) mappings() {
 	s := r.space
 	leads := func(l symbolic.Leaf) bool { return l.Verdict == symbolic.Jump || l.Verdict == symbolic.Goto }
 	verdict := func(v symbolic.Verdict) *bdd.Mapping {
-		return flag(s, func(l symbolic.Leaf) bool { return l.Verdict == v })
+		return s.Flag(func(l symbolic.Leaf) bool { return l.Verdict == v })
 	}
-	r.matches = flag(s, func(l symbolic.Leaf) bool { return l.By == symbolic.ByMatch || leads(l) })
-	r.decides = flag(s, func(l symbolic.Leaf) bool {
+	r.matches = s.Flag(func(l symbolic.Leaf) bool { return l.By == symbolic.ByMatch || leads(l) })
+	r.decides = s.Flag(func(l symbolic.Leaf) bool {
 		return l.By == symbolic.ByMatch && (l.Verdict == symbolic.Accept || l.Verdict == symbolic.Drop)
 	})
 	r.unsure = verdict(symbolic.Undecided)
-	r.touches = flag(s, func(l symbolic.Leaf) bool { return l.Verdict != symbolic.Continue })
+	r.touches = s.Flag(func(l symbolic.Leaf) bool { return l.Verdict != symbolic.Continue })
 	r.continues, r.returns = verdict(symbolic.Continue), verdict(symbolic.Return)
 	r.accepts, r.drops, r.loses = verdict(symbolic.Accept), verdict(symbolic.Drop), verdict(symbolic.Undecided)
 	r.shared = s.NewMapping(func(v uint32) bdd.Ref { return r.blockLeaf(s.LeafOf(v), nil) })
@@ -154,7 +154,7 @@ func (r *reaching) goingOn(f bdd.Ref) []arrival {
 	for _, e := range effects {
 		where := r.continues
 		if len(effects) > 1 {
-			where = flag(s, func(l symbolic.Leaf) bool { return l.Verdict == symbolic.Continue && l.Effect == e })
+			where = s.Flag(func(l symbolic.Leaf) bool { return l.Verdict == symbolic.Continue && l.Effect == e })
 		}
 		list = append(list, arrival{e, s.Map(where, f)})
 	}

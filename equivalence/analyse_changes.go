@@ -208,7 +208,7 @@ func inOrder(n int) []symbolic.Slot {
 // stage compares a pair of stages.
 func (c *changing) stage(m *model, q stagePair, programs [2]*symbolic.Program) {
 	s := m.space
-	f, g := m.function(q.a), m.function(q.b)
+	f, g := m.space.Function(q.a), m.space.Function(q.b)
 	at := m.situation(q.hook, q.priority, q.kind)
 	domain, assumed := s.Domain(at, f, g)
 	c.out.Assumptions = assuming(c.out.Assumptions, assumed)
@@ -346,7 +346,7 @@ func (r *reaching) decidedBy(at site, class bdd.Ref) bdd.Ref {
 
 // ending is where a rule accepts or drops by itself, also inside of a test.
 func (r *reaching) ending(at site) bdd.Ref {
-	return r.space.Map(flag(r.space, func(l symbolic.Leaf) bool {
+	return r.space.Map(r.space.Flag(func(l symbolic.Leaf) bool {
 		return l.Verdict == symbolic.Accept || l.Verdict == symbolic.Drop || l.Verdict == symbolic.Undecided
 	}), r.rule(at.from, at.rule))
 }

@@ -97,16 +97,6 @@ type scope struct {
 	before func(class bdd.Ref) bdd.Ref
 }
 
-// flag maps leaves to True and False.
-func flag(s *symbolic.Space, is func(l symbolic.Leaf) bool) *bdd.Mapping {
-	return s.NewMapping(func(v uint32) bdd.Ref {
-		if is(s.LeafOf(v)) {
-			return bdd.True
-		}
-		return bdd.False
-	})
-}
-
 // merged sorts lists of variables into one.
 func merged(lists ...[]bdd.Level) []bdd.Level {
 	all := slices.Concat(lists...)

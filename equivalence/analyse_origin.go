@@ -120,7 +120,7 @@ func (r *reaching) leading(from site, to *chainReach, wanted []arrival) []arriva
 			continue
 		}
 		e := r.reduced(l.Effect)
-		where := s.Map(flag(s, func(o symbolic.Leaf) bool { return o == l }), f)
+		where := s.Map(s.Flag(func(o symbolic.Leaf) bool { return o == l }), f)
 		for _, w := range wanted {
 			if where := s.And(r.behind(e, w.packets), where); where != bdd.False {
 				before = r.add(before, arrival{s.Then(e, w.effect), where})

@@ -160,12 +160,7 @@ func outcomePairs(s *symbolic.Space, where, f, g bdd.Ref) []outcomePair {
 		return s.Terminal(id), true
 	}), s.ITE(where, f, outside), g)
 	for i := range pairs {
-		pairs[i].where = s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-			if v == uint32(i+1) {
-				return bdd.True
-			}
-			return bdd.False
-		}), r)
+		pairs[i].where = s.Where(r, uint32(i+1))
 	}
 	return pairs
 }

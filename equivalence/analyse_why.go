@@ -333,7 +333,7 @@ func (w *explaining) shadow(r *reaching, c *chainReach, i int, wanted bdd.Ref) (
 	var writers []site
 	read := s.Support(wanted)
 	came := r.union(arrivals)
-	changes := flag(s, func(l symbolic.Leaf) bool {
+	changes := s.Flag(func(l symbolic.Leaf) bool {
 		return slices.ContainsFunc(s.WrittenLevels(l.Effect), func(to bdd.Level) bool { return slices.Contains(read, to) })
 	})
 	for n := range i {

@@ -340,13 +340,10 @@ func pairStages(a, b []symbolic.Stage) []stagePair {
 	return pairs
 }
 
-// function is that of a stage, which lets everything pass when there is none.
-func (p *prover) function(s *symbolic.Stage) bdd.Ref { return p.space.Function(s) }
-
 // situation is where a stage stands.
 func (p *prover) situation(hook packet.Hook, priority int32, kind packet.StageKind) symbolic.Situation {
 	return symbolic.Situation{
-		Hook: hook, Early: tracks(hook) && priority < priorityConntrack, Tracked: p.tracked,
+		Hook: hook, Early: symbolic.BeforeTracking(hook, priority), Tracked: p.tracked,
 		NAT: kind == packet.NAT, Accepts: p.accepts,
 	}
 }
@@ -414,16 +411,11 @@ type explainedStage struct {
 // are where that can be found out soon.
 func (p *prover) explain(list []explainedStage) {
 	s := p.space
-	open := map[string]bool{}
+	var uncounted []explainedStage
+	gone := false // what was compiled within a budget that ran out
 	for _, e := range list {
-		for _, code := range e.apart.Codes {
-			if _, ok := p.proof.Explained[code]; !ok {
-				open[code] = true
-			}
-		}
-	}
-	for _, e := range list {
-		if !slices.ContainsFunc(e.apart.Codes, func(code string) bool { return open[code] }) || !s.Few(countedRules, e.a, e.b) {
+		if gone || e.apart.Explained == bdd.False {
+			uncounted = append(uncounted, e)
 			continue
 		}
 		err := s.TryWithin(countedNodes, func() {
@@ -432,17 +424,16 @@ func (p *prover) explain(list []explainedStage) {
 			for _, c := range s.Compare(f, g, s.And(e.domain, e.apart.Explained), p.accepts) {
 				if c.Relation == symbolic.Explained {
 					p.note(p.proof.Explained, c, e.hook, f, g)
-					delete(open, c.Why)
 				}
 			}
 		})
-		if err != nil { // what was compiled within is gone
-			break
+		if gone = err != nil; gone {
+			uncounted = append(uncounted, e)
 		}
 	}
-	for _, e := range list {
+	for _, e := range uncounted {
 		for _, code := range e.apart.Codes {
-			if _, ok := p.proof.Explained[code]; !ok && open[code] {
+			if _, ok := p.proof.Explained[code]; !ok {
 				p.proof.Explained[code] = PacketClass{Version: s.Version, Hook: e.hook}
 			}
 		}

@@ -191,7 +191,7 @@ func (p *prover) readAt(hook packet.Hook, sides ...[]symbolic.Stage) []bdd.Level
 	for _, side := range sides {
 		for _, st := range side {
 			if st.Hook == hook {
-				list = append(list, p.space.Support(p.function(&st))...)
+				list = append(list, p.space.Support(p.space.Function(&st))...)
 			}
 		}
 	}
@@ -260,7 +260,7 @@ func (p *prover) hookParts(stages []symbolic.Stage, hook packet.Hook, natRules b
 	var parts, nat []bdd.Ref
 	for _, st := range here {
 		if st.Kind == packet.NAT {
-			nat = append(nat, s.At(p.situation(hook, st.Priority, st.Kind), p.function(&st)))
+			nat = append(nat, s.At(p.situation(hook, st.Priority, st.Kind), p.space.Function(&st)))
 		}
 	}
 	tracked, translated := !tracks(hook), hook == packet.Forward
@@ -295,7 +295,7 @@ func (p *prover) hookParts(stages []symbolic.Stage, hook packet.Hook, natRules b
 		if st.Priority > natPriority {
 			translate()
 		}
-		f := s.At(at, p.function(&st))
+		f := s.At(at, p.space.Function(&st))
 		if st.Kind == packet.Reroute {
 			f = s.Rerouted(f)
 		}

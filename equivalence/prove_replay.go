@@ -1,7 +1,9 @@
 package equivalence
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,7 +70,8 @@ type replaying struct {
 // version runs the packets of one IP version.
 func (r *replaying) version(version int) error {
 	inA, inB := r.open(version, true)
-	return r.space.Try(func() {
+	var ended error
+	err := r.space.Try(func() {
 		sideA := &audited{Machine: r.a, space: r.space, report: r.mismatch}
 		sideB := &audited{Machine: r.b, space: r.space, report: r.mismatch}
 		r.pairs = nil
@@ -76,11 +79,18 @@ func (r *replaying) version(version int) error {
 		var large []stagePair
 		for i := range pairs {
 			q := &pairs[i]
-			if !r.space.Few(wholeRules, q.a, q.b) {
+			var f, g bdd.Ref
+			put := symbolic.ErrTurns // more than can be put together
+			if r.space.Few(wholeRules, q.a, q.b) {
+				put = r.space.Try(func() { f, g = r.space.Function(q.a), r.space.Function(q.b) })
+			}
+			if errors.Is(put, symbolic.ErrTurns) {
 				large = append(large, *q)
 				continue
 			}
-			f, g := r.function(q.a), r.function(q.b)
+			if ended = put; ended != nil {
+				return
+			}
 			r.pairs = append(r.pairs, comparedPair{*q, bdd.True, [2]bdd.Ref{f, g}})
 			for _, side := range []struct {
 				of    *audited
@@ -100,6 +110,7 @@ func (r *replaying) version(version int) error {
 			r.rules(q, sideA, sideB, (r.most-r.report.Packets)/(len(large)-i))
 		}
 	})
+	return cmp.Or(err, ended)
 }
 
 // wholeRules is up to how many rules a pair of stages is held against its whole

@@ -3,6 +3,7 @@ package equivalence_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -500,6 +501,27 @@ COMMIT
 	m := rules(t, text)
 	r, err := equivalence.ReplayProof(context.Background(), m, rules(t, text), o, 5000)
 	if err != nil || r.Packets == 0 || len(r.Mismatches) > 0 || len(r.Differences) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestProveManyTurns asks one bucket more often than a stage can be put together
+// with: that is no matter to rules that are the same, and to nothing else a crash.
+func TestProveManyTurns(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("*filter\n:INPUT ACCEPT\n:l -\n")
+	for port := range 80 {
+		fmt.Fprintf(&b, "-A INPUT -p tcp -m tcp --dport %d -j MARK --set-xmark 0x1/0x1\n-A INPUT -j l\n", 1000+port)
+	}
+	b.WriteString("-A l -m limit --limit 1/sec -j LOG\nCOMMIT\n")
+	source, target, codes := both(t, []byte(b.String()), iptables.IPv4)
+	o := equivalence.ProofOptions{Versions: []int{4}, Deviations: codes}
+	p := prove(t, source, target, o)
+	if p.Word != equivalence.Equivalent {
+		t.Errorf("%s: %s", p.Word, p.Incomplete)
+	}
+	r, err := equivalence.ReplayProof(context.Background(), source, target, o, 100)
+	if err != nil || r.Packets == 0 || r.Complete || len(r.Mismatches)+len(r.Differences) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

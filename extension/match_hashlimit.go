@@ -116,7 +116,7 @@ func (m *hashlimitMatch) withExpiry(list []iptables.Printed, rate *hashRate) []i
 		}
 	}
 	_, unit := rate.perUnit()
-	usual := hashUnits[unit].seconds * 1000
+	usual := rateUnits[unit].seconds * 1000
 	if rate.bytes != "" {
 		usual = hashByteSeconds * 1000
 	}

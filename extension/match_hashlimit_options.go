@@ -24,46 +24,20 @@ const (
 	hashByteSeconds = 15
 )
 
-// hashUnits are the units of rates, the shortest first.
-var hashUnits = []struct {
-	name, printed string
-	seconds       uint64
-}{
-	{"second", "sec", 1}, {"minute", "min", 60}, {"hour", "hour", 3600}, {"day", "day", 86400},
-}
-
 // Set reads "N", "N/unit" or "Nkb/s".
 func (l *hashRate) Set(arg string) error {
-	number, unit, hasUnit := strings.Cut(arg, "/")
-	digits := 0
-	for digits < len(number) && '0' <= number[digits] && number[digits] <= '9' {
-		digits++
+	n, behind, unit, err := cutRate(arg)
+	if err != nil {
+		return err
 	}
-	n, err := strconv.ParseUint(number[:digits], 10, 31)
-	if err != nil || n == 0 {
-		return fmt.Errorf("%q is no rate, expected a number from 1 and a unit, as in 5/minute", arg)
-	}
-	switch number[digits:] {
+	switch behind {
 	case "b", "kb", "mb":
 		*l = hashRate{bytes: arg, seconds: hashByteSeconds}
 		return nil
 	}
-	seconds := uint64(1)
-	if hasUnit {
-		seconds = 0
-		for _, u := range hashUnits {
-			if unit != "" && strings.HasPrefix(u.name, strings.ToLower(unit)) {
-				seconds = u.seconds
-				break
-			}
-		}
-		if seconds == 0 {
-			return fmt.Errorf("%q is no unit of time, expected second, minute, hour or day", unit)
-		}
-	}
-	average := seconds * hashScale / n
-	if average == 0 {
-		return fmt.Errorf("%s is too fast, expected at most %d/second", arg, hashScale)
+	average, seconds, err := packetRate(arg, n, unit, hashScale)
+	if err != nil {
+		return err
 	}
 	*l = hashRate{average: average, seconds: seconds}
 	return nil
@@ -76,21 +50,14 @@ func (l *hashRate) String() string {
 		return l.bytes
 	}
 	rate, unit := l.perUnit()
-	return fmt.Sprintf("%d/%s", rate, hashUnits[unit].printed)
+	return fmt.Sprintf("%d/%s", rate, rateUnits[unit].printed)
 }
 
 func (l *hashRate) perUnit() (rate uint64, unit int) {
 	if l.average == 0 {
 		return 0, 0
 	}
-	for i := len(hashUnits) - 1; i >= 0; i-- {
-		whole := hashUnits[i].seconds * hashScale
-		if rate != 0 && (l.average > whole || whole/l.average < whole%l.average) {
-			break
-		}
-		rate, unit = whole/l.average, i
-	}
-	return rate, unit
+	return ratePerUnit(l.average, hashScale)
 }
 
 // A hashBurst is the argument of "--hashlimit-burst". One in bytes is kept as it

@@ -267,7 +267,7 @@ func (m *hashlimitMatch) limit(n hashNumbers) (limit nftgen.Limit, exact bool) {
 	}
 	written := m.written()
 	rate, unit := written.perUnit()
-	return nftgen.Limit{Rate: rate, Unit: time.Duration(hashUnits[unit].seconds) * time.Second, Burst: uint32(n.burst)}, false
+	return nftgen.Limit{Rate: rate, Unit: time.Duration(rateUnits[unit].seconds) * time.Second, Burst: uint32(n.burst)}, false
 }
 
 // declare declares how the buckets differ.

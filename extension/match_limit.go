@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"nftmigrate/equivalence/iptsim"
@@ -137,7 +136,7 @@ func (l limitRate) limit(period time.Duration) nftgen.Limit {
 		}
 	}
 	rate, unit := l.perUnit()
-	return nftgen.Limit{Rate: rate, Unit: time.Duration(limitUnits[unit].seconds) * time.Second}
+	return nftgen.Limit{Rate: rate, Unit: time.Duration(rateUnits[unit].seconds) * time.Second}
 }
 
 // A limitRate is the argument of "--limit": the time between packets in units
@@ -147,42 +146,15 @@ type limitRate uint32
 
 const limitScale = 10000 // XT_LIMIT_SCALE
 
-// limitUnits are the units of rates. Arguments may shorten their names.
-var limitUnits = []struct {
-	name, printed string
-	seconds       uint64
-}{
-	{"second", "sec", 1}, {"minute", "min", 60}, {"hour", "hour", 3600}, {"day", "day", 86400},
-}
-
-// Set reads "N" or "N/unit".
+// Set reads "N" or "N/unit". What follows the digits is not looked at.
 func (l *limitRate) Set(arg string) error {
-	number, unit, hasUnit := strings.Cut(arg, "/")
-	digits := 0
-	for digits < len(number) && '0' <= number[digits] && number[digits] <= '9' {
-		digits++
+	n, _, unit, err := cutRate(arg)
+	if err != nil {
+		return err
 	}
-	// What follows the digits is not looked at.
-	n, err := strconv.ParseUint(number[:digits], 10, 31)
-	if err != nil || n == 0 {
-		return fmt.Errorf("%q is no rate, expected a number from 1 and a unit, as in 5/minute", arg)
-	}
-	seconds := uint64(1)
-	if hasUnit {
-		seconds = 0
-		for _, u := range limitUnits {
-			if unit != "" && strings.HasPrefix(u.name, strings.ToLower(unit)) {
-				seconds = u.seconds
-				break
-			}
-		}
-		if seconds == 0 {
-			return fmt.Errorf("%q is no unit of time, expected second, minute, hour or day", unit)
-		}
-	}
-	average := seconds * limitScale / n
-	if average == 0 {
-		return fmt.Errorf("%s is too fast, expected at most %d/second", arg, limitScale)
+	average, _, err := packetRate(arg, n, unit, limitScale)
+	if err != nil {
+		return err
 	}
 	*l = limitRate(average)
 	return nil
@@ -191,21 +163,11 @@ func (l *limitRate) Set(arg string) error {
 // String writes "N/unit".
 func (l *limitRate) String() string {
 	rate, unit := l.perUnit()
-	return fmt.Sprintf("%d/%s", rate, limitUnits[unit].printed)
+	return fmt.Sprintf("%d/%s", rate, rateUnits[unit].printed)
 }
 
-// perUnit returns the rate per unit of limitUnits.
-func (l limitRate) perUnit() (rate uint64, unit int) {
-	average := uint64(l)
-	for i := len(limitUnits) - 1; i >= 0; i-- {
-		whole := limitUnits[i].seconds * limitScale
-		if rate != 0 && (average > whole || whole/average < whole%average) {
-			break
-		}
-		rate, unit = whole/average, i
-	}
-	return rate, unit
-}
+// perUnit returns the rate per unit of rateUnits.
+func (l limitRate) perUnit() (rate uint64, unit int) { return ratePerUnit(uint64(l), limitScale) }
 
 // A limitBurst is the argument of "--limit-burst".
 type limitBurst uint32

@@ -87,6 +87,16 @@ func (m *Manager) Terminals(functions ...Ref) []uint32 {
 	return values
 }
 
+// Where returns where f has a value, as a Boolean function.
+func (m *Manager) Where(f Ref, value uint32) Ref {
+	return m.Map(m.NewMapping(func(v uint32) Ref {
+		if v == value {
+			return True
+		}
+		return False
+	}), f)
+}
+
 // Reach returns both Support and Terminals of a function.
 func (m *Manager) Reach(f Ref) (levels []Level, values []uint32) {
 	m.walk([]Ref{f}, func(n node) {

@@ -306,10 +306,5 @@ func exchangedRules(tb testing.TB, trials []*trial) {
 
 // where holds for the packets that the iptables rule of a row matches.
 func (t *trial) where(row int) bdd.Ref {
-	return t.space.Map(t.space.NewMapping(func(v uint32) bdd.Ref {
-		if l := t.space.LeafOf(v); len(t.space.WrittenLevels(l.Effect)) > 0 {
-			return bdd.True
-		}
-		return bdd.False
-	}), t.functions[row][xtables])
+	return t.space.Map(t.space.Flag(func(l symbolic.Leaf) bool { return len(t.space.WrittenLevels(l.Effect)) > 0 }), t.functions[row][xtables])
 }

@@ -202,11 +202,11 @@ func (d *divergence) segment(a, b []bdd.Ref) regions {
 	case size > maxExpanded && len(a) == len(b):
 		return paired
 	case size > maxExpanded:
-		any, acts := bdd.False, s.acting()
+		some, acts := bdd.False, s.acting()
 		for _, f := range slices.Concat(a, b) {
-			any = s.Or(any, s.Map(acts, f))
+			some = s.Or(some, s.Map(acts, f))
 		}
-		return regions{s.And(any, d.domain), bdd.False}
+		return regions{s.And(some, d.domain), bdd.False}
 	}
 	whole := func(rules []bdd.Ref) bdd.Ref {
 		list := make([]bdd.Ref, len(rules))

@@ -99,12 +99,7 @@ func (c *comparer) verdicts(f, g bdd.Ref) {
 			continue
 		}
 		o := c.outcomes[v]
-		is := s.And(c.domain, s.Map(s.NewMapping(func(w uint32) bdd.Ref {
-			if w == v {
-				return bdd.True
-			}
-			return bdd.False
-		}), r))
+		is := s.And(c.domain, s.Where(r, v))
 		if o.conditions == nil {
 			c.add(o.Class, is)
 			c.settled = s.Or(c.settled, is)
@@ -263,12 +258,7 @@ func (c *comparer) byRules(where, f, g bdd.Ref) {
 		if v == 0 {
 			continue
 		}
-		c.add(pairs[v-1], s.Map(s.NewMapping(func(w uint32) bdd.Ref {
-			if w == v {
-				return bdd.True
-			}
-			return bdd.False
-		}), r))
+		c.add(pairs[v-1], s.Where(r, v))
 	}
 }
 

@@ -225,7 +225,17 @@ var ErrTurns = errors.New("a packet asks one state too often within a stage")
 type tooManyTurns struct{ instance Instance }
 
 // Try runs work on the space; running out of a budget inside becomes its error.
-func (s *Space) Try(work func()) (err error) {
+func (s *Space) Try(work func()) error {
+	return turned(func() error { return s.Manager.Try(work) })
+}
+
+// TryWithin is Try with a budget of its own, see [bdd.Manager.TryWithin].
+func (s *Space) TryWithin(nodes int, work func()) error {
+	return turned(func() error { return s.Manager.TryWithin(nodes, work) })
+}
+
+// turned makes an error of too many turns.
+func turned(try func() error) (err error) {
 	defer func() {
 		switch t := recover().(type) {
 		case nil:
@@ -235,7 +245,7 @@ func (s *Space) Try(work func()) (err error) {
 			panic(t)
 		}
 	}()
-	return s.Manager.Try(work)
+	return try()
 }
 
 func (s *Space) renameCell(w *writeSet, c Cell) Cell {

@@ -303,13 +303,8 @@ func (s *Space) WhereRead(f bdd.Ref, slot Slot) bdd.Ref {
 
 // WhereEvent holds for packets with a kind of event of a slot.
 func (s *Space) WhereEvent(f bdd.Ref, slot Slot, kind string) bdd.Ref {
-	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-		for _, t := range s.Events(s.LeafOf(v).Effect) {
-			if t.Slot == slot+1 && t.Kind == kind {
-				return bdd.True
-			}
-		}
-		return bdd.False
+	return s.Map(s.Flag(func(l Leaf) bool {
+		return slices.ContainsFunc(s.Events(l.Effect), func(t Token) bool { return t.Slot == slot+1 && t.Kind == kind })
 	}), f)
 }
 

@@ -54,6 +54,16 @@ func (s *Space) Leaf(l Leaf) bdd.Ref {
 // LeafOf returns the leaf of a terminal value.
 func (s *Space) LeafOf(value uint32) Leaf { return s.leaves[value-firstLeaf] }
 
+// Flag maps leaves to whether something is so of them.
+func (s *Space) Flag(is func(l Leaf) bool) *bdd.Mapping {
+	return s.NewMapping(func(v uint32) bdd.Ref {
+		if is(s.LeafOf(v)) {
+			return bdd.True
+		}
+		return bdd.False
+	})
+}
+
 // leafAt returns the leaf that a function is, when it is one.
 func (s *Space) leafAt(f bdd.Ref) (Leaf, bool) {
 	v, ok := s.Value(f)

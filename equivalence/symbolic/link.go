@@ -93,7 +93,6 @@ type bodyKey struct{ chain *RuleChain }
 
 // number is that of the body of a chain.
 func (s *Space) number(c *RuleChain) int {
-	s.forget()
 	return int(s.Memo(bodyKey{c}, func() bdd.Ref { return bdd.Ref(s.makeBody(c)) }))
 }
 
@@ -255,13 +254,7 @@ func (s *Space) expand(f, packets bdd.Ref) bdd.Ref {
 		} else {
 			to = s.Map(s.gone, to)
 		}
-		where := s.Map(s.NewMapping(func(w uint32) bdd.Ref {
-			if w == v {
-				return bdd.True
-			}
-			return bdd.False
-		}), f)
-		parts = append(parts, part{where, s.Behind(l.Effect, to)})
+		parts = append(parts, part{s.Where(f, v), s.Behind(l.Effect, to)})
 	}
 	if len(parts) == 0 {
 		return f
@@ -335,12 +328,7 @@ func (s *Space) Matched(stages ...*Stage) []bdd.Ref {
 
 // acting maps leaves to whether anything was done to the packets.
 func (s *Space) acting() *bdd.Mapping {
-	return s.NewMapping(func(v uint32) bdd.Ref {
-		if s.LeafOf(v) == (Leaf{Verdict: Continue}) {
-			return bdd.False
-		}
-		return bdd.True
-	})
+	return s.Flag(func(l Leaf) bool { return l != Leaf{Verdict: Continue} })
 }
 
 // Few reports whether stages have no more than so many rules, those of a chain

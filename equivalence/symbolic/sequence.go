@@ -171,13 +171,7 @@ func (s *Space) cellAfterQuiet(w *writeSet, l bdd.Level) bool {
 
 // whereContinues holds for packets with which f continues behind writes.
 func (s *Space) whereContinues(f bdd.Ref, writes uint32) bdd.Ref {
-	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
-		l := s.LeafOf(v)
-		if l.Verdict == Continue && s.effects.all[l.Effect].writes == writes {
-			return bdd.True
-		}
-		return bdd.False
-	}), f)
+	return s.Map(s.Flag(func(l Leaf) bool { return l.Verdict == Continue && s.effects.all[l.Effect].writes == writes }), f)
 }
 
 // List is the function of rules in order.
