@@ -20,18 +20,7 @@ func TestConnlimit(t *testing.T) {
 -A INPUT -p tcp -m connlimit --connlimit-upto 1 --connlimit-mask 0 -j MARK --or-mark 0x8
 COMMIT
 `
-	_, batch := translated(t, rules, false)
-	devices := packet.DefaultHost([]string{"eth0"})
-	xtables, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer xtables.Close()
-	nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nftables.Close()
+	engines := engines(t, rules)
 	for i, step := range []struct {
 		host byte
 		port uint16
@@ -46,14 +35,44 @@ COMMIT
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, m := range map[string]*kernel.Machine{"xtables": xtables, "nf_tables": nftables} {
-			fate, err := m.Run(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if fate.Mark != step.mark {
-				t.Errorf("packet %d: %s sets mark %#x, want %#x", i+1, name, fate.Mark, step.mark)
-			}
+		engines.mark(t, i, p, step.mark)
+	}
+}
+
+// bothEngines are the engines of one kernel, with rules and their translation.
+type bothEngines map[string]*kernel.Machine
+
+// engines loads rules of IPv4 and their translation, for packets that follow on
+// each other.
+func engines(t *testing.T, rules string) bothEngines {
+	t.Helper()
+	_, batch := translated(t, rules, false)
+	devices := packet.DefaultHost([]string{"eth0"})
+	both := bothEngines{}
+	load := func(name string, m *kernel.Machine, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		both[name] = m
+	}
+	m, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
+	load("xtables", m, err)
+	m, err = kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
+	load("nf_tables", m, err)
+	return both
+}
+
+// mark runs the i-th packet through both engines, which must leave it a mark.
+func (b bothEngines) mark(t *testing.T, i int, p *packet.Packet, want uint32) {
+	t.Helper()
+	for name, m := range b {
+		fate, err := m.Run(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fate.Mark != want {
+			t.Errorf("packet %d: %s sets mark %#x, want %#x", i+1, name, fate.Mark, want)
 		}
 	}
 }

@@ -25,18 +25,7 @@ func TestConnbytes(t *testing.T) {
 -A INPUT -m connbytes ! --connbytes 2:2 --connbytes-mode packets --connbytes-dir original -j MARK --or-mark 0x40
 COMMIT
 `
-	_, batch := translated(t, rules, false)
-	devices := packet.DefaultHost([]string{"eth0"})
-	xtables, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer xtables.Close()
-	nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nftables.Close()
+	engines := engines(t, rules)
 	for i, want := range []struct {
 		length int
 		mark   uint32
@@ -50,15 +39,7 @@ COMMIT
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, m := range map[string]*kernel.Machine{"xtables": xtables, "nf_tables": nftables} {
-			fate, err := m.Run(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if fate.Mark != want.mark {
-				t.Errorf("packet %d: %s sets mark %#x, want %#x", i+1, name, fate.Mark, want.mark)
-			}
-		}
+		engines.mark(t, i, p, want.mark)
 	}
 }
 
