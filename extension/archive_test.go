@@ -112,6 +112,10 @@ func (a *archive) file(name string) []byte {
 	return nil
 }
 
+// keeps reports whether the archive's rules are translated with --keep-xt: a
+// file "options" says so.
+func (a *archive) keeps() bool { return strings.Contains(string(a.file("options")), "--keep-xt") }
+
 // run takes the rules through the project.
 func (a *archive) run(t *testing.T) *result {
 	t.Helper()
@@ -144,7 +148,7 @@ func (a *archive) run(t *testing.T) *result {
 			machines = append(machines, iptsim.New(side.rs))
 		}
 		r.source = equivalence.Join(machines...)
-		translation, list := translate.Translate(r.v4, r.v6, translate.Options{})
+		translation, list := translate.Translate(r.v4, r.v6, translate.Options{KeepXt: a.keeps()})
 		diags = append(diags, list...)
 		if translation != nil {
 			a.generate(t, r, translation, emit)

@@ -36,7 +36,11 @@ func TestConfirm(t *testing.T) {
 			r := a.run(t)
 			a.confirmTools(t, r)
 			if r.batch != nil {
-				a.confirmText(t, r)
+				if a.keeps() {
+					a.confirmKept(t, r)
+				} else {
+					a.confirmText(t, r)
+				}
 				a.confirmPackets(t, r)
 			}
 		})

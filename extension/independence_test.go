@@ -214,7 +214,7 @@ func (p *program) roots(path string) (meaning, translation []types.Object) {
 		switch f.Name() {
 		case "Meaning", "Action":
 			meaning = append(meaning, f)
-		case "Translate", "Collect":
+		case "Translate", "Collect", "Keep":
 			translation = append(translation, f)
 		}
 	}

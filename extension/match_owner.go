@@ -17,6 +17,7 @@ func init() { registerMatch("owner", func() iptables.Match { return new(ownerMat
 var (
 	_ iptsim.Meaning       = (*ownerMatch)(nil)
 	_ translate.Translator = (*ownerMatch)(nil)
+	_ translate.Keeper     = (*ownerMatch)(nil)
 	_ iptables.Validator   = (*ownerMatch)(nil)
 )
 
@@ -81,6 +82,16 @@ func (m *ownerMatch) Validate(c iptables.Context) []iptables.Problem {
 }
 
 func (m *ownerMatch) Meaning(iptables.Context) predicate.Meaning {
+	switch {
+	case m.Groups.Present && m.Exists.Negated:
+		// Neither a socket nor none will do.
+		return predicate.Meaning{Match: predicate.Const(false)}
+	case m.Groups.Present:
+		return predicate.Meaning{Match: predicate.Stateful{Instance: predicate.OwnerGroups{
+			UID: m.UID.Present, NotUID: m.UID.Negated, NotGID: m.GID.Negated,
+			LowUID: m.UID.Value.Low, HighUID: m.UID.Value.High, LowGID: m.GID.Value.Low, HighGID: m.GID.Value.High,
+		}}}
+	}
 	var all predicate.All
 	add := func(p predicate.Predicate, negated bool) {
 		if negated {
@@ -97,10 +108,7 @@ func (m *ownerMatch) Meaning(iptables.Context) predicate.Meaning {
 			Low:   predicate.Number(uint64(m.UID.Value.Low)), High: predicate.Number(uint64(m.UID.Value.High)),
 		}, m.UID.Negated)
 	}
-	switch {
-	case m.GID.Present && m.Groups.Present:
-		all = append(all, predicate.Unmodelled{What: "supplementary groups of a socket's owner"})
-	case m.GID.Present:
+	if m.GID.Present {
 		add(predicate.Between{
 			Field: predicate.Field{ID: predicate.SocketGID},
 			Low:   predicate.Number(uint64(m.GID.Value.Low)), High: predicate.Number(uint64(m.GID.Value.High)),
@@ -115,6 +123,10 @@ func (m *ownerMatch) Meaning(iptables.Context) predicate.Meaning {
 //
 // Kernel: net/netfilter/nft_meta.c, nft_meta_get_eval_skugid.
 func (m *ownerMatch) Translate(r *translate.Rule) error {
+	if m.Groups.Present && m.Exists.Negated {
+		r.Never()
+		return nil
+	}
 	if m.Groups.Present {
 		return &translate.Untranslatable{
 			Code:    "untranslatable-option",
@@ -150,6 +162,34 @@ func (m *ownerMatch) Translate(r *translate.Rule) error {
 		r.Branch(translate.Branch{Rows: leave, Otherwise: translate.Match})
 	}
 	return nil
+}
+
+// Keep is for --suppl-groups.
+//
+// Kernel: include/uapi/linux/netfilter/xt_owner.h, struct xt_owner_match_info.
+func (m *ownerMatch) Keep(*translate.Rule) (translate.Kept, error) {
+	const user, group, socket, groups = 1, 2, 4, 8
+	var match, invert uint8
+	option := func(present, negated bool, bit uint8) {
+		if present {
+			match |= bit
+		}
+		if negated {
+			invert |= bit
+		}
+	}
+	option(m.UID.Present, m.UID.Negated, user)
+	option(m.GID.Present, m.GID.Negated, group)
+	option(m.Exists.Present, m.Exists.Negated, socket)
+	option(m.Groups.Present, false, groups)
+	var info xtLayout
+	info.u32(m.UID.Value.Low)
+	info.u32(m.UID.Value.High)
+	info.u32(m.GID.Value.Low)
+	info.u32(m.GID.Value.High)
+	info.u8(match)
+	info.u8(invert)
+	return translate.Kept{Name: "owner", Revision: 1, Info: info.data}, nil
 }
 
 // An ownerIDs is the argument of "--uid-owner" and "--gid-owner": a number or

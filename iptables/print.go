@@ -106,6 +106,19 @@ func appendBase(b []byte, option string, present, negated bool, value string) []
 	return append(append(b, option...), value...)
 }
 
+// PrintExtension returns a match or target as iptables-save writes it in a rule:
+// "-m limit --limit 5/min", "-j MARK --set-xmark 0x1/0xffffffff".
+func PrintExtension(e interface {
+	Name() string
+	Options() Options
+}) string {
+	option := "-j "
+	if _, match := e.(Match); match {
+		option = "-m "
+	}
+	return string(appendExtension([]byte(option+e.Name()), e))
+}
+
 // appendExtension appends the options of a match or target.
 func appendExtension(b []byte, e interface{ Options() Options }) []byte {
 	if p, ok := e.(Printer); ok {

@@ -38,6 +38,8 @@ func checkAction(s Stmt) error {
 		return checkPorts(s.LowPort, s.HiPort)
 	case Update:
 		return s.check()
+	case Xt:
+		return s.check()
 	}
 	return nil
 }

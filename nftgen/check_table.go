@@ -14,14 +14,27 @@ var hookNames = []string{
 	unix.NF_INET_LOCAL_OUT: "output", unix.NF_INET_POST_ROUTING: "postrouting",
 }
 
-// checkTable refuses a table with names, chains or sets that cannot be
-// written, or that statements name and it does not hold. Rules are checked one
-// by one later.
-func checkTable(rs *Ruleset) (*Table, error) {
+// checkTables refuses tables that cannot stand together, and each that cannot
+// be written.
+func checkTables(rs *Ruleset) ([]*Table, error) {
 	if rs == nil || rs.Table == nil {
 		return nil, fmt.Errorf("there is no table")
 	}
-	t := rs.Table
+	if rs.Other != nil && rs.Other.Family == rs.Table.Family {
+		return nil, fmt.Errorf("two tables of the family %v", rs.Table.Family)
+	}
+	for _, t := range rs.Tables() {
+		if _, err := checkTable(t); err != nil {
+			return nil, err
+		}
+	}
+	return rs.Tables(), nil
+}
+
+// checkTable refuses a table with names, chains or sets that cannot be
+// written, or that statements name and it does not hold. Rules are checked one
+// by one later.
+func checkTable(t *Table) (*Table, error) {
 	if t.Family != Inet && t.Family != IP && t.Family != IP6 {
 		return nil, fmt.Errorf("the table has the family %d", t.Family)
 	}

@@ -41,6 +41,8 @@ func (c *compiler) action(s Stmt) error {
 		c.setMSS(s)
 	case Update:
 		c.update(s)
+	case Xt:
+		c.add(s.expression())
 	default:
 		return fmt.Errorf("encode a statement of type %T: there is no such statement", s)
 	}

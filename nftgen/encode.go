@@ -23,12 +23,23 @@ type Batch struct {
 // one transaction. Tables of others are not touched. An error names what the
 // language of nft 1.0.6 cannot express.
 func Encode(rs *Ruleset) (*Batch, error) {
-	t, err := checkTable(rs)
+	tables, err := checkTables(rs)
 	if err != nil {
 		return nil, fmt.Errorf("encode the ruleset: %w", err)
 	}
-	e := &encoder{table: t, ids: make(map[*Set]uint32, len(t.Sets)), batch: new(Batch)}
+	e := &encoder{ids: make(map[*Set]uint32), batch: new(Batch)}
 	e.edge(unix.NFNL_MSG_BATCH_BEGIN)
+	for _, t := range tables {
+		if err := e.wholeTable(t); err != nil {
+			return nil, err
+		}
+	}
+	e.edge(unix.NFNL_MSG_BATCH_END)
+	return e.batch, nil
+}
+
+func (e *encoder) wholeTable(t *Table) error {
+	e.table = t
 	e.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, e.tableAttributes())
 	e.message(unix.NFT_MSG_DELTABLE, 0, e.tableName())
 	e.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, e.tableAttributes())
@@ -43,12 +54,11 @@ func Encode(rs *Ruleset) (*Batch, error) {
 	for _, c := range t.Chains {
 		for i, r := range c.Rules {
 			if err := e.rule(c, r); err != nil {
-				return nil, fmt.Errorf("encode rule %d of chain %s: %w", i+1, c.Name, err)
+				return fmt.Errorf("encode rule %d of chain %s: %w", i+1, c.Name, err)
 			}
 		}
 	}
-	e.edge(unix.NFNL_MSG_BATCH_END)
-	return e.batch, nil
+	return nil
 }
 
 type encoder struct {

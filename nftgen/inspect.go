@@ -63,11 +63,13 @@ func (f Field) Protocol() uint8 {
 //
 // Kernel: net/netfilter, callers of nf_ct_netns_get.
 func Tracks(s Stmt) bool {
-	switch s.(type) {
+	switch s := s.(type) {
 	case NAT, Masquerade, Redirect, ConnLimit:
 		return true
+	case Xt:
+		return s.Tracks
 	case Update:
-		if slices.ContainsFunc(s.(Update).Stmts, Tracks) {
+		if slices.ContainsFunc(s.Stmts, Tracks) {
 			return true
 		}
 	}

@@ -33,6 +33,17 @@ type Ruleset struct {
 	// Head is a comment at the top of the text, one string per line.
 	Head  []string
 	Table *Table
+	// Other is the table of IPv6 beside one of IPv4, where no table inet can
+	// hold both; else nil.
+	Other *Table
+}
+
+// Tables returns the tables, in their order.
+func (rs *Ruleset) Tables() []*Table {
+	if rs.Other == nil {
+		return []*Table{rs.Table}
+	}
+	return []*Table{rs.Table, rs.Other}
 }
 
 // A Table holds chains and sets.

@@ -22,11 +22,28 @@ const (
 // and no other; loading it twice is the same as once. An error names what the
 // language of nft 1.0.6 cannot express; then nothing is written.
 func Print(w io.Writer, rs *Ruleset) error {
-	t, err := checkTable(rs)
+	tables, err := checkTables(rs)
 	if err != nil {
 		return fmt.Errorf("print the ruleset: %w", err)
 	}
-	p := &printer{family: t.Family}
+	p := &printer{}
+	for i, t := range tables {
+		if i > 0 {
+			p.WriteByte('\n')
+		}
+		if err := p.table(t); err != nil {
+			return err
+		}
+	}
+	body := p.Bytes()
+	p.Buffer = bytes.Buffer{}
+	p.head(rs)
+	_, err = w.Write(append(p.Bytes(), body...))
+	return err
+}
+
+func (p *printer) table(t *Table) error {
+	p.family = t.Family
 	fmt.Fprintf(p, "table %s %s {", t.Family, t.Name)
 	separator := "\n"
 	for _, s := range t.Sets {
@@ -48,11 +65,7 @@ func Print(w io.Writer, rs *Ruleset) error {
 		p.WriteByte('\n')
 	}
 	p.WriteString("}\n")
-	body := p.Bytes()
-	p.Buffer = bytes.Buffer{}
-	p.head(rs)
-	_, err = w.Write(append(p.Bytes(), body...))
-	return err
+	return nil
 }
 
 // head writes what stands before the table.
@@ -69,8 +82,9 @@ func (p *printer) head(rs *Ruleset) {
 	if len(p.prefixes) > 0 {
 		p.WriteByte('\n')
 	}
-	t := rs.Table
-	fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
+	for _, t := range rs.Tables() {
+		fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
+	}
 }
 
 type printer struct {
@@ -172,6 +186,9 @@ func (p *printer) elements(s *Set) {
 	p.WriteString(" }\n")
 }
 
+// xtMarker begins the comment in place of a rule that only a batch can hold.
+const xtMarker = "migrate apply only: "
+
 // A line is a rule with the place it came from.
 type line struct{ note, text, origin string }
 
@@ -201,13 +218,18 @@ func (p *printer) chain(c *Chain) error {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
 		lines[i] = line{r.Note, text, strings.TrimPrefix(originText(r.Origin)+also(r.Also), ", ")}
-		if len(text) <= maxAlign {
+		if len(text) <= maxAlign && !r.HasXt() {
 			width = max(width, len(text))
 		}
 	}
-	for _, l := range lines {
+	for i, l := range lines {
 		if l.note != "" {
 			p.comment("\t\t", l.note)
+		}
+		if c.Rules[i].HasXt() {
+			// A comment, because nft could not read the rule.
+			p.comment("\t\t", strings.TrimSuffix(xtMarker+l.text+"  # "+l.origin, "  # "))
+			continue
 		}
 		p.WriteString("\t\t" + l.text)
 		if l.origin != "" {

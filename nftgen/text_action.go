@@ -51,6 +51,8 @@ func actionText(s Stmt, table Family) string {
 		return fmt.Sprintf("tcp option maxseg size set %d", s.MSS)
 	case Update:
 		return s.String()
+	case Xt:
+		return "xt(" + s.Text + ")"
 	}
 	return ""
 }

@@ -69,7 +69,8 @@ type Link struct{ Src, Dst [6]byte }
 // A Socket is the owner of a packet.
 type Socket struct {
 	UID, GID uint32
-	NoFile   bool // a kernel socket, without user
+	Groups   []uint32 // supplementary groups of the user
+	NoFile   bool     // a kernel socket, without user
 }
 
 // A State is a state of connection tracking.

@@ -92,6 +92,7 @@ func wordTable() []Word {
 		number("--cpu", "that handles the packet", func(w *words, n uint32) { w.spec.CPU = n }),
 		number("--uid", "owner of the local socket", func(w *words, n uint32) { w.socket().UID = n }),
 		number("--gid", "group of the local socket", func(w *words, n uint32) { w.socket().GID = n }),
+		Word{"--groups", "N[,N]...", "supplementary groups of the owner", (*words).groups},
 		Word{"--at", "SECONDS", "time on the virtual clock", (*words).at},
 	)
 }
@@ -251,6 +252,17 @@ func (w *words) state(arg string) error {
 		}
 	}
 	return fmt.Errorf("want new, established, related, invalid or untracked")
+}
+
+func (w *words) groups(arg string) error {
+	for _, word := range strings.Split(arg, ",") {
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			return fmt.Errorf("want numbers of groups, as 5,7")
+		}
+		w.socket().Groups = append(w.socket().Groups, uint32(n))
+	}
+	return nil
 }
 
 func (w *words) at(arg string) error {

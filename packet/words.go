@@ -62,6 +62,9 @@ func (p *Packet) circumstances(b *strings.Builder) {
 			b.WriteString(", kernel socket")
 		} else {
 			fmt.Fprintf(b, ", uid %d gid %d", s.UID, s.GID)
+			if len(s.Groups) > 0 {
+				fmt.Fprintf(b, " groups %d", s.Groups)
+			}
 		}
 	}
 	if p.Time != 0 {

@@ -87,7 +87,7 @@ func neutralKey(r *Rule) string {
 			}
 		}
 		switch s := it.stmt.(type) {
-		case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.Reject, nftgen.NAT, nftgen.Masquerade, nftgen.Redirect, nftgen.SetMSS, nftgen.SetField, nftgen.Assign:
+		case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.Reject, nftgen.NAT, nftgen.Masquerade, nftgen.Redirect, nftgen.SetMSS, nftgen.SetField, nftgen.Assign, nftgen.Xt:
 			return ""
 		case nftgen.Compare:
 			if !nftgen.Pure(s) {

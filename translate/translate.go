@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/diag"
@@ -15,6 +16,19 @@ type Options struct {
 	Table string
 	// Strict refuses declared deviations instead of warning of them.
 	Strict bool
+	// Allow lists the codes of declared deviations that Strict lets pass;
+	// [AllowAll] stands for all of them.
+	Allow []string
+	// KeepXt keeps matches and targets without native form as extensions of
+	// xtables, which only a batch can hold, instead of refusing their rules.
+	KeepXt bool
+}
+
+// AllowAll allows every declared deviation.
+const AllowAll = "deviation"
+
+func (o *Options) allows(code string) bool {
+	return !o.Strict || slices.Contains(o.Allow, AllowAll) || slices.Contains(o.Allow, code)
 }
 
 // A Result is a translation.
@@ -34,7 +48,32 @@ type Renaming struct{ Table, Chain, Name string }
 // nil. Both together become one inet table. The diagnostics name everything
 // that has no exact counterpart; when one of them is an error, the result is
 // nil.
+//
+// Where extensions of xtables are kept, each family has a table of its own,
+// because the kernel finds most of them from none of both.
 func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
+	result, list := translateTogether(v4, v6, o)
+	if result == nil || v4 == nil || v6 == nil || result.Ruleset.Table.XtRules() == 0 {
+		return result, list
+	}
+	first, list := translateTogether(v4, nil, o)
+	second, more := translateTogether(nil, v6, o)
+	list = append(list, more...)
+	if first == nil || second == nil {
+		return nil, list
+	}
+	first.Ruleset.Head = append(first.Ruleset.Head, second.Ruleset.Head...)
+	first.Ruleset.Other = second.Ruleset.Table
+	first.Renamed = append(first.Renamed, second.Renamed...)
+	for _, d := range second.Deviations {
+		if !slices.Contains(first.Deviations, d) {
+			first.Deviations = append(first.Deviations, d)
+		}
+	}
+	return first, list
+}
+
+func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 	t := run(v4, v6, o, false)
 	if t.firstFragments && !t.tracks() {
 		t = run(v4, v6, o, true)
@@ -82,6 +121,7 @@ type translation struct {
 	deviations []Deviation
 	seen       map[string]bool // deviation codes
 	renamed    []Renaming
+	kept       []keptRule
 	diags      diag.List
 
 	fragments      bool // rules see fragments
@@ -106,14 +146,22 @@ func (t *translation) contexts(f func(c iptables.Context)) {
 func (t *translation) collect() {
 	t.contexts(func(c iptables.Context) {
 		for _, use := range c.Rule.Matches {
-			if collector, ok := use.Match.(Collector); ok {
-				t.report(collector.Collect(t.shared, c), c, use.Range, "match", use.Match.Name())
-			}
+			t.collectFrom(c, part{use.Match, use.Range, false, use.Match.Name()})
 		}
-		if collector, ok := c.Rule.Action.Target.(Collector); ok {
-			t.report(collector.Collect(t.shared, c), c, c.Rule.Action.Range, "target", c.Rule.Action.Name)
-		}
+		t.collectFrom(c, part{c.Rule.Action.Target, c.Rule.Action.Range, true, c.Rule.Action.Name})
 	})
+}
+
+func (t *translation) collectFrom(c iptables.Context, p part) {
+	collector, ok := p.thing.(Collector)
+	if !ok {
+		return
+	}
+	err := collector.Collect(t.shared, c)
+	if _, keeps := p.thing.(Keeper); keeps && AsUntranslatable(err) != nil {
+		return // [translation.part] asks again
+	}
+	t.report(err, c, p.where, p.kind(), p.name)
 }
 
 // rule translates one rule up to its lowering. ok is false when a diagnostic
@@ -123,13 +171,7 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 	ok = true
 	translateBase(r)
 	for _, use := range c.Rule.Matches {
-		translator, supported := use.Match.(Translator)
-		if !supported {
-			t.unsupported(c, use.Range, "match", use.Match.Name())
-			ok = false
-			continue
-		}
-		ok = t.report(translator.Translate(r), c, use.Range, "match", use.Match.Name()) && ok
+		ok = t.part(r, part{use.Match, use.Range, false, use.Match.Name()}) && ok
 	}
 	ok = t.action(r) && ok
 	t.firstFragments = t.firstFragments || r.firstFragment
@@ -164,8 +206,8 @@ func (t *translation) action(r *Rule) bool {
 			return verdict(kind, "")
 		}
 	case iptables.Extend:
-		if translator, ok := a.Target.(Translator); ok {
-			return t.report(translator.Translate(r), r.Context, a.Range, "target", a.Name)
+		if a.Target != nil {
+			return t.part(r, part{a.Target, a.Range, true, a.Name})
 		}
 	}
 	t.unsupported(r.Context, a.Range, "target", a.Name)
@@ -212,15 +254,16 @@ func (t *translation) report(err error, c iptables.Context, where diag.Range, ki
 
 // deviate reports a declared deviation at a rule.
 func (t *translation) deviate(dev Deviation, c iptables.Context) {
-	severity := diag.Warning
-	if t.options.Strict {
+	severity, detail := diag.Warning, dev.Detail
+	if !t.options.allows(dev.Code) {
 		severity = diag.Error
+		detail += "\nWhere that is acceptable, --allow " + dev.Code + " accepts it, and --allow " + AllowAll + " all that are declared."
 	}
 	t.diags.Add(diag.Diagnostic{
 		Severity: severity, Class: diag.Unsupported,
 		Code:    dev.Code,
 		Summary: "the translation differs in a declared way",
-		Detail:  dev.Detail,
+		Detail:  detail,
 		Subject: c.Rule.Range, Context: c.Rule.Range,
 	})
 	if !t.seen[dev.Code] {
@@ -255,6 +298,7 @@ func (t *translation) head(v4, v6 *iptables.Ruleset) []string {
 	for _, d := range t.deviations {
 		lines = append(lines, "Declared deviation "+d.Code+": "+d.Detail)
 	}
+	lines = append(lines, t.keptHead()...)
 	for _, r := range t.renamed {
 		lines = append(lines, fmt.Sprintf("Chain %s of table %s is called %s here.", r.Chain, r.Table, r.Name))
 	}

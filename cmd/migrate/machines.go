@@ -34,7 +34,9 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		return nil, in.diags, nil
 	}
 	p := &pair{}
-	t, list, err := flags.translate(in)
+	ours := *flags
+	ours.lenient = ours.lenient || in.nft != nil
+	t, list, err := ours.translate(in)
 	switch {
 	case err != nil:
 		return nil, list, err
@@ -44,7 +46,7 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		list = in.diags
 		if t != nil {
 			p.text = t.text
-			p.declare(t)
+			p.declare(t, flags.allows)
 		}
 		batch, more, err := scratch.Compile(ctx, in.nft)
 		list = append(list, more...)
@@ -71,15 +73,18 @@ func ourPair(in *input, t *translated) (*pair, error) {
 	for _, origin := range t.batch.Origins {
 		p.labels = append(p.labels, origin.FileLine())
 	}
-	p.declare(t)
+	p.declare(t, func(string) bool { return true }) // others would have been refused
 	return p, p.open(in)
 }
 
-// declare takes over what a translation declares. It holds for a file that is
-// given instead, too: what nftables cannot express, that cannot either.
-func (p *pair) declare(t *translated) {
+// declare takes over what a translation declares, as far as it is allowed. It
+// holds for a file that is given instead, too: what nftables cannot express, that
+// cannot either.
+func (p *pair) declare(t *translated, allowed func(code string) bool) {
 	for _, d := range t.Deviations {
-		p.deviations = append(p.deviations, d.Code)
+		if allowed(d.Code) {
+			p.deviations = append(p.deviations, d.Code)
+		}
 	}
 }
 

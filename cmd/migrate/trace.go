@@ -21,6 +21,7 @@ func traceCommand(s *streams) *cobra.Command {
 		out    string
 		asJSON bool
 	)
+	flags.lenient = true // it is shown, not used
 	words := make(map[string]packet.Word)
 	c := &cobra.Command{
 		Use:     "trace [FILE]... PACKET",

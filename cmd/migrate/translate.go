@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,11 +20,18 @@ const translateSchema = "nftmigrate/translate/1"
 type translateFlags struct {
 	table  string
 	strict bool
+	allow  []string
+	keepXt bool
+	// lenient takes every declared deviation, for a translation that is not
+	// used itself.
+	lenient bool
 }
 
 func (f *translateFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.table, "table", "firewall", "`NAME` of the table to generate")
-	c.Flags().BoolVar(&f.strict, "strict", false, "refuse declared deviations, and count them as differences")
+	c.Flags().BoolVar(&f.strict, "strict", false, "count as differences also what the engines themselves do unlike")
+	c.Flags().StringSliceVar(&f.allow, "allow", nil, "accept declared deviations: a list of `CODE`s, or \""+translate.AllowAll+"\" for all")
+	c.Flags().BoolVar(&f.keepXt, "keep-xt", false, "keep what has no native form as extensions of xtables, which only migrate apply loads")
 }
 
 // A translated is a translation in all its forms.
@@ -42,10 +50,13 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if foreignTables[f.table] {
 		return nil, list, usage("the table name %q belongs to iptables-nft; choose another", f.table)
 	}
+	if f.strict && len(f.allow) > 0 {
+		return nil, list, usage("--strict allows no deviation; give it or --allow")
+	}
 	if list.HasErrors() {
 		return nil, list, nil
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Strict: f.strict})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil
@@ -72,6 +83,11 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	}
 	t.batch = batch
 	return t, list, nil
+}
+
+// allows reports whether a declared deviation is accepted.
+func (f *translateFlags) allows(code string) bool {
+	return slices.Contains(f.allow, translate.AllowAll) || slices.Contains(f.allow, code)
 }
 
 // foreignTables are the names that iptables-nft claims for itself.

@@ -190,6 +190,13 @@ var readers = [...]reader{
 		}
 		return number(uint64(s.GID), true)
 	},
+	predicate.SocketGroup: func(v *view, n uint32) (predicate.Bits, bool) {
+		s := v.f.Packet.Socket
+		if s == nil || s.NoFile || n >= uint32(len(s.Groups)) {
+			return predicate.Bits{}, false
+		}
+		return number(uint64(s.Groups[n]), true)
+	},
 	predicate.SocketExists: func(v *view, _ uint32) (predicate.Bits, bool) {
 		return number(1, v.f.Packet.Socket != nil)
 	},

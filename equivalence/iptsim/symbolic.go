@@ -459,6 +459,8 @@ func describeState(i predicate.Instance) symbolic.Instance {
 			Kind: "connlimit", Parameters: fmt.Sprintf("more than %d", i.Most), Key: keyOf(i.Key, i.IPv6), Width: 1,
 			Needs: []string{"connlimit-established", "connlimit-table-size"}[:1+min(len(i.Key), 1)],
 		}
+	case predicate.Content:
+		return symbolic.Instance{Kind: "content", Parameters: i.Describe(), Width: 1, Silent: true}
 	case predicate.Nth:
 		return symbolic.Instance{Kind: "nth", Parameters: fmt.Sprintf("counter of %d", i.Every), Width: 32, Below: uint64(i.Every), Turns: int(i.Every)}
 	}

@@ -271,7 +271,7 @@ func TestNoDevice(t *testing.T) {
 	}
 	defer ns.Close()
 	err = ns.Do(func() error {
-		restore, err := become(65534, 65534)
+		restore, err := become(owner{uid: 65534, gid: 65534})
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,7 @@ type sender struct {
 type owner struct {
 	version  int
 	uid, gid uint32
+	groups   string // supplementary ones, as 4 bytes each
 }
 
 // A rawSocket remembers the options that were last set.
@@ -240,7 +242,7 @@ var unsent = map[unix.Errno]string{
 //
 // Kernel: net/ipv4/raw.c, raw_send_hdrinc; net/ipv6/raw.c, rawv6_send_hdrinc.
 func (s *sender) leave(p *packet.Packet) error {
-	o := owner{p.Version(), p.Socket.UID, p.Socket.GID}
+	o := ownerOf(p)
 	r := s.sockets[o]
 	if r == nil {
 		err := s.inside(func() (err error) {
@@ -300,7 +302,7 @@ func (r *rawSocket) set(mark, priority uint32) error {
 func newRawSocket(o owner) (*rawSocket, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	restore, err := become(o.uid, o.gid)
+	restore, err := become(o)
 	if err != nil {
 		return nil, err
 	}
@@ -327,13 +329,20 @@ func newRawSocket(o owner) (*rawSocket, error) {
 	return &rawSocket{fd: fd}, nil
 }
 
-// become changes the file system user and group of the calling thread.
-func become(uid, gid uint32) (restore func(), err error) {
+// become changes the file system user and group of the calling thread, and its
+// supplementary groups where there are some.
+func become(o owner) (restore func(), err error) {
+	undoGroups, err := joinGroups(o.groups)
+	if err != nil {
+		return nil, err
+	}
+	uid, gid := o.uid, o.gid
 	oldGID, _ := unix.SetfsgidRetGid(int(gid))
 	oldUID, _ := unix.SetfsuidRetUid(int(uid))
 	restore = func() {
 		unix.Setfsuid(oldUID)
 		unix.Setfsgid(oldGID)
+		undoGroups()
 	}
 	// The calls report no failure; asking for an impossible one tells.
 	nowGID, _ := unix.SetfsgidRetGid(-1)
@@ -343,4 +352,46 @@ func become(uid, gid uint32) (restore func(), err error) {
 		return nil, notRunnable("the user namespace does not have its owner")
 	}
 	return restore, nil
+}
+
+// joinGroups gives the calling thread supplementary groups. The call of the
+// library would change those of all threads.
+//
+// Man page: setgroups(2).
+func joinGroups(groups string) (undo func(), err error) {
+	if groups == "" {
+		return func() {}, nil
+	}
+	old, err := unix.Getgroups()
+	if err != nil {
+		return nil, fmt.Errorf("read the supplementary groups: %w", err)
+	}
+	var before []byte
+	for _, g := range old {
+		before = binary.NativeEndian.AppendUint32(before, uint32(g))
+	}
+	set := func(list []byte) error {
+		var first *byte
+		if len(list) > 0 {
+			first = &list[0]
+		}
+		_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(list)/4), uintptr(unsafe.Pointer(first)), 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	}
+	if err := set([]byte(groups)); err != nil {
+		return nil, notRunnable("the user namespace does not let a thread choose its groups")
+	}
+	return func() { _ = set(before) }, nil
+}
+
+// ownerOf is the owner of a packet that leaves by a raw socket.
+func ownerOf(p *packet.Packet) owner {
+	o := owner{version: p.Version(), uid: p.Socket.UID, gid: p.Socket.GID}
+	for _, g := range p.Socket.Groups {
+		o.groups += string(binary.NativeEndian.AppendUint32(nil, g))
+	}
+	return o
 }

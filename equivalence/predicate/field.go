@@ -95,6 +95,7 @@ const (
 	// Socket. Absent when the packet belongs to no local socket.
 	SocketUID
 	SocketGID
+	SocketGroup  // Arg: the how manieth supplementary group, from 0
 	SocketExists // 1
 
 	// Routing: the kernel's route type (RTN_*) of an address, looked up over
@@ -148,7 +149,7 @@ var fieldNames = [...]string{
 	CTOrigSrcPort: "ct-original-source-port", CTOrigDstPort: "ct-original-destination-port",
 	CTReplSrcPort: "ct-reply-source-port", CTReplDstPort: "ct-reply-destination-port",
 	CTPackets: "ct-packets", CTBytes: "ct-bytes", CTAvgPkt: "ct-average-packet",
-	SocketUID: "socket-uid", SocketGID: "socket-gid", SocketExists: "socket",
+	SocketUID: "socket-uid", SocketGID: "socket-gid", SocketGroup: "socket-group", SocketExists: "socket",
 	SrcType: "source-type", DstType: "destination-type",
 	SrcTypeIn: "source-type-in", DstTypeIn: "destination-type-in",
 	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",

@@ -1,0 +1,137 @@
+package nftsim
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"nftmigrate/equivalence/symbolic"
+)
+
+func init() {
+	register("match", decodeXtMatch)
+	register("target", decodeXtTarget)
+}
+
+// An xtMatch is a match of xtables that nf_tables runs, with its structure
+// decoded. There is one file per match, xt_*.go.
+type xtMatch interface {
+	// String says everything that decides, in the words of the proof.
+	String() string
+	// holds runs it. known is false when the packet is not modelled so far.
+	holds(x *execution) (match, known bool)
+}
+
+// xtMatches are the decoders of structures, by name and revision.
+var xtMatches = map[xtKey]func(info []byte) (xtMatch, error){}
+
+type xtKey struct {
+	name     string
+	revision uint32
+}
+
+func (k xtKey) String() string { return fmt.Sprintf("%s of revision %d", k.name, k.revision) }
+
+// registerXtMatch enters a decoder; each match's file does it.
+func registerXtMatch(name string, revision uint32, decode func(info []byte) (xtMatch, error)) {
+	xtMatches[xtKey{name, revision}] = decode
+}
+
+// XtMatch breaks the rule where a match of xtables does not hold.
+//
+// Kernel: net/netfilter/nft_compat.c, nft_match_eval.
+type XtMatch struct {
+	Key   xtKey
+	match xtMatch
+}
+
+// decodeXt decodes the attributes that matches and targets have alike.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables_compat.h.
+func decodeXt(kind string, data []byte) (key xtKey, info []byte, err error) {
+	err = decodeNest(kind, data,
+		need(unix.NFTA_MATCH_NAME, decodeString(&key.name)), need(unix.NFTA_MATCH_REV, decodeU32(&key.revision)),
+		need(unix.NFTA_MATCH_INFO, decodeBytes(&info)))
+	return key, info, err
+}
+
+func decodeXtMatch(_ *scope, data []byte) (Instruction, error) {
+	key, info, err := decodeXt("match", data)
+	if err != nil {
+		return nil, err
+	}
+	decode := xtMatches[key]
+	if decode == nil {
+		return nil, notModelled{"match " + key.String()}
+	}
+	m, err := decode(info)
+	if err != nil {
+		return nil, err
+	}
+	return &XtMatch{key, m}, nil
+}
+
+func (i *XtMatch) String() string {
+	return fmt.Sprintf("[ match name %s rev %d %s ]", i.Key.name, i.Key.revision, i.match)
+}
+
+func (i *XtMatch) exec(x *execution) result {
+	match, known := i.match.holds(x)
+	switch {
+	case !known:
+		return x.unknown("match %v on such a packet", i.Key)
+	case !match:
+		return breaks
+	}
+	return proceed
+}
+
+func (*XtMatch) asks(*compiler) bool { return true }
+
+func (i *XtMatch) symbolic(x *symbolicRun) {
+	in := symbolic.Instance{Kind: "content", Parameters: i.match.String(), Width: 1, Silent: true}
+	if w, ok := x.ask(i, in); ok {
+		x.require(w[0])
+	}
+}
+
+func decodeXtTarget(_ *scope, data []byte) (Instruction, error) {
+	key, _, err := decodeXt("target", data)
+	if err != nil {
+		return nil, err
+	}
+	return nil, notModelled{"target " + key.String()}
+}
+
+// An xtReader reads the members of a structure as a compiler lays them out:
+// each at a multiple of its size, in the byte order of the host.
+type xtReader struct {
+	data []byte
+	at   int
+	err  error
+}
+
+func (r *xtReader) take(n, align int) []byte {
+	at := (r.at + align - 1) / align * align
+	if r.err != nil || at+n > len(r.data) {
+		r.err = fmt.Errorf("the structure of %d bytes is too short", len(r.data))
+		return make([]byte, n)
+	}
+	r.at = at + n
+	return r.data[at : at+n]
+}
+
+func (r *xtReader) bytes(n int) []byte { return r.take(n, 1) }
+func (r *xtReader) u8() uint8          { return r.take(1, 1)[0] }
+func (r *xtReader) u16() uint16        { return binary.NativeEndian.Uint16(r.take(2, 2)) }
+func (r *xtReader) u32() uint32        { return binary.NativeEndian.Uint32(r.take(4, 4)) }
+func (r *xtReader) u64() uint64        { return binary.NativeEndian.Uint64(r.take(8, 8)) }
+
+// end reports whether the structure ended there, filled up to words of 8 bytes.
+func (r *xtReader) end() error {
+	if r.err == nil && (r.at+7)/8*8 != len(r.data) {
+		return fmt.Errorf("the structure has %d bytes where %d are expected", len(r.data), r.at)
+	}
+	return r.err
+}

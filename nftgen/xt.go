@@ -1,0 +1,80 @@
+package nftgen
+
+import (
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+)
+
+// Xt is a match or target of xtables inside a rule of nf_tables, which the
+// kernel's nft_compat runs. The language of nft has no words for one: only a
+// batch can hold it, and the text shows its rule as a comment.
+//
+// Kernel: net/netfilter/nft_compat.c.
+type Xt struct {
+	Target   bool // else a match
+	Name     string
+	Revision uint8
+	// Info is the structure of the extension as the kernel's headers declare
+	// it, in the byte order of the host, filled up to whole words of 8 bytes.
+	Info []byte
+	// Text is the extension as iptables-save prints it: "-m string --algo bm …".
+	Text string
+	// Tracks says that the extension makes the kernel track connections.
+	Tracks bool
+}
+
+func (Xt) stmt() {}
+
+// Limits of names and of structures.
+//
+// Kernel: include/uapi/linux/netfilter/x_tables.h, XT_EXTENSION_MAXNAMELEN and
+// XT_ALIGN.
+const (
+	xtNameMax = 28
+	xtAlign   = 8
+)
+
+func (s Xt) check() error {
+	switch {
+	case s.Name == "" || len(s.Name) > xtNameMax:
+		return fmt.Errorf("write an extension of xtables: the name %q", s.Name)
+	case len(s.Info)%xtAlign != 0:
+		return fmt.Errorf("write the extension %s of xtables: %d bytes are no whole words", s.Name, len(s.Info))
+	case s.Text == "":
+		return fmt.Errorf("write the extension %s of xtables: there is no text to show", s.Name)
+	}
+	return nil
+}
+
+func (s Xt) expression() expression {
+	info := xt.Unknown(s.Info)
+	if s.Target {
+		return fromLibrary{&expr.Target{Name: s.Name, Rev: uint32(s.Revision), Info: &info}}
+	}
+	return fromLibrary{&expr.Match{Name: s.Name, Rev: uint32(s.Revision), Info: &info}}
+}
+
+// HasXt reports whether the rule has a match or target of xtables.
+func (r *Rule) HasXt() bool {
+	for _, s := range r.Stmts {
+		if _, ok := s.(Xt); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// XtRules counts the rules that only a batch can hold.
+func (t *Table) XtRules() int {
+	n := 0
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			if r.HasXt() {
+				n++
+			}
+		}
+	}
+	return n
+}
