@@ -63,13 +63,23 @@ var bans = []ban{
 		reason: "the source language knows nothing of what is made of it",
 	},
 	{
+		from:   []string{"ipset"},
+		never:  []string{"nftgen", "translate", "packet", "equivalence/...", "extension/...", mdlayher},
+		reason: "the language of sets knows nothing of what is made of them",
+	},
+	{
+		from:   []string{"equivalence/nftsim", "nftgen", "apply", "iptables"},
+		never:  []string{"ipset"},
+		reason: "only what reads the source knows the language of its sets",
+	},
+	{
 		from:   []string{"packet", "equivalence/predicate"},
-		never:  []string{"iptables", "nftgen", "translate", mdlayher},
+		never:  []string{"iptables", "ipset", "nftgen", "translate", mdlayher},
 		reason: "packets and predicates are what both machines share, so they know neither language",
 	},
 	{
 		from:   []string{"equivalence/symbolic"},
-		never:  []string{"iptables", "nftgen", "translate", mdlayher, "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate"},
+		never:  []string{"iptables", "ipset", "nftgen", "translate", mdlayher, "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate"},
 		reason: "it names the bits of packets for both sides of a proof, so it knows neither language nor how either reads a packet",
 	},
 	{
@@ -83,7 +93,7 @@ var bans = []ban{
 		reason: "everyone reports through it, so it knows no one",
 	},
 	{
-		from:   []string{"iptables", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/bdd", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "equivalence/symbolic", "diag"},
+		from:   []string{"iptables", "ipset", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/bdd", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "equivalence/symbolic", "diag"},
 		never:  []string{"os/exec", "internal/netns", "internal/scratch"},
 		reason: "what depends on the running machine happens elsewhere, so that the same input gives the same bytes",
 	},
