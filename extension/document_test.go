@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/extension"
 	"nftmigrate/iptables"
-	"nftmigrate/translate"
 )
 
 const document = "../docs/extensions.md"
@@ -30,30 +28,30 @@ Every rule may have the options without an extension: ` + "`-s -d -i -o -p -f`" 
 targets ACCEPT, DROP and RETURN. The tables below are about ` + "`-m`" + ` and ` + "`-j`" + `.
 
 What each column says: *options* can all be read and printed; ` + "`!`" + ` before one says that it can be negated, and an equals sign that
-it is another spelling of others, which is read and never printed. *State* is one of
+it is another spelling of others, which is read and never printed. *State* is what became of the rules in
+` + "`extension/testdata`" + ` that are about the match or target, each confirmed by iptables, by nft, and by packets in the kernel:
 
-- *confirmed*: read, translated and modelled, and a case in ` + "`extension/testdata`" + ` holds all three against iptables, nft and the kernel;
-- *modelled*: read, translated and modelled, without such a case;
-- *translated*: read and translated; packets that meet it are undecided;
-- *recognised*: known by name; refused with exit code 3.
+- *exact*: some or all of them become one nft rule each that means the same;
+- *exact in an unusual form*: it takes several rules, a helper chain, or a named set;
+- *declared deviation*: the nft rule differs in a way that is [declared](deviations.md) by the codes of the last column; ` + "`translate`" + `
+  stops until ` + "`--allow`" + ` accepts it;
+- *kept as xt*: there is no native form of the option that is named (of the whole, when none is); with ` + "`--keep-xt`" + ` it stays an
+  extension of xtables inside the nft rule;
+- *refused*: there is neither; what is behind it is the option, or the part of a rule, that the diagnostic is about;
+- *unknown*: it is no extension of iptables 1.8.9 to 1.8.13.
 
-Options and values that have no translation are refused with ` + "`untranslatable-option`" + `, which says why and what to write instead: of
-CT all but ` + "`--notrack`" + `; ` + "`--suppl-groups`" + `; ` + "`--dccp-option`" + `; ` + "`--chunk-types`" + `; ` + "`--rt-0-res`" + ` and its like; ` + "`--hbh-opts`" + ` and
-` + "`--dst-opts`" + `; lists of recent with several masks, and counts and times above a limit; shifted port
-ranges, port 0, and ports under a negated protocol in translations of addresses; NETMAP in a chain before and behind routing.
-
-*Declared* are the codes of [declared deviations](deviations.md).
+*Declared* are the codes of declared deviations.
 `
 
 // TestDocument makes sure that docs/extensions.md says what the registry has.
 func TestDocument(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(head)
-	declared := declaredBy(t)
-	section(t, &b, "Matches", "match", "-m", declared, extension.Registry.Matches, func(f iptables.Family, name string) part {
+	declared, states := declaredBy(t), statesByName(t)
+	section(t, &b, "Matches", "match", states, declared, extension.Registry.Matches, func(f iptables.Family, name string) part {
 		return extension.Registry.NewMatch(f, name)
 	})
-	section(t, &b, "Targets", "target", "-j", declared, extension.Registry.Targets, func(f iptables.Family, name string) part {
+	section(t, &b, "Targets", "target", states, declared, extension.Registry.Targets, func(f iptables.Family, name string) part {
 		return extension.Registry.NewTarget(f, name)
 	})
 	recognised(&b)
@@ -82,7 +80,7 @@ type part interface {
 }
 
 // section writes the table of the matches or targets that are supplied.
-func section(t *testing.T, b *bytes.Buffer, title, kind, option string, declared map[string][]string,
+func section(t *testing.T, b *bytes.Buffer, title, kind string, states map[string]*supportStates, declared map[string][]string,
 	list func(iptables.Family) []string, fresh func(iptables.Family, string) part) {
 	t.Helper()
 	v4, v6 := list(iptables.IPv4), list(iptables.IPv6)
@@ -106,7 +104,7 @@ func section(t *testing.T, b *bytes.Buffer, title, kind, option string, declared
 			said = append(said, "`"+code+"`")
 		}
 		delete(declared, kind+"_"+strings.ToLower(name))
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", name, families, spelled, state(t, p, option), strings.Join(said, ", "))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", name, families, spelled, state(t, kind, p, states), strings.Join(said, ", "))
 	}
 }
 
@@ -130,24 +128,19 @@ func spell(options iptables.Options) string {
 }
 
 // state is how far a match or target is supported.
-func state(t *testing.T, p part, option string) string {
+func state(t *testing.T, kind string, p part, states map[string]*supportStates) string {
 	t.Helper()
-	if _, ok := p.(translate.Translator); !ok {
-		t.Errorf("%s is supplied without a translation", p.Name())
-	}
 	_, match := p.(iptsim.Meaning)
 	_, target := p.(iptsim.Doing)
-	if !match && !target {
-		return "translated"
+	found := states[kind+"_"+strings.ToLower(p.Name())]
+	switch {
+	case found == nil:
+		t.Errorf("%s has no archive", p.Name())
+		return ""
+	case !match && !target && !found.nowhere():
+		t.Errorf("%s is translated, and does not say what it means", p.Name())
 	}
-	used := regexp.MustCompile(`(?m)^-.* ` + option + " " + regexp.QuoteMeta(p.Name()) + `( |$)`)
-	for _, path := range archives(t) {
-		a := readArchive(t, path)
-		if a.file("out/check") != nil && (used.Match(a.file("out/print.v4")) || used.Match(a.file("out/print.v6"))) {
-			return "confirmed"
-		}
-	}
-	return "modelled"
+	return found.String()
 }
 
 // recognised lists what iptables has and the registry does not supply.
@@ -166,7 +159,7 @@ func recognised(b *bytes.Buffer) {
 			matches = append(matches, "`"+name+"`")
 		}
 	}
-	fmt.Fprintf(b, "\n## Recognised\n\nRefused in this version, by name and line:\n\n- matches: %s\n- targets: %s\n\nAny other name is no extension of iptables 1.8.9 to 1.8.13, and invalid (exit code 2).\n",
+	fmt.Fprintf(b, "\n## Not there\n\nKnown by name, and refused in this version:\n\n- matches: %s\n- targets: %s\n\nAny other name is no extension of iptables 1.8.9 to 1.8.13, and invalid (exit code 2).\n",
 		strings.Join(matches, ", "), strings.Join(targets, ", "))
 }
 
