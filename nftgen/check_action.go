@@ -28,6 +28,11 @@ func checkAction(s Stmt) error {
 		if s.Bytes > math.MaxInt64 {
 			return fmt.Errorf("write a quota: %d bytes are more than the kernel counts", s.Bytes)
 		}
+	case Use:
+		if s.Object == nil {
+			return fmt.Errorf("write the use of an object: there is none")
+		}
+		return s.Object.check()
 	case SetField:
 		return s.check()
 	case NAT:

@@ -31,7 +31,7 @@ func checkTables(rs *Ruleset) ([]*Table, error) {
 	return rs.Tables(), nil
 }
 
-// checkTable refuses a table with names, chains or sets that cannot be
+// checkTable refuses a table with names, chains, sets or objects that cannot be
 // written, or that statements name and it does not hold. Rules are checked one
 // by one later.
 func checkTable(t *Table) (*Table, error) {
@@ -44,6 +44,10 @@ func checkTable(t *Table) (*Table, error) {
 	chains, sets := map[string]bool{}, map[string]bool{}
 	held := map[*Set]bool{}
 	if err := checkHoles(t); err != nil {
+		return nil, err
+	}
+	objects, err := checkObjects(t)
+	if err != nil {
 		return nil, err
 	}
 	for _, s := range t.Sets {
@@ -67,7 +71,7 @@ func checkTable(t *Table) (*Table, error) {
 	for _, c := range t.Chains {
 		for _, r := range c.Rules {
 			for _, s := range r.Stmts {
-				if err := checkReferences(s, chains, held); err != nil {
+				if err := checkReferences(s, chains, held, objects); err != nil {
 					return nil, fmt.Errorf("chain %s: %w", c.Name, err)
 				}
 			}
@@ -90,12 +94,17 @@ func checkHoles(t *Table) error {
 	return nil
 }
 
-func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool) error {
+func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool, objects map[*Object]bool) error {
 	var set *Set
 	switch s := s.(type) {
 	case VerdictStmt:
 		if s.Chain != "" && !chains[s.Chain] {
 			return fmt.Errorf("there is no chain %q to go to", s.Chain)
+		}
+		return nil
+	case Use:
+		if !objects[s.Object] {
+			return fmt.Errorf("a rule uses an object that is not in the table")
 		}
 		return nil
 	case InSet:

@@ -35,6 +35,8 @@ func (c *compiler) action(s Stmt) error {
 		return c.masquerade(s)
 	case Redirect:
 		return c.redirect(s)
+	case Use:
+		c.add(s.expression())
 	case Notrack:
 		c.add(fromLibrary{&expr.Notrack{}})
 	case SetMSS:

@@ -46,6 +46,9 @@ func (e *encoder) wholeTable(t *Table) error {
 	for _, c := range t.Chains {
 		e.chain(c)
 	}
+	for _, o := range t.Objects {
+		e.object(o)
+	}
 	for _, s := range t.Sets {
 		e.ids[s] = e.nextSet()
 		set := s.lookupSet(e.ids[s])

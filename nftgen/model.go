@@ -46,12 +46,13 @@ func (rs *Ruleset) Tables() []*Table {
 	return []*Table{rs.Table, rs.Other}
 }
 
-// A Table holds chains and sets.
+// A Table holds chains, sets and objects.
 type Table struct {
-	Family Family
-	Name   string
-	Sets   []*Set
-	Chains []*Chain
+	Family  Family
+	Name    string
+	Objects []*Object
+	Sets    []*Set
+	Chains  []*Chain
 }
 
 // A Chain is a base chain when Base is set, else a regular one.

@@ -28,6 +28,8 @@ func notation(batch []netlink.Message) string {
 			fmt.Fprintf(&b, "set %s flags %x type %#x len %d size %d timeout %d\n", nfnetlink.FindString(attrs, unix.NFTA_SET_NAME),
 				be(attrs, unix.NFTA_SET_FLAGS), be(attrs, unix.NFTA_SET_KEY_TYPE), be(attrs, unix.NFTA_SET_KEY_LEN),
 				be(desc, unix.NFTA_SET_DESC_SIZE), be(attrs, unix.NFTA_SET_TIMEOUT))
+		case unix.NFT_MSG_NEWOBJ:
+			fmt.Fprintf(&b, "object type %d %s\n", be(attrs, unix.NFTA_OBJ_TYPE), nfnetlink.FindString(attrs, unix.NFTA_OBJ_NAME))
 		case unix.NFT_MSG_NEWSETELEM:
 			for _, e := range nfnetlink.Nested(nfnetlink.Find(attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 				writeElement(&b, nfnetlink.Nested(e.Data))
@@ -231,6 +233,9 @@ func init() {
 		},
 		"rt": func(a []nfnetlink.Attr) string {
 			return fmt.Sprintf("load %d => %s", be(a, unix.NFTA_RT_KEY), reg(a, unix.NFTA_RT_DREG))
+		},
+		"objref": func(a []nfnetlink.Attr) string {
+			return fmt.Sprintf("type %d name %s", be(a, unix.NFTA_OBJREF_IMM_TYPE), nfnetlink.FindString(a, unix.NFTA_OBJREF_IMM_NAME))
 		},
 		"dynset": func(a []nfnetlink.Attr) string {
 			s := fmt.Sprintf("%s reg_key %d set %s timeout %dms", dynsetWords[be(a, unix.NFTA_DYNSET_OP)], be(a, unix.NFTA_DYNSET_SREG_KEY),

@@ -45,23 +45,21 @@ func Print(w io.Writer, rs *Ruleset) error {
 func (p *printer) table(t *Table) error {
 	p.family = t.Family
 	fmt.Fprintf(p, "table %s %s {", t.Family, t.Name)
-	separator := "\n"
-	for _, s := range t.Sets {
-		p.WriteString(separator)
-		p.set(s)
-		separator = "\n"
+	for _, o := range t.Objects {
+		p.WriteByte('\n')
+		p.object(o)
 	}
-	if len(t.Sets) > 0 {
-		separator = "\n"
+	for _, s := range t.Sets {
+		p.WriteByte('\n')
+		p.set(s)
 	}
 	for _, c := range t.Chains {
-		p.WriteString(separator)
+		p.WriteByte('\n')
 		if err := p.chain(c); err != nil {
 			return fmt.Errorf("print chain %s: %w", c.Name, err)
 		}
-		separator = "\n"
 	}
-	if len(t.Sets)+len(t.Chains) == 0 {
+	if len(t.Objects)+len(t.Sets)+len(t.Chains) == 0 {
 		p.WriteByte('\n')
 	}
 	p.WriteString("}\n")

@@ -38,10 +38,10 @@ func caseRuleset(family Family, cases []ruleCase) *Ruleset {
 		i := slices.IndexFunc(chains, func(c *Chain) bool { return c.Name == name })
 		chains[i].Rules = append(chains[i].Rules, &r)
 	}
-	return &Ruleset{Head: []string{"the cases"}, Table: &Table{Family: family, Name: "cases", Sets: caseSets, Chains: chains}}
+	return &Ruleset{Head: []string{"the cases"}, Table: &Table{Family: family, Name: "cases", Objects: caseObjects, Sets: caseSets, Chains: chains}}
 }
 
-func allCases() []ruleCase { return slices.Concat(matchCases, actionCases) }
+func allCases() []ruleCase { return slices.Concat(matchCases, actionCases, objectCases) }
 
 // TestRules compares the text and the bytecode of each case, alone in a table
 // of both families, with testdata/rules.txt.

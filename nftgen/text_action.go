@@ -42,6 +42,8 @@ func actionText(s Stmt, table Family) string {
 		return natText("masquerade", "", portText(s.LowPort, s.HiPort), s.Flags)
 	case Redirect:
 		return natText("redirect", "", portText(s.LowPort, s.HiPort), s.Flags)
+	case Use:
+		return s.Object.Kind.use(s.Object.Name)
 	case Notrack:
 		return "notrack"
 	case SetMSS:

@@ -228,7 +228,7 @@ const maxDepth = 15
 // take.
 func (t *translation) finish() {
 	t.table.Chains = append(t.table.Chains, t.shared.chains...)
-	t.table.Sets = t.shared.sets
+	t.table.Objects, t.table.Sets = t.shared.objects, t.shared.sets
 	t.sortChains()
 	depths := make(map[string]int)
 	byName := make(map[string]*nftgen.Chain)

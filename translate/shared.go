@@ -6,12 +6,13 @@ import (
 	"nftmigrate/nftgen"
 )
 
-// Shared is what the rules of one ruleset share: named sets and helper chains,
+// Shared is what the rules of one ruleset share: named objects, sets and helper chains,
 // and what extensions keep for themselves between Collect and Translate.
 type Shared struct {
-	sets   []*nftgen.Set
-	chains []*nftgen.Chain
-	taken  map[string]bool
+	objects []*nftgen.Object
+	sets    []*nftgen.Set
+	chains  []*nftgen.Chain
+	taken   map[string]bool
 	// owners are the chains that helper chains were made for.
 	owners map[*nftgen.Chain]*nftgen.Chain
 	values map[any]any
@@ -27,6 +28,14 @@ func (s *Shared) AddSet(set *nftgen.Set) *nftgen.Set {
 	set.Name = s.unique("set ", set.Name)
 	s.sets = append(s.sets, set)
 	return set
+}
+
+// AddObject adds a named object to the table, in the order of the calls. The
+// name is made valid and unlike that of any other object, of whatever kind.
+func (s *Shared) AddObject(o *nftgen.Object) *nftgen.Object {
+	o.Name = s.unique("object ", o.Name)
+	s.objects = append(s.objects, o)
+	return o
 }
 
 // AddChain adds a helper chain likewise.
