@@ -87,6 +87,9 @@ func restoreAndSave(t *testing.T, tool string, rules []byte) ([]byte, error) {
 		t.Fatalf("make a namespace: %v", err)
 	}
 	defer ns.Close()
+	if err := kernel.MakeAccounts(ns, rules); err != nil {
+		t.Fatal(err)
+	}
 	lock := "XTABLES_LOCKFILE=" + filepath.Join(t.TempDir(), "lock")
 	restore := ns.Command(tool + "-restore")
 	restore.Env = append(restore.Environ(), lock)

@@ -47,7 +47,7 @@ COMMIT
 // targets once in the kernel: packets to which xtables and the translation do
 // something else. Where it shows nothing, the declaration is not true any more.
 //
-// owner-kernel-socket is not here: it takes a socket that the kernel has opened
+// nfacct-object is in TestNfacctObject. owner-kernel-socket is not here: it takes a socket that the kernel has opened
 // for itself.
 func TestDeviations(t *testing.T) {
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))

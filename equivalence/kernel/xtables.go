@@ -28,6 +28,9 @@ var (
 // [*MissingError].
 func NewXtables(host *packet.Host, v4Save, v6Save []byte, options Options) (*Machine, error) {
 	return open(host, options, func(m *Machine) ([]uint16, error) {
+		if err := MakeAccounts(m.ns, v4Save, v6Save); err != nil {
+			return nil, err
+		}
 		var groups []uint16
 		for _, f := range []struct {
 			tools legacyTools

@@ -138,6 +138,7 @@ func (g *generator) match(c chain) string {
 		func() string { return "-m quota " + g.not() + "--quota " + g.pick("0", "100", "1000", "100000") },
 		g.statistic,
 		g.comment,
+		func() string { return "-m nfacct --nfacct-name " + g.pick("a", "b") },
 	}
 	if !g.stateless {
 		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
