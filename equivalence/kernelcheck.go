@@ -65,6 +65,7 @@ func KernelCheck(ctx context.Context, a, b Machine, k KernelPair, o Options) (*K
 		tracked = tracked || a.NeedsConntrack(v) || b.NeedsConntrack(v)
 	}
 	c.walkA.Untracked, c.walkB.Untracked = !tracked, !tracked
+	c.walkA.Unheard, c.walkB.Unheard = true, true
 	source, target, done, err := k.Open(c.host, tracked)
 	if err != nil {
 		return nil, err

@@ -147,7 +147,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace":
+		case "log", "reject", "notrack", "trace", "queue":
 			said = append(said, t.Kind+" "+t.Text)
 		}
 	}
@@ -161,6 +161,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "notrack ")
 		case packet.TraceEvent:
 			done = append(done, "trace ")
+		case packet.QueueEvent:
+			done = append(done, "queue "+e.String())
 		}
 	}
 	if !slices.Equal(said, done) {

@@ -46,6 +46,10 @@ type Walker struct {
 	Trace bool
 	// Visit, when not nil, is told each rule that looks at a packet.
 	Visit func(rule any, how packet.Look)
+	// Unheard says that no program listens to queues, so that packets are dropped
+	// there. Else each listener lets packets pass as they are, so that what comes
+	// behind a queue takes part in a comparison.
+	Unheard bool
 	// Untracked says that nothing makes the kernel track connections.
 	Untracked bool
 }
@@ -202,10 +206,11 @@ func (w *Walker) hook(f *packet.Flight, h packet.Hook) packet.Verdict {
 // Kernel: net/netfilter/nft_chain_route.c; net/ipv4/netfilter/iptable_mangle.c.
 func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
 	if s.Kind != packet.Reroute {
-		return s.Run(f)
+		v, _ := w.rules(f, s)
+		return v
 	}
 	before := routingKey(f)
-	v := s.Run(f)
+	v, _ := w.rules(f, s)
 	if v != packet.Accept || routingKey(f) == before {
 		return v
 	}
@@ -215,6 +220,23 @@ func (w *Walker) stage(f *packet.Flight, s *packet.Stage) packet.Verdict {
 		return packet.Drop
 	}
 	return v
+}
+
+// rules runs the rules of a stage. queued says that they handed the packet over to
+// a queue, from which it goes on behind the stage.
+//
+// Kernel: net/netfilter/nf_queue.c, nf_queue; net/netfilter/nfnetlink_queue.c.
+func (w *Walker) rules(f *packet.Flight, s *packet.Stage) (v packet.Verdict, queued bool) {
+	f.Queued = false
+	v = s.Run(f)
+	if v != packet.Accept || !f.Queued {
+		return v, false
+	}
+	if e, ok := f.Events[len(f.Events)-1].(packet.QueueEvent); ok && w.Unheard && !e.Bypass {
+		f.Step(packet.Step{Stage: "queueing", Text: "no program listens", Result: "drop"})
+		return packet.Drop, true
+	}
+	return v, true
 }
 
 // track is connection tracking's look at a packet.
@@ -269,7 +291,8 @@ func (w *Walker) translate(f *packet.Flight, chains []packet.Stage) packet.Verdi
 	}
 	for i := range chains {
 		f.NAT = nil
-		if v := chains[i].Run(f); v != packet.Accept {
+		v, queued := w.rules(f, &chains[i])
+		if v != packet.Accept || queued {
 			return v
 		}
 		if f.NAT != nil {

@@ -40,8 +40,8 @@ const checkPackets = 3000
 //	drop|2  --in eth0 …
 //
 // Numbers are the bits that the rules leave in the packet mark (1 is 0x1, 2 is
-// 0x2, 3 is 0x4), "none" is a packet without mark, "drop" is dropped. Two
-// fates, of iptables and nftables, state a declared deviation.
+// 0x2, 3 is 0x4), "none" is a packet without mark, "drop" is dropped. Behind "@"
+// is the packet's priority as a class, when it is not 0 ("1@1:2"). Two fates, of iptables and nftables, state a declared deviation.
 func TestArchives(t *testing.T) {
 	for _, path := range archives(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
@@ -80,6 +80,7 @@ type result struct {
 	target     *nftsim.Machine
 	out        []archiveFile
 	deviations []string
+	lacking    bool // the kernel cannot run the target
 }
 
 func readArchive(t *testing.T, path string) *archive {
@@ -270,6 +271,7 @@ func host() *packet.Host { return packet.DefaultHost([]string{"eth0", "eth1"}) }
 func (a *archive) runPackets(t *testing.T, r *result) {
 	t.Helper()
 	source, target := equivalence.NewWalker(r.source, host()), equivalence.NewWalker(r.target, host())
+	source.Unheard, target.Unheard = true, true
 	for _, e := range a.packets {
 		r.source.Reset()
 		r.target.Reset()
@@ -289,8 +291,13 @@ func fateWord(f packet.Fate) string {
 		return fmt.Sprintf("undecided %v", f.Unknown)
 	case f.Verdict == packet.Drop:
 		return "drop"
-	case f.Mark == 0:
-		return "none"
+	}
+	class := ""
+	if f.Priority != 0 {
+		class = fmt.Sprintf("@%x:%x", f.Priority>>16, f.Priority&0xffff)
+	}
+	if f.Mark == 0 {
+		return "none" + class
 	}
 	var bits []string
 	for i := range 32 {
@@ -298,7 +305,7 @@ func fateWord(f packet.Fate) string {
 			bits = append(bits, strconv.Itoa(i+1))
 		}
 	}
-	return strings.Join(bits, ",")
+	return strings.Join(bits, ",") + class
 }
 
 // compare compares what came out with the archive, or rewrites the archive.

@@ -47,8 +47,9 @@ COMMIT
 // targets once in the kernel: packets to which xtables and the translation do
 // something else. Where it shows nothing, the declaration is not true any more.
 //
-// nfacct-object is in TestNfacctObject. owner-kernel-socket is not here: it takes a socket that the kernel has opened
-// for itself.
+// nfacct-object is in TestNfacctObject. owner-kernel-socket is not here: it takes
+// a socket that the kernel has opened for itself; queue-reroute is not, because
+// not every kernel has queues.
 func TestDeviations(t *testing.T) {
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.TUN, testkit.Tool("iptables-legacy-restore"), testkit.Tool("ip6tables-legacy-restore"))
 	host := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }

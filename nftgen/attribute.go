@@ -23,6 +23,8 @@ func (a *attributes) bytes(kind uint16, data ...byte) {
 	a.pad()
 }
 
+func (a *attributes) u16(kind uint16, v uint16) { a.bytes(kind, byte(v>>8), byte(v)) }
+
 func (a *attributes) u32(kind uint16, v uint32) {
 	a.header(kind, 4)
 	*a = binary.BigEndian.AppendUint32(*a, v)

@@ -45,6 +45,8 @@ func checkAction(s Stmt) error {
 		return s.check()
 	case Xt:
 		return s.check()
+	case action:
+		return s.check()
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ func (c *compiler) action(s Stmt) error {
 		c.add(fromLibrary{&expr.Notrack{}})
 	case SetMSS:
 		c.setMSS(s)
+	case action:
+		return s.compile(c)
 	case Update:
 		c.update(s)
 	case Xt:

@@ -104,6 +104,8 @@ func Terminal(s Stmt) bool {
 		return s.Kind == Accept || s.Kind == Drop || s.Kind == Return || s.Kind == Goto
 	case Reject, NAT, Masquerade, Redirect:
 		return true
+	case action:
+		return s.terminal()
 	}
 	return false
 }

@@ -55,6 +55,8 @@ func actionText(s Stmt, table Family) string {
 		return s.String()
 	case Xt:
 		return "xt(" + s.Text + ")"
+	case action:
+		return s.text(table)
 	}
 	return ""
 }

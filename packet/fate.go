@@ -65,6 +65,14 @@ type (
 	// TraceEvent is the start of reports about the packet's way to listeners.
 	TraceEvent struct{}
 
+	// QueueEvent is the handing over of the packet to a program that listens to one
+	// of several queues. Where nobody listens, the packet is dropped, or goes on
+	// with Bypass. Fanout chooses the queue by the processor, else a hash does.
+	QueueEvent struct {
+		First, Last    uint16
+		Bypass, Fanout bool
+	}
+
 	// RerouteEvent is a second routing decision of a local packet, because a
 	// chain of type route changed what routing depends on.
 	RerouteEvent struct{}
@@ -78,6 +86,7 @@ func (RejectEvent) event()  {}
 func (NATEvent) event()     {}
 func (NotrackEvent) event() {}
 func (TraceEvent) event()   {}
+func (QueueEvent) event()   {}
 func (RerouteEvent) event() {}
 func (StateEvent) event()   {}
 
@@ -122,6 +131,17 @@ func (e NATEvent) String() string {
 		fmt.Fprintf(&b, " flags %#x", e.Flags)
 	}
 	return b.String()
+}
+
+func (e QueueEvent) String() string {
+	s := fmt.Sprintf("queue %d-%d", e.First, e.Last)
+	if e.Bypass {
+		s += " bypass"
+	}
+	if e.Fanout {
+		s += " fanout"
+	}
+	return s
 }
 
 func (NotrackEvent) String() string { return "notrack" }
@@ -228,6 +248,9 @@ type Flight struct {
 	Tracking Tracking // zero State before conntrack has looked (priority -200)
 	// Entry of Tracking is an own copy.
 	Notrack bool // a stage exempted the packet
+	// Queued is set by a stage that hands the packet over to a queue, beside the
+	// event and the verdict Accept: what becomes of it the listener decides.
+	Queued  bool
 	Events  []Event
 	Hotdrop bool
 	// Volatile is set by who asks the clock, a random number or a state.
@@ -259,6 +282,12 @@ func (f *Flight) Draw() uint32 {
 
 // Emit records an event.
 func (f *Flight) Emit(e Event) { f.Events = append(f.Events, e) }
+
+// Queue hands the packet over to a queue.
+func (f *Flight) Queue(e QueueEvent) {
+	f.Emit(e)
+	f.Queued = true
+}
 
 // Step records a step of the trace, when tracing.
 func (f *Flight) Step(s Step) {

@@ -205,6 +205,10 @@ func (t *translation) action(r *Rule) bool {
 		if ok {
 			return verdict(kind, "")
 		}
+		if a.Name == "QUEUE" {
+			Enqueue(r, nftgen.Queue{})
+			return true
+		}
 	case iptables.Extend:
 		if a.Target != nil {
 			return t.part(r, part{a.Target, a.Range, true, a.Name})

@@ -109,6 +109,9 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 			r.unknown = "verdict " + a.Name
 		}
 		r.then = outcome
+		if a.Name == "QUEUE" {
+			r.effects = []predicate.Effect{predicate.Queue{}}
+		}
 	case iptables.Jump, iptables.Goto:
 		r.target, r.jump = chains[a.Name], a.Kind == iptables.Jump
 		if r.target == nil {
@@ -131,6 +134,8 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 
 var verdicts = map[string]predicate.Outcome{
 	"ACCEPT": predicate.Accept, "DROP": predicate.Drop, "RETURN": predicate.Return,
+	// Of QUEUE it is what becomes of a packet that the listener lets pass.
+	"QUEUE": predicate.Accept,
 }
 
 func compileBase(r *iptables.Rule) base {

@@ -28,6 +28,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			unknown = lookup(v, e)
 		case predicate.Trace:
 			v.f.Emit(packet.TraceEvent{})
+		case predicate.Queue:
+			v.f.Queue(packet.QueueEvent(e))
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS)
 		case predicate.UnmodelledEffect:

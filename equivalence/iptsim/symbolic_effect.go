@@ -40,6 +40,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.lookup(e)
 	case predicate.Trace:
 		return c.event(symbolic.Token{Kind: "trace"})
+	case predicate.Queue:
+		return c.event(symbolic.Token{Kind: "queue", Text: packet.QueueEvent(e).String()})
 	case predicate.SetMSS:
 		return c.setMSS(e)
 	case predicate.UnmodelledEffect:

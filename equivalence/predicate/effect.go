@@ -90,6 +90,13 @@ type (
 	// Trace has the kernel tell listeners of each rule that the packet meets.
 	Trace struct{}
 
+	// Queue hands the packet over to a program that listens to one of several
+	// queues. What follows in Then is for packets that it lets pass.
+	Queue struct {
+		First, Last    uint16
+		Bypass, Fanout bool
+	}
+
 	// SetMSS rewrites the MSS option of a SYN. MSS 0 is "clamp to the path MTU
 	// minus headers". It never raises the value; the kernel adds the option
 	// where it is missing.
@@ -107,5 +114,6 @@ func (NAT) effect()              {}
 func (Notrack) effect()          {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
+func (Queue) effect()            {}
 func (SetMSS) effect()           {}
 func (UnmodelledEffect) effect() {}

@@ -35,7 +35,7 @@ func TestGeneratorIsUnderstood(t *testing.T) {
 	const rulesets = 300
 	refused := 0
 	for n := range uint64(rulesets) {
-		g := &generator{Rand: rand.New(rand.NewPCG(2, n)), v6: n%2 == 1, stateless: n%5 == 0}
+		g := &generator{Rand: rand.New(rand.NewPCG(2, n)), v6: n%2 == 1, stateless: n%5 == 0, queues: n%3 == 0}
 		family := iptables.IPv4
 		if g.v6 {
 			family = iptables.IPv6

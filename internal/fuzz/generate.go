@@ -16,6 +16,9 @@ type generator struct {
 	// stateless rulesets do not make the kernel track connections, so that
 	// fragments are seen.
 	stateless bool
+	// queues has packets handed over to queues, which takes an option of the kernel
+	// that not every kernel has.
+	queues bool
 }
 
 // tables are the tables with the built-in chains that rules are put into.

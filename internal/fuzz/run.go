@@ -89,7 +89,7 @@ var families = [2]iptables.Family{iptables.IPv4, iptables.IPv6}
 
 // sources makes the n-th ruleset: of IPv4, of IPv6 or, every fourth, of both.
 func (f *fuzz) sources(n int) (s sources, list diag.List) {
-	g := &generator{Rand: rand.New(rand.NewPCG(f.seed, uint64(n))), stateless: n%5 == 4}
+	g := &generator{Rand: rand.New(rand.NewPCG(f.seed, uint64(n))), stateless: n%5 == 4, queues: f.only}
 	for i, family := range families {
 		if both := n%4 == 3; !both && (n%3 == 2) != (i == 1) {
 			continue

@@ -17,8 +17,13 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 			return g.nat(c)
 		}
 	case "raw":
-		if g.IntN(2) == 0 && !g.stateless {
-			return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+		switch g.IntN(4) {
+		case 0, 1:
+			if !g.stateless {
+				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+			}
+		case 2:
+			return "-j TRACE", ""
 		}
 	case "mangle":
 		if g.IntN(5) != 0 {
@@ -31,6 +36,9 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 		case 1:
 			return "-j REJECT --reject-with tcp-reset", "tcp"
 		}
+	}
+	if g.queues && g.IntN(6) == 0 {
+		return g.pick("-j QUEUE", "-j NFQUEUE", "-j NFQUEUE --queue-bypass", "-j NFQUEUE --queue-num 7", "-j NFQUEUE --queue-balance 1:4 --queue-cpu-fanout"), ""
 	}
 	if g.IntN(4) == 0 {
 		return g.log(), ""
