@@ -54,7 +54,7 @@ func ruleset(rules ...*iptables.Rule) *iptables.Ruleset {
 func TestUndecided(t *testing.T) {
 	withMatch := &iptables.Rule{Matches: []iptables.MatchUse{{Match: mute{}}}}
 	withTarget := &iptables.Rule{Action: iptables.Action{Kind: iptables.Extend, Name: "mute", Target: mute{}}}
-	queue := &iptables.Rule{Action: iptables.Action{Kind: iptables.Verdict, Name: "QUEUE"}}
+	stolen := &iptables.Rule{Action: iptables.Action{Kind: iptables.Verdict, Name: "STOLEN"}}
 	nowhere := &iptables.Rule{Action: iptables.Action{Kind: iptables.Jump, Name: "gone"}}
 	accept := &iptables.Rule{Action: iptables.Action{Kind: iptables.Verdict, Name: "ACCEPT"}}
 	tests := []struct {
@@ -64,7 +64,7 @@ func TestUndecided(t *testing.T) {
 	}{
 		{[]*iptables.Rule{withMatch}, packet.Undecided, "[filter INPUT: match mute]"},
 		{[]*iptables.Rule{withTarget}, packet.Undecided, "[filter INPUT: target mute]"},
-		{[]*iptables.Rule{queue}, packet.Undecided, "[filter INPUT: verdict QUEUE]"},
+		{[]*iptables.Rule{stolen}, packet.Undecided, "[filter INPUT: verdict STOLEN]"},
 		{[]*iptables.Rule{nowhere}, packet.Undecided, "[filter INPUT: chain gone, which does not exist]"},
 		{[]*iptables.Rule{accept, withMatch}, packet.Accept, "[]"},
 	}

@@ -29,7 +29,7 @@ func TestUnknown(t *testing.T) {
 		{"meta key without a load", []netlink.Message{ssh(meta(unix.NFT_META_SECMARK, 1), drop)}, "loading secmark"},
 		{"comparison", []netlink.Message{ssh(meta(unix.NFT_META_LEN, 1), compare(9, 1, 1, 2, 3, 4), drop)}, "comparison 9"},
 		{"limit flag", []netlink.Message{ssh(limit(1, 1, 1, 0, 8), drop)}, "flags 0x8"},
-		{"queue", []netlink.Message{ssh(expr("queue", u32(1, 1)))}, `expression "queue"`},
+		{"expression", []netlink.Message{ssh(expr("tunnel", u32(1, 1)))}, `expression "tunnel"`},
 		{"verdict", []netlink.Message{ssh(verdict(3, ""))}, "verdict 3"},
 		{"set flag", []netlink.Message{set("s", 1, 0x4000, 4), ssh(meta(unix.NFT_META_MARK, 1), lookup("s", 1, 1), drop)}, "set flag 0x4000"},
 		{"set attribute", []netlink.Message{set("s", 1, 0, 4, u32(99, 1)), ssh(meta(unix.NFT_META_MARK, 1), lookup("s", 1, 1), drop)}, "attribute 99 of set"},
