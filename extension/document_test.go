@@ -25,7 +25,7 @@ const head = `# Extensions
 Generated from the registry by ` + "`go test ./extension -run TestDocument -update`" + `; do not edit.
 
 Every rule may have the options without an extension: ` + "`-s -d -i -o -p -f`" + ` with their negations, ` + "`-j`" + ` and ` + "`-g`" + ` to chains, and the
-targets ACCEPT, DROP and RETURN. The tables below are about ` + "`-m`" + ` and ` + "`-j`" + `.
+targets ACCEPT, DROP, RETURN and QUEUE. The tables below are about ` + "`-m`" + ` and ` + "`-j`" + `.
 
 What each column says: *options* can all be read and printed; ` + "`!`" + ` before one says that it can be negated, and an equals sign that
 it is another spelling of others, which is read and never printed. *State* is what became of the rules in
