@@ -112,6 +112,9 @@ func port(proto uint8, name string, index uint32, offset uint32) Field {
 	return payloadField(header.name+" "+name, fieldID{header.id, index}, inetService, transportHeader, offset, 2, need{l4: proto})
 }
 
+// NoPort is the number 0 where a key has a port, beside other fields.
+var NoPort = Field{Text: "0", Type: inetService, load: loader{kind: loadConstant, length: 2}}
+
 // TCPOption returns the option of a kind, for [Exists].
 func TCPOption(kind uint8) Field { return tcpOptionField(kind) }
 

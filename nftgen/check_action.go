@@ -70,7 +70,7 @@ func (s Limit) check() error {
 		return fmt.Errorf("write a limit: there is no unit of %s", s.Unit)
 	case s.Rate == 0 || s.Rate > math.MaxUint32:
 		return fmt.Errorf("write a limit: the rate %d is not between 1 and %d", s.Rate, uint32(math.MaxUint32))
-	case s.Burst == 0:
+	case s.Burst == 0 && !s.Bytes:
 		return fmt.Errorf("write a limit: the burst is 0")
 	}
 	return nil

@@ -85,7 +85,11 @@ func stateful(s Stmt) expr.Any {
 	case Counter:
 		return &expr.Counter{Packets: s.Packets, Bytes: s.Bytes}
 	case Limit:
-		return &expr.Limit{Type: expr.LimitTypePkts, Rate: s.Rate, Over: s.Over, Unit: limitUnits[s.Unit].unit, Burst: s.Burst}
+		kind := expr.LimitTypePkts
+		if s.Bytes {
+			kind = expr.LimitTypePktBytes
+		}
+		return &expr.Limit{Type: kind, Rate: s.Rate, Over: s.Over, Unit: limitUnits[s.Unit].unit, Burst: s.Burst}
 	case Quota:
 		return &expr.Quota{Bytes: s.Bytes, Over: s.Over}
 	case ConnLimit:

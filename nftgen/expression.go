@@ -154,6 +154,8 @@ func (f Field) loadInto(register, length uint32) expression {
 			Register: register, ResultADDRTYPE: true, FlagSADDR: l.source, FlagDADDR: !l.source,
 			FlagIIF: l.iface == "iif", FlagOIF: l.iface == "oif",
 		}}
+	case loadConstant:
+		return immediate(register, make([]byte, length))
 	case loadNumgen:
 		return fromLibrary{&expr.Numgen{Register: register, Modulus: l.key, Type: unix.NFT_NG_INCREMENTAL}}
 	}

@@ -20,6 +20,7 @@ const (
 	loadTCPValue
 	loadFib
 	loadNumgen
+	loadConstant
 )
 
 // A loader says how a field gets into a register.

@@ -191,11 +191,13 @@ type (
 	// Counter is "counter packets P bytes B".
 	Counter struct{ Packets, Bytes uint64 }
 
-	// Limit is "limit rate R/unit burst B packets".
+	// Limit is "limit rate R/unit burst B packets", or with Bytes "limit rate R
+	// bytes/unit burst B bytes", of which the burst is beside one unit's worth.
 	Limit struct {
 		Rate  uint64
 		Unit  time.Duration // second, minute, hour, day (24h) or week
 		Burst uint32
+		Bytes bool
 		Over  bool
 	}
 

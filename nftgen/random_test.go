@@ -167,7 +167,7 @@ func (m maker) action() Stmt {
 	case 0:
 		return Counter{Packets: m.Uint64() >> 1, Bytes: m.Uint64() >> 1}
 	case 1:
-		return Limit{Rate: 1 + uint64(m.IntN(9999)), Unit: []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[m.IntN(4)], Burst: 1 + uint32(m.IntN(99)), Over: m.pick(2)}
+		return Limit{Rate: 1 + uint64(m.IntN(9999)), Unit: []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[m.IntN(4)], Burst: 1 + uint32(m.IntN(99)), Bytes: m.pick(3), Over: m.pick(2)}
 	case 2:
 		return Log{Prefix: []string{"", "in ", "a b: ", "x"}[m.IntN(4)], Level: uint8(m.IntN(8)), Flags: uint8(m.IntN(16))}
 	case 3:

@@ -19,6 +19,9 @@ func actionText(s Stmt, table Family) string {
 		if s.Over {
 			over = "over "
 		}
+		if s.Bytes {
+			return fmt.Sprintf("limit rate %s%d bytes/%s burst %d bytes", over, s.Rate, limitUnits[s.Unit].word, s.Burst)
+		}
 		return fmt.Sprintf("limit rate %s%d/%s burst %d packets", over, s.Rate, limitUnits[s.Unit].word, s.Burst)
 	case Quota:
 		if s.Over {

@@ -39,6 +39,14 @@ func (r *Rule) FirstFragment() {
 	})
 }
 
+// LaterFragments reports whether later fragments can come to the rule, as far as
+// its matches did not say otherwise yet: see [Rule.FirstFragment].
+func (r *Rule) LaterFragments() bool {
+	r.asksFragments = true
+	v4 := r.Context.Family == iptables.IPv4
+	return r.fragments && !r.firstFragment && !(v4 && r.Context.Hooks&^iptables.Input == 0)
+}
+
 // tracks reports whether the table makes the kernel track connections. In a
 // table of both families one rule does it for both.
 func (t *translation) tracks() bool {

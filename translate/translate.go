@@ -125,7 +125,7 @@ type translation struct {
 	diags      diag.List
 
 	fragments      bool // rules see fragments
-	firstFragments bool // a rule asked for first fragments
+	firstFragments bool // what a rule is depends on fragments
 	// tracking is the first rule of each family that makes the kernel track
 	// connections.
 	tracking map[iptables.Family]iptables.Context
@@ -174,7 +174,7 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 		ok = t.part(r, part{use.Match, use.Range, false, use.Match.Name()}) && ok
 	}
 	ok = t.action(r) && ok
-	t.firstFragments = t.firstFragments || r.firstFragment
+	t.firstFragments = t.firstFragments || r.firstFragment || r.asksFragments
 	for _, d := range r.deviations {
 		t.deviate(d, c)
 	}

@@ -57,6 +57,7 @@ type Rule struct {
 
 	fragments     bool // rules see fragments
 	firstFragment bool // FirstFragment was called
+	asksFragments bool // LaterFragments was called
 }
 
 // An item is a statement or a branch.
