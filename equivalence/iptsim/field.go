@@ -104,6 +104,7 @@ var readers = [...]reader{
 		}
 		return number(1, !ok)
 	},
+	predicate.FlowPort: (*view).flowPort,
 	predicate.ICMPType: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 0) },
 	predicate.ICMPCode: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 1) },
 

@@ -46,17 +46,17 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 				}
 				return
 			}
-			if i, ok := instanceOf(p); ok {
-				shared := sharedBy(p)
-				if shared != "" && met[shared] {
+			for _, state := range statesOf(p) {
+				i := state.instance
+				if state.shared != "" && met[state.shared] {
 					asked++
-					return
+					continue
 				}
 				i.Place = place
 				switch {
-				case shared != "":
-					met[shared] = true
-					i.Identity = shared
+				case state.shared != "":
+					met[state.shared] = true
+					i.Identity = state.shared
 				case !i.Silent:
 					i.Identity = scoped{r, asked}
 				}
@@ -185,13 +185,12 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 				met[recent.List] = true
 				return
 			}
-			if _, ok := instanceOf(p); ok {
-				name := sharedBy(p)
-				slot, again := shared[name]
-				if name == "" || !again {
+			for _, state := range statesOf(p) {
+				slot, again := shared[state.shared]
+				if state.shared == "" || !again {
 					slot = slots[at]
 					at++
-					shared[name] = slot
+					shared[state.shared] = slot
 				}
 				c.slots[scoped{r, n}] = slot
 				n++
@@ -451,7 +450,7 @@ func describeState(i predicate.Instance) symbolic.Instance {
 			Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Firm: true, Loose: "limit-resolution", Turns: int(burst), Lasts: time.Duration(period),
 		}
 	case predicate.Hashlimit:
-		return describeHashlimit(i)
+		return describeHashlimit(i, hashCase{key: i.Key})
 	case predicate.Quota:
 		return symbolic.Instance{Kind: "quota", Parameters: fmt.Sprintf("bytes %d consumed 0", i.Bytes), Width: 1}
 	case predicate.Connlimit:

@@ -44,6 +44,7 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.SegmentCut: func(c *compiler, _ uint32) symbolicField { // likewise
 		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Not(c.tcpHeader())}
 	},
+	predicate.FlowPort:    func(c *compiler, which uint32) symbolicField { return c.flowPort(which) },
 	predicate.ICMPType:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
 	predicate.ICMPCode:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
 	predicate.HeaderThere: func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 0) },

@@ -2,33 +2,120 @@ package iptsim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/equivalence/symbolic"
 )
 
+// A hashCase is a class of packets whose keys have the ports from the same place.
+type hashCase struct {
+	portless bool
+	key      []predicate.KeyPart // of which ports are 0 in a portless case
+}
+
+// hashCases are the classes of a table's packets, by a rule.
+func hashCases(h predicate.Hashlimit) []hashCase {
+	ports := slices.ContainsFunc(h.Key, func(k predicate.KeyPart) bool { return k.Field.ID == predicate.FlowPort })
+	if !ports {
+		return []hashCase{{key: h.Key}}
+	}
+	ported, portless := hashCase{key: h.Key}, hashCase{portless: true, key: slices.Clone(h.Key)}
+	for i, k := range portless.key {
+		if k.Field.ID == predicate.FlowPort {
+			portless.key[i].Mask = predicate.Bits{}
+		}
+	}
+	known := slices.ContainsFunc(flowPortsAt, func(p flowPortPlace) bool { return p.proto == h.Protocol && p.proto != protoAuth })
+	switch {
+	case known && !h.IPv6:
+		return []hashCase{ported}
+	case known || h.Protocol == 0:
+		return []hashCase{ported, portless}
+	}
+	return []hashCase{portless}
+}
+
 // describeHashlimit puts a table of buckets in the words of the proof. Without a
 // key it is one bucket.
-func describeHashlimit(h predicate.Hashlimit) symbolic.Instance {
-	period, burst := h.Bucket()
-	in := symbolic.Instance{
-		Kind: "limit", Parameters: fmt.Sprintf("one per %dns burst %d", period, burst), Width: 1, Firm: len(h.Key) == 0,
-		Turns: int(burst), Lasts: time.Duration(period), Name: "hashlimit " + h.Table,
-	}
-	if !divides(period) {
-		in.Loose = "limit-resolution"
+func describeHashlimit(h predicate.Hashlimit, of hashCase) symbolic.Instance {
+	in := symbolic.Instance{Kind: "limit", Width: 1, Name: "hashlimit " + h.Table}
+	switch {
+	case h.Window != 0:
+		in.Kind, in.Parameters = "hashlimit", h.Describe()
+	case h.Bytes:
+		rate, burst := h.ByteBucket()
+		in.Parameters = fmt.Sprintf("%d bytes in 1s burst %d bytes", rate, burst)
+		in.Needs = append(in.Needs, "hashlimit-bytes")
+	default:
+		period, burst := h.Bucket()
+		in.Parameters, in.Turns, in.Lasts = fmt.Sprintf("one per %dns burst %d", period, burst), int(burst), time.Duration(period)
+		if !divides(period) {
+			in.Loose = "limit-resolution"
+		}
 	}
 	if h.Forgets() {
 		in.Needs = append(in.Needs, "hashlimit-expiry")
 	}
-	if len(h.Key) == 0 {
+	key := keyOf(of.key, h.IPv6)
+	if len(hashCases(h)) == 1 && strings.Trim(key, "0b") == "" { // the same for all packets
+		in.Firm = true
 		return in
 	}
 	in.Needs = append(in.Needs, "hashlimit-table-size")
-	in.Key = fmt.Sprintf("%s for %dms", keyOf(h.Key, h.IPv6), h.Expire)
+	if of.portless && !h.IPv6 && (h.Protocol == 0 || h.Protocol == protoAuth) {
+		in.Needs = append(in.Needs, "hashlimit-ah-ports")
+	}
+	in.Key = fmt.Sprintf("%s for %dms", key, h.Expire)
 	return in
+}
+
+// A stateCase is a state that a predicate consults for some packets, and the name
+// that it has for all rules that share it, "" for one that belongs to its rule.
+type stateCase struct {
+	instance symbolic.Instance
+	shared   string
+}
+
+// statesOf are the states that a predicate itself consults, none for one without:
+// one of them for each packet.
+func statesOf(p predicate.Predicate) []stateCase {
+	i, ok := instanceOf(p)
+	if !ok {
+		return nil
+	}
+	name := sharedBy(p)
+	s, _ := p.(predicate.Stateful)
+	h, ok := s.Instance.(predicate.Hashlimit)
+	if !ok {
+		return []stateCase{{i, name}}
+	}
+	var list []stateCase
+	for _, of := range hashCases(h) {
+		in := describeHashlimit(h, of)
+		list = append(list, stateCase{in, name + " by " + in.Key})
+	}
+	return list
+}
+
+// askHashlimit is the function that consults a table: by the packet's case.
+func (c *compiler) askHashlimit(h predicate.Hashlimit) bdd.Ref {
+	f := c.unsure("hashlimit")
+	for i := range hashCases(h) {
+		slot := c.slots[scoped{c.rule, c.asked}]
+		c.asked++
+		answer, effect := c.space.Ask(slot)
+		asked := c.asksOf(slot, answer[0], effect)
+		if i == 0 {
+			f = asked
+		} else {
+			f = c.space.ITE(c.ported(), f, asked)
+		}
+	}
+	return f
 }
 
 // keyOf puts the fields of a key in words, "" for none.
@@ -39,7 +126,15 @@ func keyOf(key []predicate.KeyPart, ipv6 bool) string {
 	}
 	var words []string
 	for _, k := range key {
-		words = append(words, keyWords(k, version))
+		for _, word := range strings.Fields(keyWords(k, version)) {
+			// Numbers side by side are one.
+			last := len(words) - 1
+			if digits, constant := strings.CutPrefix(word, "0b"); constant && last >= 0 && strings.HasPrefix(words[last], "0b") {
+				words[last] += digits
+				continue
+			}
+			words = append(words, word)
+		}
 	}
 	return strings.Join(words, " ")
 }
@@ -67,14 +162,21 @@ type keySpan struct {
 var keySpans = map[predicate.FieldID]map[int]keySpan{
 	predicate.SrcAddr: {4: {symbolic.Source, 96, 32}, 6: {symbolic.Source, 0, 128}},
 	predicate.DstAddr: {4: {symbolic.Destination, 96, 32}, 6: {symbolic.Destination, 0, 128}},
-	predicate.SrcPort: {4: {symbolic.Transport, 0, 16}, 6: {symbolic.Transport, 0, 16}},
-	predicate.DstPort: {4: {symbolic.Transport, 16, 16}, 6: {symbolic.Transport, 16, 16}},
+}
+
+// spanOf is where the variables of a field are that is part of a key.
+func spanOf(f predicate.Field, version int) keySpan {
+	if f.ID == predicate.FlowPort {
+		const width = 16
+		return keySpan{symbolic.Transport, int(f.Arg) * width, width}
+	}
+	return keySpans[f.ID][version]
 }
 
 // keyWords names the bits of a field under a mask, runs of them by the first and
 // the last; masked bits are 0. A field takes whole words of 32 bits.
 func keyWords(k predicate.KeyPart, version int) string {
-	span := keySpans[k.Field.ID][version]
+	span := spanOf(k.Field, version)
 	var words []string
 	for i := 0; i < span.width; {
 		kept, n := bitOf(k.Mask, span.width-1-i), 1

@@ -213,6 +213,11 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 	if !asks {
 		return c.unsure(what)
 	}
+	if state, ok := p.(predicate.Stateful); ok {
+		if h, ok := state.Instance.(predicate.Hashlimit); ok {
+			return c.askHashlimit(h)
+		}
+	}
 	slot := c.slots[scoped{c.rule, c.asked}]
 	c.asked++
 	answer, effect := s.Ask(slot)
@@ -231,6 +236,12 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 			return c.unsure(i.Kind)
 		}
 	}
+	return c.asksOf(slot, holds, effect)
+}
+
+// asksOf is the function of a question to a state, by where its answer holds.
+func (c *compiler) asksOf(slot symbolic.Slot, holds bdd.Ref, effect symbolic.Effect) bdd.Ref {
+	s := c.space
 	asked := s.ITE(holds, s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: effect}), c.skip(s.Then(effect, s.Refusal(slot))))
 	return s.ITE(s.Refused(slot), c.skip(symbolic.NoEffect), asked)
 }

@@ -147,6 +147,9 @@ func (i *Limit) symbolic(x *symbolicRun) {
 	in := symbolic.Instance{Kind: "limit", Width: 1, Firm: x.owner.set == nil, Loose: "limit-resolution"}
 	period := i.Unit * uint64(time.Second) / i.Rate
 	in.Parameters, in.Lasts = fmt.Sprintf("one per %dns burst %d", period, i.Burst), time.Duration(period)
+	if x.owner.set != nil {
+		x.noteSole(x.owner.life == 0 || uint64(x.owner.life) >= i.max)
+	}
 	if i.Bytes {
 		in.Parameters = fmt.Sprintf("%d bytes in %ds burst %d bytes", i.Rate, i.Unit, i.Burst)
 	}

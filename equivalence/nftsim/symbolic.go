@@ -24,7 +24,7 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 	// variables. The functions are thrown away.
 	space := symbolic.NewSpace(bdd.New(bdd.Options{}), version, tests, nil)
 	c := m.compiler(space)
-	c.collecting = &collection{seen: map[instanceID]bool{}}
+	c.collecting = &collection{seen: map[instanceID]bool{}, sole: map[instanceID]bool{}}
 	for _, r := range rules {
 		if c.stateful(r) {
 			c.compileRule(r)
@@ -33,6 +33,7 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 	if m.asked == nil {
 		m.asked = map[int][]instanceID{}
 	}
+	c.collecting.unite()
 	m.asked[version] = c.collecting.ids
 	return c.collecting.instances
 }
@@ -41,6 +42,7 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 type collection struct {
 	ids       []instanceID
 	seen      map[instanceID]bool
+	sole      map[instanceID]bool // see noteSole
 	instances []symbolic.Instance
 	variables bdd.Level // given out for answers
 }

@@ -80,6 +80,56 @@ func (x *symbolicRun) askFirm(i Instruction, in symbolic.Instance, with func(y *
 	})
 }
 
+// noteSole notes a state of the elements of a set whose key is a number, and that
+// is lost only when it is as it was in the beginning.
+func (x *symbolicRun) noteSole(kept bool) {
+	digits, ok := strings.CutPrefix(x.owner.key, "0b")
+	if c := x.collecting; c != nil && ok && kept && strings.Trim(digits, "01") == "" {
+		c.sole[x.stateOf(nil)] = true
+	}
+}
+
+// unite makes states that are noted ones for all packets, where packets meet no
+// other element of the set, and leaves out of keys a beginning that is one number in
+// all of the set.
+func (c *collection) unite() {
+	elements := map[*Set]map[string]bool{}
+	for _, id := range c.ids {
+		if id.set == nil {
+			continue
+		}
+		if elements[id.set] == nil {
+			elements[id.set] = map[string]bool{}
+		}
+		elements[id.set][id.key] = true
+	}
+	for n, id := range c.ids {
+		switch {
+		case id.set == nil || id.nth == membership:
+		case c.sole[id] && len(elements[id.set]) == 1:
+			c.instances[n].Key, c.instances[n].Firm = "", true
+		default:
+			c.instances[n].Key = withoutWord(c.instances[n].Key, elements[id.set])
+		}
+	}
+}
+
+// withoutWord leaves the first word of zeros out of a key that begins like all
+// others of its set.
+func withoutWord(key string, all map[string]bool) string {
+	word := "0b" + strings.Repeat("0", 8*wordSize)
+	for k := range all {
+		if !strings.HasPrefix(k, word) || len(k) == len(word) {
+			return key
+		}
+	}
+	rest, _ := strings.CutPrefix(key, word)
+	if rest[0] == ' ' {
+		return rest[1:]
+	}
+	return "0b" + rest
+}
+
 // stateOf is the state of an instruction that is running.
 func (x *symbolicRun) stateOf(i Instruction) instanceID {
 	if x.owner.set != nil {

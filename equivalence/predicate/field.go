@@ -50,6 +50,10 @@ const (
 	// is no whole TCP header, else absent.
 	SegmentMSS
 	SegmentCut
+	// FlowPort is the source port, or with Arg 1 the destination port, as rate limits
+	// by key see it: 0 of protocols without ports and of later fragments of IPv6, and
+	// absent where the packet ends before.
+	FlowPort
 	ICMPType // type of ICMP or ICMPv6
 	ICMPCode
 
@@ -137,6 +141,7 @@ var fieldNames = [...]string{
 	TransportBytes: "transport-bytes", SrcPort: "source-port", DstPort: "destination-port",
 	TCPFlags: "tcp-flags", TCPDataOffset: "tcp-data-offset", TCPOption: "tcp-option", TCPMSS: "tcp-mss",
 	TransportByte: "transport-byte", TransportWord: "transport-word", SegmentMSS: "segment-mss", SegmentCut: "segment-cut",
+	FlowPort:    "flow-port",
 	HeaderThere: "header", HeaderByte: "header-byte", HeaderWord: "header-word", HeaderWhole: "header-whole",
 	HeaderLost: "header-lost", HeaderSet: "headers",
 	ICMPType: "icmp-type", ICMPCode: "icmp-code",
@@ -166,7 +171,7 @@ func (f Field) String() string {
 	case HeaderThere, HeaderByte, HeaderWord, HeaderWhole, HeaderLost:
 		number, offset := HeaderPlace(f.Arg)
 		return fmt.Sprintf("%s(%d+%d)", name, number, offset)
-	case TCPOption, TransportByte, TransportWord:
+	case TCPOption, TransportByte, TransportWord, FlowPort:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:
 		return name + [...]string{"(original)", "(reply)", "(both)"}[min(f.Arg, 2)]

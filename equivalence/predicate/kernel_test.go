@@ -28,6 +28,51 @@ type send struct {
 	n  byte
 }
 
+// A kernelCase is a schedule for rules.
+type kernelCase struct {
+	name  string
+	rules []timedRule
+	sends []send
+}
+
+// hashlimitTests are those of rate limits by key. A packet has 29 bytes, which are two
+// parts of 16.
+func hashlimitTests() []kernelCase {
+	table := func(name string, change func(h *predicate.Hashlimit)) predicate.Hashlimit {
+		h := predicate.Hashlimit{
+			Table: name, Expire: 60000, Collect: 1000, Most: 65536,
+			Key: []predicate.KeyPart{{Field: predicate.Field{ID: predicate.SrcAddr}, Mask: predicate.Ones(32)}},
+		}
+		change(&h)
+		return h
+	}
+	const slow = 0xffffffff / 5 // 64 bytes a second
+	return []kernelCase{
+		{
+			"hashlimit by bytes",
+			[]timedRule{
+				{"-m hashlimit --hashlimit-upto 64b/s --hashlimit-mode srcip --hashlimit-name a", table("a", func(h *predicate.Hashlimit) { h.Average, h.Bytes = slow, true })},
+				{"-m hashlimit --hashlimit-upto 64b/s --hashlimit-burst 100b --hashlimit-mode srcip --hashlimit-name b", table("b", func(h *predicate.Hashlimit) { h.Average, h.Bytes, h.Burst = slow, true, 100 })},
+			},
+			[]send{{0, 1}, {0, 1}, {0, 1}, {0, 2}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {600, 1}, {600, 1}, {1300, 1}, {3000, 1}, {3000, 1}, {3000, 1}},
+		},
+		{
+			"hashlimit of windows",
+			[]timedRule{
+				{
+					"-m hashlimit --hashlimit-upto 2/sec --hashlimit-burst 1 --hashlimit-mode srcip --hashlimit-name a --hashlimit-rate-match",
+					table("a", func(h *predicate.Hashlimit) { h.Average, h.Burst, h.Window = 500000, 1, 1 }),
+				},
+				{
+					"-m hashlimit --hashlimit-upto 64b/s --hashlimit-mode srcip --hashlimit-name b --hashlimit-rate-match --hashlimit-rate-interval 2",
+					table("b", func(h *predicate.Hashlimit) { h.Average, h.Bytes, h.Window = slow, true, 2 }),
+				},
+			},
+			[]send{{0, 1}, {0, 1}, {0, 1}, {0, 1}, {500, 1}, {500, 2}, {1300, 1}, {1300, 1}, {2600, 1}, {2600, 1}, {2600, 2}, {4900, 1}},
+		},
+	}
+}
+
 // TestAgainstKernel sends packets over lo by a schedule and compares which
 // rules matched with the instances. Where the machine was too slow for the
 // schedule to be unambiguous, it tries again.
@@ -38,11 +83,7 @@ func TestAgainstKernel(t *testing.T) {
 		m.List, m.Mask = "t", all
 		return m
 	}
-	tests := []struct {
-		name  string
-		rules []timedRule
-		sends []send
-	}{
+	tests := []kernelCase{
 		{
 			"limit",
 			[]timedRule{
@@ -80,6 +121,7 @@ func TestAgainstKernel(t *testing.T) {
 			[]send{{0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}},
 		},
 	}
+	tests = append(tests, hashlimitTests()...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -222,6 +264,8 @@ func (c *clock) Field(f predicate.Field) (predicate.Bits, predicate.Truth) {
 		return predicate.Number(0x7f000000 | uint64(c.addr)), predicate.Yes
 	case predicate.TTL:
 		return predicate.Number(64), predicate.Yes
+	case predicate.TotalLength:
+		return predicate.Number(29), predicate.Yes
 	}
 	return predicate.Bits{}, predicate.No
 }

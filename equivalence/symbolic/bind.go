@@ -150,8 +150,13 @@ func (b *binding) extensions() int {
 			b.values[Fragment] = uint64(word >> 3)
 			b.flag(MoreFragments, word&1 != 0)
 			if word>>3 != 0 {
-				b.values[Protocol] = uint64(data[at])
-				b.flag(TransportFound, true)
+				switch data[at] {
+				case packet.HopByHop, packet.Routing, packet.DestOpts, packet.Fragment, packet.AH:
+					// What such a fragment continues is not told.
+				default:
+					b.values[Protocol] = uint64(data[at])
+					b.flag(TransportFound, true)
+				}
 				return at + 8
 			}
 		}
