@@ -189,6 +189,22 @@ func TestDeviations(t *testing.T) {
 				a, b := run(from(101))
 				return dropped(a) && !dropped(b)
 			}},
+		{"hashlimit-bytes", "*filter\n-A INPUT -m hashlimit --hashlimit-above 100b/s --hashlimit-mode srcip --hashlimit-name dev3 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				long := syn
+				long.Length = 200
+				a, b := run(long)
+				return !dropped(a) && dropped(b)
+			}},
+		{"hashlimit-ah-ports", "*filter\n-A INPUT -m hashlimit --hashlimit-above 1/min --hashlimit-burst 1 --hashlimit-mode srcip,dstport --hashlimit-name dev4 " +
+			"--hashlimit-htable-expire 60000 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				authenticated := packet.Spec{Proto: packet.AH, SPI: 256, In: "eth0"}
+				run(authenticated)
+				authenticated.SPI = 257
+				a, b := run(authenticated)
+				return !dropped(a) && dropped(b)
+			}},
 		{"log-prefix-characters", "*filter\n-A INPUT -j LOG --log-prefix \"say \\\"no\\\"\"\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				a, b := run(syn)

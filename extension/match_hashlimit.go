@@ -2,6 +2,7 @@ package extension
 
 import (
 	"fmt"
+	"math"
 
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
@@ -18,7 +19,7 @@ func newHashlimit(bits uint8) *hashlimitMatch {
 	mask := func() iptables.Opt[hashMask] { return iptables.Opt[hashMask]{Value: hashMask{bits, bits}} }
 	return &hashlimitMatch{
 		SrcMask: mask(), DstMask: mask(),
-		Burst:    iptables.Opt[hashBurst]{Value: hashBurst{packets: 5}},
+		Burst:    iptables.Opt[hashBurst]{Value: 5},
 		Interval: iptables.Opt[hashCollect]{Value: hashCollectDefault},
 	}
 }
@@ -46,7 +47,7 @@ type hashlimitMatch struct {
 	Expire           iptables.Opt[iptables.U32]
 	SrcMask, DstMask iptables.Opt[hashMask]
 	RateMatch        iptables.Opt[iptables.Flag]
-	RateInterval     iptables.Opt[iptables.U32]
+	RateInterval     iptables.Opt[hashInterval]
 }
 
 func (*hashlimitMatch) Name() string { return "hashlimit" }
@@ -70,28 +71,25 @@ func (m *hashlimitMatch) Options() iptables.Options {
 	}
 }
 
-// PrintOptions prints a negated rate as the other one, the burst always, and the
-// time of expiry only when it is not that of the rate's unit.
+// PrintOptions prints a negated rate as the other one, the burst of packets always
+// and that of bytes as a number of seconds of the rate, and the time of expiry only
+// when it is not that of the rate's unit.
 func (m *hashlimitMatch) PrintOptions() []iptables.Printed {
-	name, rate := "hashlimit-upto", &m.Upto.Value
-	if m.Above.Present {
-		rate = &m.Above.Value
-	}
+	name, rate := "hashlimit-upto", m.rate()
 	if m.above() {
 		name = "hashlimit-above"
 	}
 	list := []iptables.Printed{{Name: name, Args: []string{rate.String()}}}
-	if rate.bytes == "" {
+	switch {
+	case !rate.bytes:
 		list = append(list, iptables.Printed{Name: "hashlimit-burst", Args: []string{m.Burst.Value.String()}})
+	case m.Burst.Present:
+		list = append(list, iptables.Printed{Name: "hashlimit-burst", Args: []string{m.Burst.Value.inBytes(&rate)}})
 	}
 	for _, p := range m.Options().Print() {
 		switch p.Name {
-		case "hashlimit-upto", "hashlimit-above":
+		case "hashlimit-upto", "hashlimit-above", "hashlimit-burst", "hashlimit-rate-interval":
 			continue
-		case "hashlimit-burst":
-			if rate.bytes == "" {
-				continue
-			}
 		case "hashlimit-htable-size", "hashlimit-htable-max":
 			if p.Args[0] == "0" {
 				continue
@@ -99,7 +97,11 @@ func (m *hashlimitMatch) PrintOptions() []iptables.Printed {
 		}
 		list = append(list, p)
 	}
-	return m.withExpiry(list, rate)
+	list = m.withExpiry(list, &rate)
+	if n := m.window(); m.RateMatch.Present && n != 1 {
+		list = append(list, iptables.Printed{Name: "hashlimit-rate-interval", Args: []string{fmt.Sprint(n)}})
+	}
+	return list
 }
 
 // withExpiry puts the time of expiry, which can follow from the unit in which the
@@ -109,18 +111,21 @@ func (m *hashlimitMatch) withExpiry(list []iptables.Printed, rate *hashRate) []i
 	for _, p := range list {
 		switch p.Name {
 		case "hashlimit-htable-expire":
-		case "hashlimit-srcmask", "hashlimit-dstmask", "hashlimit-rate-match", "hashlimit-rate-interval":
+		case "hashlimit-srcmask", "hashlimit-dstmask", "hashlimit-rate-match":
 			rest = append(rest, p)
 		default:
 			out = append(out, p)
 		}
 	}
 	_, unit := rate.perUnit()
-	usual := rateUnits[unit].seconds * 1000
-	if rate.bytes != "" {
-		usual = hashByteSeconds * 1000
+	usual := rateUnits[unit].seconds
+	switch {
+	case rate.bytes && m.Burst.Present:
+		usual = hashByteBurstSeconds
+	case rate.bytes:
+		usual = hashByteSeconds
 	}
-	if expire := uint64(m.expire()); expire != usual {
+	if expire := uint64(m.expire()); expire != usual*1000 {
 		out = append(out, iptables.Printed{Name: "hashlimit-htable-expire", Args: []string{fmt.Sprint(expire)}})
 	}
 	return append(out, rest...)
@@ -131,12 +136,30 @@ func (m *hashlimitMatch) above() bool {
 	return m.Above.Present && !m.Above.Negated || m.Upto.Present && m.Upto.Negated
 }
 
-// rate is the rate, of either option.
+// rate is the rate, of either option. That of windows is per second, in whatever
+// unit it was written.
 func (m *hashlimitMatch) rate() hashRate {
+	rate := m.Upto.Value
 	if m.Above.Present {
-		return m.Above.Value
+		rate = m.Above.Value
 	}
-	return m.Upto.Value
+	if m.RateMatch.Present && !rate.bytes && rate.seconds != 0 {
+		rate.average /= rate.seconds
+	}
+	return rate
+}
+
+// window is how many seconds a window of --hashlimit-rate-match has: those of the
+// rate's unit when the rule does not say.
+func (m *hashlimitMatch) window() uint64 {
+	rate := m.rate()
+	switch {
+	case m.RateInterval.Present:
+		return uint64(m.RateInterval.Value)
+	case rate.bytes:
+		return 1
+	}
+	return rate.seconds
 }
 
 // expire is how long a bucket is kept that nobody asks, in milliseconds.
@@ -144,7 +167,11 @@ func (m *hashlimitMatch) expire() uint32 {
 	if m.Expire.Present {
 		return uint32(m.Expire.Value)
 	}
-	return uint32(m.rate().seconds * 1000)
+	rate := m.rate()
+	if rate.bytes && m.Burst.Present {
+		return hashByteBurstSeconds * 1000
+	}
+	return uint32(rate.seconds * 1000)
 }
 
 // Validate refuses what iptables and the kernel refuse.
@@ -155,17 +182,8 @@ func (m *hashlimitMatch) Validate(iptables.Context) []iptables.Problem {
 			Detail: "Give one of --hashlimit-upto and --hashlimit-above.",
 		}}
 	}
-	rate := m.rate()
-	if rate.bytes == "" && !m.RateMatch.Present {
-		cost := rate.average * hashCredits
-		if rate.average*m.Burst.Value.packets*hashCredits < cost || m.Burst.Value.packets == 0 {
-			return []iptables.Problem{{
-				Code:    "limit-overflow",
-				Summary: "the kernel cannot count this limit",
-				Detail:  "The time that the burst stands for is too long, or the burst is 0. Write a lower burst or a higher rate.",
-				Range:   m.Burst.Range,
-			}}
-		}
+	if problem, ok := m.overflow(); ok {
+		return []iptables.Problem{problem}
 	}
 	if m.Expire.Present && m.Expire.Value == 0 || m.Interval.Value == 0 {
 		return []iptables.Problem{{
@@ -176,76 +194,89 @@ func (m *hashlimitMatch) Validate(iptables.Context) []iptables.Problem {
 	return nil
 }
 
+// overflow finds a rate or a burst that cannot be counted.
+//
+// Kernel: net/netfilter/xt_hashlimit.c, hashlimit_mt_check_common.
+func (m *hashlimitMatch) overflow() (iptables.Problem, bool) {
+	rate, burst := m.rate(), m.Burst.Value
+	where := m.Upto.Range
+	if m.Above.Present {
+		where = m.Above.Range
+	}
+	cost, all := rate.average*hashCredits, rate.average*uint64(burst)*hashCredits
+	switch {
+	case rate.bytes && m.Burst.Present && (rate.perSecond() == 0 || uint64(burst) < rate.perSecond()):
+		return iptables.Problem{
+			Code: "limit-overflow", Summary: "a burst of bytes is too small",
+			Detail: fmt.Sprintf("It must not be smaller than one second of the rate: %d bytes, and at least 16.", rate.perSecond()),
+			Range:  m.Burst.Range,
+		}, true
+	case !rate.bytes && burst > hashBurstMax:
+		return iptables.Problem{
+			Code: "limit-overflow", Summary: "a burst of packets is too large",
+			Detail: fmt.Sprintf("It can be 1 to %d packets.", hashBurstMax), Range: m.Burst.Range,
+		}, true
+	case m.RateMatch.Present && (rate.average == 0 || rate.average > math.MaxUint32), rate.bytes && !m.RateMatch.Present && rate.average == 1:
+		return iptables.Problem{
+			Code: "limit-overflow", Summary: "the kernel cannot count this rate",
+			Detail: "The time between packets, or that of 16 bytes, does not fit. Write another rate.", Range: where,
+		}, true
+	case !rate.bytes && !m.RateMatch.Present && all < cost:
+		return iptables.Problem{
+			Code: "limit-overflow", Summary: "the kernel cannot count this limit",
+			Detail: "The time that the burst stands for is too long. Write a lower burst or a higher rate.", Range: m.Burst.Range,
+		}, true
+	}
+	return iptables.Problem{}, false
+}
+
 // hashCredits is how many credits a microsecond is worth, the same for HZ 250 and
 // 1000.
 const hashCredits = 137438953
 
-// hashPortProtocols are the protocols that begin with two ports. Of ESP and AH,
-// the kernel takes other bytes for ports.
-//
-// Kernel: include/linux/in.h, proto_ports_offset.
-var hashPortProtocols = []uint64{6, 17, 33, 132, 136}
-
 func (m *hashlimitMatch) Meaning(c iptables.Context) predicate.Meaning {
 	rate := m.rate()
-	if rate.bytes != "" || m.RateMatch.Present {
-		return predicate.Meaning{Match: predicate.Unmodelled{What: "hashlimit by bytes, or of a window"}}
-	}
 	h := predicate.Hashlimit{
-		Table: string(m.Table.Value), Average: rate.average, Burst: m.Burst.Value.packets, Expire: m.expire(), Collect: uint32(m.Interval.Value),
-		Most: m.most(), IPv6: c.Family == iptables.IPv6,
+		Table: string(m.Table.Value), Average: rate.average, Burst: uint64(m.Burst.Value), Bytes: rate.bytes, Expire: m.expire(),
+		Collect: uint32(m.Interval.Value), Most: m.most(), IPv6: c.Family == iptables.IPv6,
+	}
+	if rate.bytes && !m.Burst.Present {
+		h.Burst = 0
+	}
+	if m.RateMatch.Present {
+		h.Window = m.window()
+	}
+	if given := c.Rule.Protocol; given.Present && !given.Negated {
+		h.Protocol = uint8(given.Value)
 	}
 	var meaning predicate.Meaning
-	given := c.Rule.Protocol
-	proto, known := uint64(given.Value), given.Present && !given.Negated && given.Value != 0
-	first := predicate.Equal(predicate.Field{ID: predicate.FragmentOffset}, predicate.Number(0))
-	ports := false
-	for _, p := range hashPortProtocols {
-		ports = ports || known && proto == p
-	}
-	unmodelled := false
 	for _, k := range []struct {
 		mode  uint8
-		field predicate.FieldID
+		field predicate.Field
 		mask  *hashMask
 	}{
-		{hashSrcIP, predicate.SrcAddr, &m.SrcMask.Value}, {hashSrcPort, predicate.SrcPort, nil},
-		{hashDstIP, predicate.DstAddr, &m.DstMask.Value}, {hashDstPort, predicate.DstPort, nil},
+		{hashSrcIP, predicate.Field{ID: predicate.SrcAddr}, &m.SrcMask.Value}, {hashSrcPort, predicate.Field{ID: predicate.FlowPort}, nil},
+		{hashDstIP, predicate.Field{ID: predicate.DstAddr}, &m.DstMask.Value}, {hashDstPort, predicate.Field{ID: predicate.FlowPort, Arg: 1}, nil},
 	} {
 		if m.Mode.Value&hashMode(k.mode) == 0 {
 			continue
 		}
-		part := predicate.KeyPart{Field: predicate.Field{ID: k.field}, Mask: predicate.Ones(16)}
-		switch {
-		case k.mask != nil && k.mask.bits == 0:
-			continue
-		case k.mask != nil:
+		part := predicate.KeyPart{Field: k.field, Mask: predicate.Ones(16)}
+		if k.mask == nil {
+			meaning.Hotdrop = predicate.Not{P: predicate.Present{Field: k.field}}
+		} else {
 			width := int(k.mask.width)
 			part.Mask = predicate.Ones(width).And(predicate.Ones(width - int(k.mask.bits)).Not())
-		case !known || proto == 50 || proto == 51:
-			unmodelled = true
-		case !ports:
-			continue // the port is 0
-		default:
-			meaning.Hotdrop = predicate.All{first, predicate.Not{P: predicate.Present{Field: predicate.Field{ID: predicate.DstPort}}}}
+			if k.mask.bits == 0 {
+				continue
+			}
 		}
 		h.Key = append(h.Key, part)
 	}
-	if unmodelled {
-		return predicate.Meaning{Match: predicate.Unmodelled{What: "hashlimit by ports of any protocol"}}
-	}
-	var p predicate.Predicate = predicate.Stateful{Instance: h}
+	meaning.Match = predicate.Stateful{Instance: h}
 	if m.above() {
-		p = predicate.Not{P: p}
+		meaning.Match = predicate.Not{P: meaning.Match}
 	}
-	if meaning.Hotdrop != nil {
-		// The kernel takes bytes of a later fragment for ports.
-		p = predicate.Any{
-			predicate.All{first, p},
-			predicate.All{predicate.Not{P: first}, predicate.Unmodelled{What: "hashlimit by ports of a later fragment"}},
-		}
-	}
-	meaning.Match = p
 	return meaning
 }
 

@@ -2,6 +2,7 @@ package extension
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"nftmigrate/iptables"
@@ -20,11 +21,12 @@ type hashTable struct {
 
 // hashNumbers are the numbers of a table, and the fields that are its key.
 type hashNumbers struct {
-	period              time.Duration
+	period              time.Duration // of packets
+	bytes               uint64        // per second, 0 of packets
 	burst               uint64
 	expire              time.Duration
 	size                uint32
-	key                 string
+	mode                hashMode
 	source, destination uint8 // bits of the masks
 }
 
@@ -36,7 +38,7 @@ type hashKey struct {
 // Collect notes the numbers of the rule.
 func (m *hashlimitMatch) Collect(s *translate.Shared, c iptables.Context) error {
 	t := translate.Value(s, hashKey{c.Family, m.Table.Value}, func() *hashTable { return &hashTable{} })
-	n := m.numbers(c)
+	n := m.numbers()
 	t.unlike = t.unlike || t.rules > 0 && t.numbers != n
 	t.numbers = n
 	t.rules++
@@ -56,12 +58,15 @@ func (m *hashlimitMatch) holdsOver() bool {
 	return m.Upto.Negated
 }
 
-func (m *hashlimitMatch) numbers(c iptables.Context) hashNumbers {
+func (m *hashlimitMatch) numbers() hashNumbers {
 	written := m.written()
 	n := hashNumbers{
-		period: time.Duration(written.average) * time.Microsecond, burst: m.Burst.Value.packets,
-		expire: time.Duration(written.seconds) * time.Second, size: uint32(m.Most.Value),
+		period: time.Duration(written.average) * time.Microsecond, burst: uint64(m.Burst.Value),
+		expire: time.Duration(written.seconds) * time.Second, size: uint32(m.Most.Value), mode: m.Mode.Value,
 		source: m.SrcMask.Value.bits, destination: m.DstMask.Value.bits,
+	}
+	if written.bytes {
+		n.inBytes(written.average, m.Burst.Present)
 	}
 	if m.Expire.Present {
 		n.expire = time.Duration(m.Expire.Value) * time.Millisecond
@@ -74,11 +79,22 @@ func (m *hashlimitMatch) numbers(c iptables.Context) hashNumbers {
 		n.size = 8 * buckets
 	}
 	n.size = max(n.size, buckets)
-	fields, _ := m.key(c)
-	for _, f := range fields {
-		n.key += f.kind + " "
-	}
 	return n
+}
+
+// inBytes makes the numbers those of a rate of bytes: cost is what 16 of them
+// take. The kernel's bucket is one second of the rate, which the burst fills
+// again so many times, rounded up.
+func (n *hashNumbers) inBytes(cost uint64, burst bool) {
+	n.bytes = (1<<32 - 1) / cost * 16
+	const chunk, longer = 16, time.Minute
+	second := n.bytes - chunk
+	n.bytes = max(second, chunk)
+	if !burst {
+		n.burst = 0
+		return
+	}
+	n.burst, n.expire = (n.burst+second-1)/second*second, longer
 }
 
 // hashBuckets is the size of a hash table without --hashlimit-htable-size, on a
@@ -94,103 +110,54 @@ func (m *hashlimitMatch) written() hashRate {
 	return m.Above.Value
 }
 
-// A hashField is a part of a key.
-type hashField struct {
-	kind  string
-	field nftgen.Field
-	mask  nftgen.Value
-}
-
-// key returns the fields that tell packets apart. ok is false when the ports
-// depend on the packet's protocol.
-func (m *hashlimitMatch) key(c iptables.Context) (fields []hashField, ok bool) {
-	source, destination, width := nftgen.IPSaddr, nftgen.IPDaddr, 32
-	if c.Family == iptables.IPv6 {
-		source, destination, width = nftgen.IP6Saddr, nftgen.IP6Daddr, 128
-	}
-	address := func(kind string, f nftgen.Field, bits uint8) {
-		if bits == 0 {
-			return
-		}
-		h := hashField{kind: kind, field: f}
-		if int(bits) < width {
-			h.mask = make(nftgen.Value, width/8)
-			for i := range int(bits) {
-				h.mask[i/8] |= 0x80 >> (i % 8)
-			}
-		}
-		fields = append(fields, h)
-	}
-	proto, known := c.ProtocolNumber()
-	ported := false
-	switch proto {
-	case 6, 17, 33, 132, 136: // TCP, UDP, DCCP, SCTP, UDP-Lite
-		ported = true
-	case 50, 51: // ESP, AH: other bytes are taken for ports
-		known = false
-	}
-	ok = true
-	port := func(kind string, f nftgen.Field) {
-		ok = ok && known
-		if ported {
-			fields = append(fields, hashField{kind: kind, field: f})
-		}
-	}
-	if m.Mode.Value&hashSrcIP != 0 {
-		address("source", source, m.SrcMask.Value.bits)
-	}
-	if m.Mode.Value&hashSrcPort != 0 {
-		port("source port", nftgen.Sport(proto))
-	}
-	if m.Mode.Value&hashDstIP != 0 {
-		address("destination", destination, m.DstMask.Value.bits)
-	}
-	if m.Mode.Value&hashDstPort != 0 {
-		port("destination port", nftgen.Dport(proto))
-	}
-	return fields, ok
-}
-
 // Translate adds a limit for each element of a set, or a plain one when packets
 // are not told apart. The elements live as long as xtables keeps a bucket.
 func (m *hashlimitMatch) Translate(r *translate.Rule) error {
-	if u := m.refusal(); u != nil {
+	t := translate.Value(r.Shared, hashKey{r.Family, m.Table.Value}, func() *hashTable { return nil })
+	if u := m.refusal(t); u != nil {
 		return u
 	}
-	t := translate.Value(r.Shared, hashKey{r.Family, m.Table.Value}, func() *hashTable { return nil })
-	fields, ok := m.key(r.Context)
-	switch {
-	case !ok:
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "hashlimit by ports needs a protocol with ports",
-			Detail: "What the kernel takes for ports depends on the protocol of the packet. Write one rule per protocol, with -p.",
-			Range:  m.Mode.Range,
-		}
-	case t.unlike:
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "rules of one --hashlimit-name have unlike parameters",
-			Detail: fmt.Sprintf("Rules of a family that name %q share one table, with the parameters of the rule that the kernel loads first. "+
-				"Give rules with other rates, modes, masks, times or protocols a name of their own.", string(m.Table.Value)),
-			Range: m.Table.Range,
-		}
-	case len(fields) == 0 && t.rules > 1:
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "several rules share one --hashlimit-name without a mode",
-			Detail: "The rules have one bucket for all packets together. Give --hashlimit-mode, or names of their own.",
-			Range:  m.Table.Range,
-		}
-	}
+	key := m.key(r.Context)
 	limit, exact := m.limit(t.numbers)
-	m.declare(r, t.numbers, limit, exact, len(fields) > 0)
-	over := m.holdsOver()
-	if len(fields) == 0 {
-		limit.Over = over
+	m.declare(r, t.numbers, limit, exact, len(key) > 0)
+	if len(key) == 0 && t.rules == 1 {
+		limit.Over = m.holdsOver()
 		r.Add(limit)
 		return nil
 	}
-	update := nftgen.Update{Op: nftgen.OpUpdate, Set: t.makeSet(r, string(m.Table.Value), fields)}
+	if len(key) == 0 {
+		key = hashPlain(r.Context)
+	}
+	set := t.makeSet(r, string(m.Table.Value), key)
+	// An element holds one limit, for both kinds of rules.
+	hit, miss := translate.Match, translate.Fail
+	if over := m.holdsOver(); t.upto && t.above && over {
+		hit, miss = miss, hit
+	} else {
+		limit.Over = over
+	}
+	ways := m.ways(r, key)
+	if len(ways) == 1 && len(ways[0].guard) == 0 && hit == translate.Match {
+		r.Add(hashUpdate(set, ways[0].key, limit))
+		return nil
+	}
+	branch := translate.Branch{Otherwise: miss}
+	for _, w := range ways {
+		update := hashUpdate(set, w.key, limit)
+		branch.Rows = append(branch.Rows, translate.Row{Stmts: append(slices.Clip(w.guard), update), Then: hit})
+		if w.last {
+			branch.Rows = append(branch.Rows, translate.Row{Stmts: w.guard, Then: miss})
+		}
+	}
+	r.Branch(branch)
+	return nil
+}
+
+// hashUpdate is the statement that asks the limit of a key.
+func hashUpdate(set *nftgen.Set, key []hashField, limit nftgen.Limit) nftgen.Update {
+	update := nftgen.Update{Op: nftgen.OpUpdate, Set: set, Stmts: []nftgen.Stmt{limit}}
 	masked := false
-	for _, f := range fields {
+	for _, f := range key {
 		update.Fields = append(update.Fields, f.field)
 		update.Masks = append(update.Masks, f.mask)
 		masked = masked || f.mask != nil
@@ -198,43 +165,25 @@ func (m *hashlimitMatch) Translate(r *translate.Rule) error {
 	if !masked {
 		update.Masks = nil
 	}
-	if t.upto && t.above {
-		// An element holds one limit, for both kinds of rules.
-		update.Stmts = []nftgen.Stmt{limit}
-		if over {
-			r.Branch(translate.Branch{Rows: []translate.Row{{Stmts: []nftgen.Stmt{update}, Then: translate.Fail}}, Otherwise: translate.Match})
-			return nil
-		}
-	}
-	limit.Over = over
-	update.Stmts = []nftgen.Stmt{limit}
-	r.Add(update)
-	return nil
+	return update
 }
 
 // refusal refuses what has no form in nftables.
-func (m *hashlimitMatch) refusal() *translate.Untranslatable {
-	rate := m.Upto
-	if m.Above.Present {
-		rate = m.Above
-	}
+func (m *hashlimitMatch) refusal(t *hashTable) *translate.Untranslatable {
 	switch {
 	case m.RateMatch.Present:
 		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "--hashlimit-rate-match is not translated",
-			Detail: "It compares the rate of the last window; a limit of nftables is a bucket. Write --hashlimit-upto or --hashlimit-above without it.",
-			Range:  m.RateMatch.Range,
+			Code: "untranslatable-option", Summary: "--hashlimit-rate-match has no nftables counterpart",
+			Detail: "It counts the packets of a window, and matches by what the window before it had. A limit of nftables is a bucket, " +
+				"which forgets continuously, and nothing in a set can be compared with a number. Write --hashlimit-upto or --hashlimit-above without it.",
+			Range: m.RateMatch.Range,
 		}
-	case m.RateInterval.Present:
+	case t.unlike:
 		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "--hashlimit-rate-interval is not translated",
-			Detail: "It belongs to --hashlimit-rate-match, which has no counterpart.", Range: m.RateInterval.Range,
-		}
-	case rate.Value.bytes != "" || m.Burst.Value.bytes != "":
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "hashlimit of bytes is not translated",
-			Detail: "xtables counts bytes in steps of 16, with a bucket of its own kind; a limit of nftables would pass other packets. Write a rate of packets.",
-			Range:  rate.Range,
+			Code: "untranslatable-option", Summary: "rules of one --hashlimit-name have unlike parameters",
+			Detail: fmt.Sprintf("Rules of a family that name %q share one table, with the parameters of the rule that the kernel loads first. "+
+				"Give rules with other rates, modes, masks or times a name of their own.", string(m.Table.Value)),
+			Range: m.Table.Range,
 		}
 	}
 	return nil
@@ -260,6 +209,9 @@ func (t *hashTable) makeSet(r *translate.Rule, name string, fields []hashField) 
 
 // limit returns the limit of the table, and whether nft has exactly the rate.
 func (m *hashlimitMatch) limit(n hashNumbers) (limit nftgen.Limit, exact bool) {
+	if n.bytes != 0 {
+		return nftgen.Limit{Rate: n.bytes, Unit: time.Second, Burst: uint32(min(n.burst, 1<<32-1)), Bytes: true}, true
+	}
 	for _, unit := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour, 7 * 24 * time.Hour} {
 		if rate := unit / n.period; rate > 0 && unit/rate == n.period {
 			return nftgen.Limit{Rate: uint64(rate), Unit: unit, Burst: uint32(n.burst)}, true
@@ -270,9 +222,32 @@ func (m *hashlimitMatch) limit(n hashNumbers) (limit nftgen.Limit, exact bool) {
 	return nftgen.Limit{Rate: rate, Unit: time.Duration(rateUnits[unit].seconds) * time.Second, Burst: uint32(n.burst)}, false
 }
 
+// mayBeAuthentication reports whether packets of the rule can have an
+// authentication header before ports that count. In IPv6 the kernel looks behind
+// it.
+func (m *hashlimitMatch) mayBeAuthentication(c iptables.Context) bool {
+	proto, known := c.ProtocolNumber()
+	ported := m.Mode.Value&(hashSrcPort|hashDstPort) != 0
+	return ported && c.Family == iptables.IPv4 && (!known || proto == 0 || proto == protocolAH)
+}
+
 // declare declares how the buckets differ.
 func (m *hashlimitMatch) declare(r *translate.Rule, n hashNumbers, limit nftgen.Limit, exact, keyed bool) {
 	full := n.period * time.Duration(n.burst)
+	if n.bytes != 0 {
+		full = time.Second + time.Duration(float64(n.burst)/float64(n.bytes)*float64(time.Second))
+		r.Declare(translate.Deviation{
+			Code: "hashlimit-bytes",
+			Detail: "xtables counts each packet as its length and 1 to 16 bytes more, in a bucket of one second that a burst fills again a number of times until " +
+				"the bucket is forgotten. nftables counts the bytes of the packet, and its burst comes back with time.",
+		})
+	}
+	if m.mayBeAuthentication(r.Context) {
+		r.Declare(translate.Deviation{
+			Code:   "hashlimit-ah-ports",
+			Detail: "xtables takes the index of an authentication header for two ports. In nftables its packets count as those of protocols without ports.",
+		})
+	}
 	if !exact {
 		r.Declare(translate.Deviation{
 			Code: "limit-resolution",
@@ -280,7 +255,7 @@ func (m *hashlimitMatch) declare(r *translate.Rule, n hashNumbers, limit nftgen.
 				n.period, limit.Unit/time.Duration(limit.Rate)),
 		})
 	}
-	if full < limitTick {
+	if n.bytes == 0 && full < limitTick {
 		r.Declare(translate.Deviation{
 			Code: "limit-tick",
 			Detail: fmt.Sprintf("xtables refills the bucket once a tick of the kernel (1 to 10 ms), and it is full after %v: "+

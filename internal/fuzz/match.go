@@ -272,10 +272,14 @@ func (g *generator) limit() string {
 // hashlimit returns a rate by address or port, of a table of its own. It is so slow
 // that no run lasts until a bucket is filled again.
 func (g *generator) hashlimit() string {
-	mode := g.pick("srcip", "dstip", "srcip,dstip", "")
+	mode := g.pick("srcip", "dstip", "srcip,dstip", "srcip,dstport", "srcport", "srcip,srcport,dstip,dstport", "")
 	g.tables++
-	s := fmt.Sprintf("-m hashlimit %s %s --hashlimit-burst %d --hashlimit-name t%d", g.pick("--hashlimit-upto", "--hashlimit-above"),
-		g.pick("1/hour", "3/hour", "4/hour"), 1+g.IntN(4), g.tables)
+	rate, burst := g.pick("1/hour", "3/hour", "4/hour"), fmt.Sprint(1+g.IntN(4))
+	if g.IntN(6) == 0 {
+		rate, burst = g.pick("16b/s", "100b/s", "1kb/s", "2mb/s"), g.pick("3000kb", "5mb")
+	}
+	s := fmt.Sprintf("-m hashlimit %s %s --hashlimit-burst %s --hashlimit-name t%d", g.pick("--hashlimit-upto", "--hashlimit-above"),
+		rate, burst, g.tables)
 	if mode != "" {
 		s += " --hashlimit-mode " + mode
 	}
