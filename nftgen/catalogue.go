@@ -127,6 +127,7 @@ var (
 	MetaL4Proto  = metaField("meta l4proto", hostProto, unix.NFT_META_L4PROTO)
 	MetaNFProto  = metaField("meta nfproto", nfProto, unix.NFT_META_NFPROTO)
 	MetaIifname  = metaField("iifname", ifname, unix.NFT_META_IIFNAME)
+	MetaIiftype  = metaField("iiftype", deviceType, unix.NFT_META_IIFTYPE)
 	MetaOifname  = metaField("oifname", ifname, unix.NFT_META_OIFNAME)
 	MetaPktType  = metaField("meta pkttype", pktType, unix.NFT_META_PKTTYPE)
 	MetaSKUID    = metaField("meta skuid", uid, unix.NFT_META_SKUID)
@@ -190,6 +191,21 @@ func CTAvgPkt(d CTCounterDir) Field { return ctCounter("avgpkt", unix.NFT_CT_AVG
 // FibType is the route type of the packet's source or destination address:
 // "fib daddr type". iface is "", "iif" or "oif".
 func FibType(source bool, iface string) Field { return fibTypeField(source, iface) }
+
+// FibRoute is whether there is a route to the packet's source that is not one to
+// the host itself, for [Exists]: "fib saddr . iif oif". iface is "" or "iif"; with
+// mark the packet's mark is looked up too.
+func FibRoute(mark bool, iface string) Field { return fibRouteField(mark, iface) }
+
+// FibTypeByMark is the route type of the packet's source, looked up by its mark or
+// without.
+func FibTypeByMark(mark bool) Field {
+	f := fibTypeField(true, "")
+	if mark {
+		f.Text, f.load.marked = "fib saddr . mark type", true
+	}
+	return f
+}
 
 // NumgenInc is "numgen inc mod N": a counter that goes round.
 func NumgenInc(mod uint32) Field { return numgenField(mod) }

@@ -277,11 +277,14 @@ func (c *compiler) statement(s Stmt) error {
 	case InSet:
 		c.inSet(s)
 	case Exists:
-		want := byte(1)
+		want := Value{1}
 		if s.Missing {
-			want = 0
+			want[0] = 0
 		}
-		c.add(s.Field.loadInto(1, 1), compare(Eq, 1, []byte{want}))
+		if s.Field.load.kind == loadFib { // a number of four bytes
+			want = integer32.inRegister(Value{0, 0, 0, want[0]})
+		}
+		c.add(s.Field.loadInto(1, 1), compare(Eq, 1, want))
 	default:
 		return c.action(s)
 	}

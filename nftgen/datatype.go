@@ -41,6 +41,8 @@ var (
 	realm        = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, Format: decimal}
 	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
 
+	deviceType = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}
+
 	// Bytes of a header that nft knows by place only.
 	raw8  = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: hex}
 	raw16 = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: hex}
@@ -104,6 +106,8 @@ var (
 	ctDirNames = []symbol{{"original", 0}, {"reply", 1}}
 
 	pktTypeNames = []symbol{{"host", 0}, {"broadcast", 1}, {"multicast", 2}, {"other", 3}}
+
+	deviceTypeNames = []symbol{{"ether", 1}, {"ppp", 512}, {"ipip", 768}, {"ipip6", 769}, {"loopback", 772}, {"sit", 776}, {"ipgre", 778}}
 
 	routeTypeNames = []symbol{
 		{"unspec", 0}, {"unicast", 1}, {"local", 2}, {"broadcast", 3}, {"anycast", 4}, {"multicast", 5}, {"blackhole", 6},

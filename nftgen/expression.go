@@ -151,7 +151,7 @@ func (f Field) loadInto(register, length uint32) expression {
 		}}
 	case loadFib:
 		return fromLibrary{&expr.Fib{
-			Register: register, ResultADDRTYPE: true, FlagSADDR: l.source, FlagDADDR: !l.source,
+			Register: register, ResultADDRTYPE: !l.present, ResultOIF: l.present, FlagPRESENT: l.present, FlagMARK: l.marked, FlagSADDR: l.source, FlagDADDR: !l.source,
 			FlagIIF: l.iface == "iif", FlagOIF: l.iface == "oif",
 		}}
 	case loadConstant:

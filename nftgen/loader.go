@@ -36,6 +36,7 @@ type loader struct {
 	mask      Value  // what of the loaded bytes belongs to the field, nil for all
 	numbered  bool   // a field with a mask that can be compared with any number, not with 0 alone
 	source    bool   // fib: by source address
+	marked    bool   // fib: by mark too
 	iface     string // fib: "", "iif", "oif"
 }
 
@@ -161,6 +162,17 @@ func fibTypeField(source bool, iface string) Field {
 		text += " . " + iface
 	}
 	return Field{Text: text + " type", Type: fibAddrType, load: loader{kind: loadFib, source: source, iface: iface, length: 4}}
+}
+
+func fibRouteField(mark bool, iface string) Field {
+	text := "fib saddr"
+	if mark {
+		text += " . mark"
+	}
+	if iface != "" {
+		text += " . " + iface
+	}
+	return Field{Text: text + " oif", Type: boolean, load: loader{kind: loadFib, source: true, marked: mark, iface: iface, length: 1, present: true}}
 }
 
 func numgenField(mod uint32) Field {

@@ -41,7 +41,9 @@ func caseRuleset(family Family, cases []ruleCase) *Ruleset {
 	return &Ruleset{Head: []string{"the cases"}, Table: &Table{Family: family, Name: "cases", Objects: caseObjects, Sets: caseSets, Chains: chains}}
 }
 
-func allCases() []ruleCase { return slices.Concat(matchCases, actionCases, objectCases) }
+func allCases() []ruleCase {
+	return slices.Concat(matchCases, actionCases, objectCases, circumstanceCases)
+}
 
 // TestRules compares the text and the bytecode of each case, alone in a table
 // of both families, with testdata/rules.txt.

@@ -209,6 +209,19 @@ var readers = [...]reader{
 	predicate.SrcTypeOut: func(v *view, _ uint32) (predicate.Bits, bool) { return v.addressType(false, v.f.Out) },
 	predicate.DstTypeOut: func(v *view, _ uint32) (predicate.Bits, bool) { return v.addressType(true, v.f.Out) },
 
+	predicate.BackType: func(v *view, _ uint32) (predicate.Bits, bool) {
+		kind, _ := v.back()
+		return number(uint64(kind), kind != packet.Unspec)
+	},
+	predicate.BackByIn: func(v *view, _ uint32) (predicate.Bits, bool) {
+		_, device := v.back()
+		return number(1, device != "" && device == v.f.In)
+	},
+	predicate.LoopedBack: func(v *view, _ uint32) (predicate.Bits, bool) {
+		d := v.device(v.f.In)
+		return number(1, d != nil && d.Loopback)
+	},
+
 	predicate.Random: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Draw()), true) },
 }
 

@@ -104,6 +104,11 @@ const (
 
 	// Routing: the kernel's route type (RTN_*) of an address, looked up over
 	// all interfaces or restricted to one.
+	// BackType is the kernel's route type of the way back to the source, absent when
+	// there is no way; BackByIn is 1 when it is by the incoming device, else absent.
+	BackType
+	BackByIn
+	LoopedBack // 1 for what the host sent to itself, else absent
 	SrcType
 	DstType
 	SrcTypeIn // restricted to the incoming interface
@@ -158,6 +163,7 @@ var fieldNames = [...]string{
 	SrcType: "source-type", DstType: "destination-type",
 	SrcTypeIn: "source-type-in", DstTypeIn: "destination-type-in",
 	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",
+	BackType: "back-type", BackByIn: "back-by-in", LoopedBack: "looped-back",
 	Random: "random",
 }
 

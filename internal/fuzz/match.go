@@ -177,6 +177,11 @@ func (g *generator) match(c chain) string {
 			return "-m mac " + g.not() + "--mac-source " + g.pick("02:00:00:01:00:09", "02:00:00:00:00:07")
 		})
 	}
+	if c.only("PREROUTING") && (c.table == "raw" || c.table == "mangle") {
+		choices = append(choices, func() string {
+			return "-m rpfilter" + g.pick("", " --loose") + g.pick("", " --validmark") + g.pick("", " --accept-local") + g.pick("", " --invert")
+		})
+	}
 	if c.only("OUTPUT", "POSTROUTING") {
 		choices = append(choices, g.owner, g.owner)
 	}
