@@ -147,7 +147,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue":
+		case "log", "reject", "notrack", "trace", "queue", "external":
 			said = append(said, t.Kind+" "+t.Text)
 		}
 	}
@@ -163,6 +163,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "trace ")
 		case packet.QueueEvent:
 			done = append(done, "queue "+e.String())
+		case packet.ExternalEvent:
+			done = append(done, "external "+e.What)
 		}
 	}
 	if !slices.Equal(said, done) {

@@ -106,18 +106,12 @@ func appendBase(b []byte, option string, present, negated bool, value string) []
 	return append(append(b, option...), value...)
 }
 
-// PrintExtension returns a match or target as iptables-save writes it in a rule:
-// "-m limit --limit 5/min", "-j MARK --set-xmark 0x1/0xffffffff".
-func PrintExtension(e interface {
-	Name() string
-	Options() Options
-}) string {
-	option := "-j "
-	if _, match := e.(Match); match {
-		option = "-m "
-	}
-	return string(appendExtension([]byte(option+e.Name()), e))
-}
+// PrintMatch returns a match as iptables-save writes it in a rule: "-m limit
+// --limit 5/min".
+func PrintMatch(m Match) string { return string(appendExtension([]byte("-m "+m.Name()), m)) }
+
+// PrintTarget returns a target likewise: "-j MARK --set-xmark 0x1/0xffffffff".
+func PrintTarget(t Target) string { return string(appendExtension([]byte("-j "+t.Name()), t)) }
 
 // appendExtension appends the options of a match or target.
 func appendExtension(b []byte, e interface{ Options() Options }) []byte {

@@ -73,6 +73,10 @@ type (
 		Bypass, Fanout bool
 	}
 
+	// ExternalEvent is something that a target did outside of the packet's way
+	// and of all rules: an estimator fed, a timer restarted.
+	ExternalEvent struct{ What string }
+
 	// RerouteEvent is a second routing decision of a local packet, because a
 	// chain of type route changed what routing depends on.
 	RerouteEvent struct{}
@@ -81,14 +85,15 @@ type (
 	StateEvent struct{ What string }
 )
 
-func (LogEvent) event()     {}
-func (RejectEvent) event()  {}
-func (NATEvent) event()     {}
-func (NotrackEvent) event() {}
-func (TraceEvent) event()   {}
-func (QueueEvent) event()   {}
-func (RerouteEvent) event() {}
-func (StateEvent) event()   {}
+func (LogEvent) event()      {}
+func (RejectEvent) event()   {}
+func (NATEvent) event()      {}
+func (NotrackEvent) event()  {}
+func (TraceEvent) event()    {}
+func (QueueEvent) event()    {}
+func (RerouteEvent) event()  {}
+func (StateEvent) event()    {}
+func (ExternalEvent) event() {}
 
 func (e LogEvent) String() string {
 	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
@@ -144,10 +149,11 @@ func (e QueueEvent) String() string {
 	return s
 }
 
-func (NotrackEvent) String() string { return "notrack" }
-func (TraceEvent) String() string   { return "trace" }
-func (RerouteEvent) String() string { return "reroute" }
-func (e StateEvent) String() string { return e.What }
+func (NotrackEvent) String() string    { return "notrack" }
+func (TraceEvent) String() string      { return "trace" }
+func (RerouteEvent) String() string    { return "reroute" }
+func (e StateEvent) String() string    { return e.What }
+func (e ExternalEvent) String() string { return e.What }
 
 // A Fate is what became of a packet.
 type Fate struct {

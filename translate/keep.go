@@ -45,13 +45,10 @@ type part struct {
 
 // text is the part as iptables-save prints it.
 func (p part) text() string {
-	if e, ok := p.thing.(interface {
-		Name() string
-		Options() iptables.Options
-	}); ok {
-		return iptables.PrintExtension(e)
+	if p.target {
+		return iptables.PrintTarget(p.thing.(iptables.Target))
 	}
-	return ""
+	return iptables.PrintMatch(p.thing.(iptables.Match))
 }
 
 func (p part) kind() string {

@@ -30,6 +30,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			v.f.Emit(packet.TraceEvent{})
 		case predicate.Queue:
 			v.f.Queue(packet.QueueEvent(e))
+		case predicate.External:
+			v.f.Emit(packet.ExternalEvent{What: e.What})
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS)
 		case predicate.UnmodelledEffect:

@@ -42,6 +42,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.event(symbolic.Token{Kind: "trace"})
 	case predicate.Queue:
 		return c.event(symbolic.Token{Kind: "queue", Text: packet.QueueEvent(e).String()})
+	case predicate.External:
+		return c.event(symbolic.Token{Kind: "external", Text: e.What})
 	case predicate.SetMSS:
 		return c.setMSS(e)
 	case predicate.UnmodelledEffect:

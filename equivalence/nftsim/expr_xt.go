@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/equivalence/symbolic"
+	"nftmigrate/packet"
 )
 
 func init() {
@@ -96,12 +97,54 @@ func (i *XtMatch) symbolic(x *symbolicRun) {
 	}
 }
 
+// An xtTarget is a target of xtables that nf_tables runs and that does
+// something outside of the packet's way; String says all that decides. There is
+// one file per target, xt_*.go.
+type xtTarget = fmt.Stringer
+
+// xtTargets are the decoders of structures, by name and revision.
+var xtTargets = map[xtKey]func(info []byte) (xtTarget, error){}
+
+// registerXtTarget enters a decoder; each target's file does it.
+func registerXtTarget(name string, revision uint32, decode func(info []byte) (xtTarget, error)) {
+	xtTargets[xtKey{name, revision}] = decode
+}
+
+// XtTarget does what a target of xtables does, and goes on.
+//
+// Kernel: net/netfilter/nft_compat.c, nft_target_eval_xt.
+type XtTarget struct {
+	Key    xtKey
+	target xtTarget
+}
+
 func decodeXtTarget(_ *scope, data []byte) (Instruction, error) {
-	key, _, err := decodeXt("target", data)
+	key, info, err := decodeXt("target", data)
 	if err != nil {
 		return nil, err
 	}
-	return nil, notModelled{"target " + key.String()}
+	decode := xtTargets[key]
+	if decode == nil {
+		return nil, notModelled{"target " + key.String()}
+	}
+	target, err := decode(info)
+	if err != nil {
+		return nil, err
+	}
+	return &XtTarget{key, target}, nil
+}
+
+func (i *XtTarget) String() string {
+	return fmt.Sprintf("[ target name %s rev %d %s ]", i.Key.name, i.Key.revision, i.target)
+}
+
+func (i *XtTarget) exec(x *execution) result {
+	x.flight.Emit(packet.ExternalEvent{What: i.target.String()})
+	return proceed
+}
+
+func (i *XtTarget) symbolic(x *symbolicRun) {
+	x.emit(symbolic.Token{Kind: "external", Text: i.target.String()})
 }
 
 // An xtReader reads the members of a structure as a compiler lays them out:

@@ -96,6 +96,10 @@ type (
 		First, Last    uint16
 		Bypass, Fanout bool
 	}
+	// External is something that a target does outside of the packet's way, and
+	// that no rule can see: it feeds an estimator, restarts a timer, lights a
+	// lamp. What says all that decides.
+	External struct{ What string }
 
 	// SetMSS rewrites the MSS option of a SYN. MSS 0 is "clamp to the path MTU
 	// minus headers". It never raises the value; the kernel adds the option
@@ -115,5 +119,6 @@ func (Notrack) effect()          {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
 func (Queue) effect()            {}
+func (External) effect()         {}
 func (SetMSS) effect()           {}
 func (UnmodelledEffect) effect() {}

@@ -226,7 +226,7 @@ func (g *generator) connbytes() string {
 func (g *generator) owner() string {
 	uid := g.not() + "--uid-owner " + g.pick("0", "1000", "0-999", "60000-70000")
 	gid := g.not() + "--gid-owner " + g.pick("0", "1000", "1-65535")
-	return "-m owner " + g.pick(uid, gid, gid+" "+uid, g.not()+"--socket-exists", uid+" "+g.not()+"--socket-exists")
+	return "-m owner " + g.pick(uid, gid, gid+" "+uid, g.not()+"--socket-exists", uid+" "+g.not()+"--socket-exists", gid+" --suppl-groups", gid+" "+uid+" --suppl-groups")
 }
 
 // recent returns a match on one of two lists, which last longer than a run.

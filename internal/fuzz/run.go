@@ -151,7 +151,7 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	var codes []string
 	var batch *nftgen.Batch
 	if !list.HasErrors() {
-		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{})
+		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{KeepXt: true})
 		list = append(list, more...)
 		if result != nil {
 			var err error

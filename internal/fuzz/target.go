@@ -43,6 +43,9 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	if g.IntN(4) == 0 {
 		return g.log(), ""
 	}
+	if g.IntN(20) == 0 && c.table != "nat" {
+		return g.external(), ""
+	}
 	if g.IntN(20) == 0 {
 		return "", "" // a rule that only counts
 	}
@@ -70,6 +73,16 @@ func (g *generator) next(c chain, user []chain) string {
 var rejections = map[bool][]string{
 	false: {"icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable", "icmp-net-prohibited", "icmp-host-prohibited", "icmp-admin-prohibited"},
 	true:  {"icmp6-no-route", "icmp6-adm-prohibited", "icmp6-addr-unreachable", "icmp6-port-unreachable", "icmp6-policy-fail", "icmp6-reject-route"},
+}
+
+// external is a target that does something outside of the packet's way. Those of
+// one name have to agree.
+func (g *generator) external() string {
+	n := g.IntN(3)
+	return g.pick(
+		fmt.Sprintf("-j RATEEST --rateest-name e%d --rateest-interval %ds --rateest-ewmalog 9s", n, n+1),
+		fmt.Sprintf("-j IDLETIMER --timeout %d --label t%d", 100+n, n),
+	)
 }
 
 func (g *generator) log() string {
