@@ -110,12 +110,20 @@ func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
 	return circumstances{own: &e, made: []*packet.Entry{&e}}, nil
 }
 
+// icmpRedirect is the type of an ICMP redirect (RFC 792).
+const icmpRedirect = 5
+
 // entryFor completes the entry that an established packet belongs to or that an
 // ICMP error is about. vtag is the verification tag of an SCTP connection.
 func entryFor(p *packet.Packet, h header, e packet.Entry) (_ packet.Entry, vtag uint32, err error) {
 	reply := p.Tracking.Reply
 	complete := p.Tracking.Entry != nil && e.Protocol == h.proto
 	if p.Tracking.State == packet.Related {
+		if h.proto == unix.IPPROTO_ICMP && h.tuple.DstPort>>8 == icmpRedirect {
+			// nf_nat_proto.c, nf_nat_icmp_reply_translation: NAT has looked at
+			// every connection that packets made.
+			return e, 0, notRunnable("NAT drops a redirect about a connection that it did not see begin")
+		}
 		if h, complete = headerOf(h.quoted); !complete {
 			return e, 0, notRunnable("an ICMP error that quotes no transport header is related to nothing")
 		}
