@@ -81,15 +81,23 @@ func (p *parser) undefinedChain(name token) {
 	d := finding{Code: "undefined-chain", Summary: fmt.Sprintf("there is no chain %q in table %s", clip(name.text), p.table.Name), Subject: p.of(name)}
 	if !p.terse() {
 		if d.Detail = p.chainElsewhere(name.text); d.Detail == "" {
-			d.Detail = fmt.Sprintf("Declare it by a line \":%s - [0:0]\" above, or correct the name.%s", clip(name.text), didYouMean(name.text, p.chainNames()))
+			d.Detail = fmt.Sprintf("%s, or correct the name.%s", p.declaration(clip(name.text)), didYouMean(name.text, p.chainNames()))
 		}
 	}
 	p.report(d)
 }
 
+// declaration says how a chain is made before the line.
+func (p *parser) declaration(name string) string {
+	if p.session {
+		return fmt.Sprintf("Make it by \"%s -t %s -N %s\" above", p.family, p.table.Name, name)
+	}
+	return fmt.Sprintf("Declare it by a line \":%s - [0:0]\" above", name)
+}
+
 // chainElsewhere says where a chain is that is not where it should be, or "".
 func (p *parser) chainElsewhere(name string) string {
-	if rest := p.text[p.line.End:]; name != "" {
+	if rest := p.text[p.line.End:]; name != "" && !p.session {
 		if i := strings.Index(rest, "\n:"+name+" "); i >= 0 && !strings.Contains(rest[:i], "\nCOMMIT") {
 			return fmt.Sprintf("It is declared only below, in line %d, and iptables-restore reads from top to bottom. Move that line up.",
 				p.at(p.line.End+int32(i)+1, p.line.End+int32(i)+1).Line())
@@ -97,6 +105,9 @@ func (p *parser) chainElsewhere(name string) string {
 	}
 	for _, t := range p.ruleset.Tables {
 		if t != p.table && t.Chain(name) != nil {
+			if p.session {
+				return fmt.Sprintf("Table %s has a chain of that name, but each table has its own chains. Write -t %s, or make the chain in table %s, too.", t.Name, t.Name, p.table.Name)
+			}
 			return fmt.Sprintf("Table %s has a chain of that name, but each table has its own chains. Move the rule, or declare the chain here by a line \":%s - [0:0]\".", t.Name, name)
 		}
 	}

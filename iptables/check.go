@@ -21,12 +21,17 @@ func (p *parser) closeTable() {
 		p.settle(c)
 	}
 	p.front = nil
-	builtin := len(BuiltinChains(t.Name))
-	user := t.Chains[builtin:]
-	sort.Slice(user, func(i, j int) bool { return user[i].Name < user[j].Name })
+	t.sortChains()
 	p.findLoops(t)
 	p.validate(t)
 	p.ghosts = nil
+}
+
+// sortChains puts the chains into the order of iptables-save: the built-in ones,
+// then the others by name.
+func (t *Table) sortChains() {
+	user := t.Chains[len(BuiltinChains(t.Name)):]
+	sort.Slice(user, func(i, j int) bool { return user[i].Name < user[j].Name })
 }
 
 // findLoops reports each rule by which a chain that packets can come to leads
@@ -100,16 +105,21 @@ func (p *parser) validate(t *Table) {
 			if at, _ := slices.BinarySearch(broken, rule.Range.Start); at < len(broken) && broken[at] < rule.Range.End {
 				continue
 			}
-			context := Context{Family: p.family, Table: t.Name, Chain: c.Name, Hooks: reach[c], Rule: rule}
-			for _, use := range rule.Matches {
-				if v, ok := use.Match.(Validator); ok {
-					p.problems(v.Validate(context), use.Range, rule.Range)
-				}
-			}
-			if v, ok := rule.Action.Target.(Validator); ok {
-				p.problems(v.Validate(context), rule.Action.Range, rule.Range)
-			}
+			p.validateRule(Context{Family: p.family, Table: t.Name, Chain: c.Name, Hooks: reach[c], Rule: rule})
 		}
+	}
+}
+
+// validateRule asks the matches and the target of a rule.
+func (p *parser) validateRule(context Context) {
+	rule := context.Rule
+	for _, use := range rule.Matches {
+		if v, ok := use.Match.(Validator); ok {
+			p.problems(v.Validate(context), use.Range, rule.Range)
+		}
+	}
+	if v, ok := rule.Action.Target.(Validator); ok {
+		p.problems(v.Validate(context), rule.Action.Range, rule.Range)
 	}
 }
 

@@ -16,13 +16,24 @@ func (r *lineReader) readCommand(o *baseOption, option, argument token) {
 		r.p.report(finding{Code: "misplaced-negation", Summary: fmt.Sprintf("-%c cannot be negated", o.letter),
 			Detail: "Remove the exclamation mark.", Subject: r.p.of(r.negation)})
 	}
+	if r.p.session && listAndZero(r.command, o.letter) {
+		r.command = 'Z'
+		if argument.text != "" {
+			r.chain = argument
+		}
+		return
+	}
 	if r.command != 0 {
 		r.p.report(finding{Code: "several-commands", Summary: fmt.Sprintf("-%c and -%c stand on one line", r.command, o.letter),
 			Detail: "A line does one thing. Make two lines.", Subject: r.p.at(option.start, max(option.end, argument.end))})
 		return
 	}
 	r.command, r.where, r.chain = o.letter, r.p.of(option), argument
-	if strings.IndexByte("IDRPE", o.letter) >= 0 && r.next < len(r.tokens) && !startsOption(r.tokens[r.next]) {
+	operands := "IDRPE"
+	if r.p.session && argument.text != "" {
+		operands = "IDRPELSZ"
+	}
+	if strings.IndexByte(operands, o.letter) >= 0 && r.next < len(r.tokens) && !startsOption(r.tokens[r.next]) {
 		r.operand = r.tokens[r.next]
 		r.next++
 	}
@@ -256,16 +267,25 @@ func (r *lineReader) affordable() bool {
 
 // remove deletes the first rule that prints like another.
 func (p *parser) remove(c *Chain, rule *Rule) bool {
+	at := p.find(c, rule)
+	if at < 0 {
+		return false
+	}
+	c.Rules = slices.Delete(c.Rules, at, at+1)
+	return true
+}
+
+// find returns the index of the first rule that prints like another, or -1.
+func (p *parser) find(c *Chain, rule *Rule) int {
 	text := PrintRule(rule, c.Name)
 	var b []byte
 	for i, other := range c.Rules {
 		p.searched++
 		if b = appendRule(b[:0], other, c.Name); string(b) == text {
-			c.Rules = slices.Delete(c.Rules, i, i+1)
-			return true
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
 func (r *lineReader) replaceRule() {

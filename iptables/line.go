@@ -18,6 +18,8 @@ type lineReader struct {
 	where    diag.Range
 	chain    token
 	operand  token // rule number, policy or new name; zero for none
+	table    token // the argument of -t, which only commands have
+	listing  token // an option that belongs to -L
 	otherIP  bool  // the line is for the other family
 	counters *Counters
 
@@ -250,12 +252,21 @@ func (r *lineReader) base(o *baseOption, t, attached token, isAttached bool) {
 		return
 	}
 	if o.letter == '4' || o.letter == '6' {
+		if r.p.session && (o.letter == '6') != (r.p.family == IPv6) {
+			r.p.report(finding{Code: "other-family", Summary: fmt.Sprintf("-%c is not for %s", o.letter, r.p.family),
+				Detail: fmt.Sprintf("Only iptables-restore leaves out lines of the other family. Use %s for the line.", r.otherFamily()), Subject: r.p.of(t)})
+			return
+		}
 		r.otherIP = r.otherIP || (o.letter == '6') != (r.p.family == IPv6)
 		return
 	}
 	switch o.role {
 	case ignoredRole:
 	case refusedRole:
+		if r.p.session {
+			r.sessionOption(o, t, argument)
+			return
+		}
 		r.explained = true
 		r.p.report(finding{Code: "refused-option", Summary: fmt.Sprintf("-%s has no place in a ruleset", o.displayName()),
 			Detail: "iptables-restore refuses it, or it has no effect. " + refusedBecause[o.letter], Subject: r.p.of(t)})

@@ -74,6 +74,10 @@ type parser struct {
 	// front has the rules that -I put before the first of a chain, the last
 	// one first.
 	front map[*Chain][]*Rule
+	// session: commands are carried out, as a person types them.
+	session bool
+	muted   bool // nothing is reported
+	noflush bool // tables keep what they have
 
 	names    map[string]Interface
 	rules    []Rule
@@ -88,6 +92,9 @@ type finding = diag.Diagnostic
 // report adds a diagnostic. Without a severity it is an error; its context is
 // the current line.
 func (p *parser) report(d finding) {
+	if p.muted {
+		return
+	}
 	if d.Severity == 0 {
 		d.Severity = diag.Error
 	}
@@ -147,6 +154,11 @@ func (p *parser) readText() {
 		rest = rest[next:]
 		base += next
 	}
+	p.endText()
+}
+
+// endText reports a table that has no end.
+func (p *parser) endText() {
 	if p.table != nil || p.lost {
 		p.report(finding{Code: "missing-commit", Summary: "the table has no COMMIT",
 			Detail:  "iptables-restore takes over the rules of a table when it reads the line COMMIT, and the text ends without it. Add it.",
@@ -259,6 +271,10 @@ func (p *parser) openTable(words []token) {
 		return
 	}
 	t := p.ruleset.Table(name.text)
+	if t != nil && p.noflush {
+		p.table, p.ghosts = t, nil
+		return
+	}
 	if t == nil {
 		t = &Table{Name: strings.Clone(name.text), Range: p.line}
 		p.ruleset.Tables = append(p.ruleset.Tables, t)
@@ -294,6 +310,9 @@ func (p *parser) declare(words []token) {
 	name, policy := words[0], words[1]
 	c := p.table.Chain(name.text)
 	switch {
+	case c != nil && !c.Builtin && p.noflush:
+		c.Rules = nil
+		delete(p.front, c)
 	case c != nil && !c.Builtin:
 		p.report(finding{Code: "duplicate-chain", Summary: fmt.Sprintf("chain %q exists already", name.text),
 			Detail:  fmt.Sprintf("It was made in line %d. Remove one of the two lines.", c.Range.Line()),

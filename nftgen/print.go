@@ -215,7 +215,7 @@ func (p *printer) chain(c *Chain) error {
 		if err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
-		lines[i] = line{r.Note, text, strings.TrimPrefix(originText(r.Origin)+also(r.Also), ", ")}
+		lines[i] = line{r.Note, text, places(r.Origin, r.Also)}
 		if len(text) <= maxAlign && !r.HasXt() {
 			width = max(width, len(text))
 		}
@@ -265,12 +265,16 @@ func (p *printer) rule(r *Rule) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
-// also names the second of two places.
-func also(r diag.Range) string {
-	if r.IsZero() {
-		return ""
+// places names the lines that a rule came from: one, or one of each family.
+func places(first, second diag.Range) string {
+	a, b := originText(first), originText(second)
+	switch {
+	case b == "", a == b:
+		return a
+	case a == "":
+		return b
 	}
-	return ", " + originText(r)
+	return a + ", " + b
 }
 
 // originText names the line that something came from.

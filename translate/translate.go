@@ -294,7 +294,7 @@ func splitComments(comments []string) (comment, note string) {
 func (t *translation) head(v4, v6 *iptables.Ruleset) []string {
 	var names []string
 	for _, r := range []*iptables.Ruleset{v4, v6} {
-		if r != nil && r.Source != nil {
+		if r != nil && r.Source != nil && !slices.Contains(names, r.Source.Name) {
 			names = append(names, r.Source.Name)
 		}
 	}

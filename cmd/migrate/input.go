@@ -12,6 +12,7 @@ import (
 	"nftmigrate/diag"
 	"nftmigrate/extension"
 	"nftmigrate/iptables"
+	"nftmigrate/script"
 )
 
 // maxInput bounds what is read of one file.
@@ -87,19 +88,52 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 	return in, nil
 }
 
-// add parses a save file. family 0 is recognised by content.
+// add reads a save file or a script. family 0 is recognised by content.
 func (in *input) add(src *diag.Source, family iptables.Family) error {
+	if script.Recognise(src.Text) {
+		return in.addScript(src, family)
+	}
 	rs, list := iptables.Parse(src, family, extension.Registry)
 	in.diags = append(in.diags, list...)
 	if len(rs.Tables) == 0 && !list.HasErrors() {
 		return usage("%s holds no table; iptables-save prints none where iptables was never used (iptables-legacy-save and iptables-nft-save show which one was)", src.Name)
 	}
+	return in.take(rs)
+}
+
+// addScript runs a script in our model. A script may make rules of both
+// families; with family not 0 it must make only those.
+func (in *input) addScript(src *diag.Source, family iptables.Family) error {
+	made, list := script.Run(src, extension.Registry)
+	in.diags = append(in.diags, list...)
+	if made.V4 == nil && made.V6 == nil && !list.HasErrors() {
+		return usage("%s is a script that calls neither iptables nor ip6tables", src.Name)
+	}
+	for _, rs := range []*iptables.Ruleset{made.V4, made.V6} {
+		if rs == nil {
+			continue
+		}
+		if family != 0 && rs.Family != family {
+			return usage("%s is a script with commands of %s, too; name it without --v4 and --v6", src.Name, rs.Family)
+		}
+		if err := in.take(rs); err != nil {
+			return err
+		}
+	}
+	if in.v4 == nil && in.v6 == nil {
+		in.v4 = &iptables.Ruleset{Family: iptables.IPv4, Source: src} // the list says what is wrong
+	}
+	return nil
+}
+
+// take puts rules to their family.
+func (in *input) take(rs *iptables.Ruleset) error {
 	slot, other := &in.v4, "--v4"
 	if rs.Family == iptables.IPv6 {
 		slot, other = &in.v6, "--v6"
 	}
 	if *slot != nil {
-		return usage("%s and %s are both %s rules; name the families by --v4 and --v6, and %s once", (*slot).Source.Name, src.Name, rs.Family, other)
+		return usage("%s and %s are both %s rules; name the families by --v4 and --v6, and %s once", (*slot).Source.Name, rs.Source.Name, rs.Family, other)
 	}
 	*slot = rs
 	return nil
@@ -112,6 +146,8 @@ func (in *input) sources() string {
 		return in.v4.Source.Name
 	case in.v4 == nil:
 		return in.v6.Source.Name
+	case in.v4.Source == in.v6.Source:
+		return in.v4.Source.Name
 	}
 	return in.v4.Source.Name + " with " + in.v6.Source.Name
 }

@@ -43,7 +43,7 @@ var bans = []ban{
 		reason: "a translator may not ask a simulator",
 	},
 	{
-		from:   []string{"iptables", "translate", "equivalence/...", "nftgen", "packet", "diag"},
+		from:   []string{"iptables", "script", "translate", "equivalence/...", "nftgen", "packet", "diag"},
 		never:  []string{"extension/..."},
 		reason: "drivers know no extension by name",
 	},
@@ -58,7 +58,7 @@ var bans = []ban{
 		reason: "the target language knows neither the source nor the kernel that runs",
 	},
 	{
-		from:   []string{"iptables"},
+		from:   []string{"iptables", "script"},
 		never:  []string{"nftgen", "translate", "packet", "equivalence/...", mdlayher},
 		reason: "the source language knows nothing of what is made of it",
 	},
@@ -93,7 +93,7 @@ var bans = []ban{
 		reason: "everyone reports through it, so it knows no one",
 	},
 	{
-		from:   []string{"iptables", "ipset", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/bdd", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "equivalence/symbolic", "diag"},
+		from:   []string{"iptables", "ipset", "script", "translate", "nftgen", "extension", "packet", "equivalence", "equivalence/bdd", "equivalence/iptsim", "equivalence/nftsim", "equivalence/predicate", "equivalence/symbolic", "diag"},
 		never:  []string{"os/exec", "internal/netns", "internal/scratch"},
 		reason: "what depends on the running machine happens elsewhere, so that the same input gives the same bytes",
 	},
@@ -102,6 +102,13 @@ var bans = []ban{
 		except: []string{"cmd/..."},
 		never:  []string{"github.com/spf13/cobra/...", "cmd/..."},
 		reason: "the command line is the outermost layer",
+	},
+	{
+		from:   []string{"..."},
+		except: []string{"script"},
+		direct: true,
+		never:  []string{"mvdan.cc/sh/v3/..."},
+		reason: "only scripts are in the language of the shell",
 	},
 	{
 		from:   []string{"..."},
