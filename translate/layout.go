@@ -3,7 +3,6 @@ package translate
 import (
 	"fmt"
 
-	"nftmigrate/diag"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 )
@@ -217,54 +216,12 @@ func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
 	}
 }
 
-// maxDepth is how many chains may be nested below a base chain. xtables has no
-// such limit.
-//
-// Kernel: include/net/netfilter/nf_tables.h, NFT_JUMP_STACK_SIZE;
-// net/netfilter/nf_tables_api.c, nft_chain_validate. Measured on Linux 6.18.
-const maxDepth = 15
-
-// finish adds the helper chains and sets and checks what the kernel would not
-// take.
+// finish adds the helper chains and sets, and makes of it what the kernel takes.
 func (t *translation) finish() {
 	t.table.Chains = append(t.table.Chains, t.shared.chains...)
 	t.table.Objects, t.table.Sets = t.shared.objects, t.shared.sets
+	t.flatten()
 	t.sortChains()
-	depths := make(map[string]int)
-	byName := make(map[string]*nftgen.Chain)
-	for _, c := range t.table.Chains {
-		byName[c.Name] = c
-	}
-	for _, c := range t.table.Chains {
-		if c.Base == nil || depth(c, byName, depths) <= maxDepth {
-			continue
-		}
-		t.diags.Add(diag.Diagnostic{
-			Severity: diag.Error, Class: diag.Unsupported,
-			Code:    "chains-too-deep",
-			Summary: fmt.Sprintf("chains below %s are nested %d deep", c.Name, depths[c.Name]),
-			Detail:  fmt.Sprintf("nf_tables allows %d levels below a base chain. Put the rules of the innermost chains into the chains that jump to them.", maxDepth),
-			Subject: c.Origin, Context: c.Origin,
-		})
-	}
-}
-
-// depth returns the longest way of jumps and gotos from a chain.
-func depth(c *nftgen.Chain, byName map[string]*nftgen.Chain, known map[string]int) int {
-	if d, ok := known[c.Name]; ok {
-		return d
-	}
-	known[c.Name] = 0 // iptables has no loops; this only bounds the search
-	deepest := 0
-	for _, r := range c.Rules {
-		for _, s := range r.Stmts {
-			if v, ok := s.(nftgen.VerdictStmt); ok && v.Chain != "" && byName[v.Chain] != nil {
-				deepest = max(deepest, 1+depth(byName[v.Chain], byName, known))
-			}
-		}
-	}
-	known[c.Name] = deepest
-	return deepest
 }
 
 // sortChains puts base chains first, in the order of the tables, then the

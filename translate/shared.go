@@ -53,14 +53,30 @@ func (s *Shared) addHelper(owner *nftgen.Chain, c *nftgen.Chain) *nftgen.Chain {
 	return c
 }
 
+// adopt makes one chain the owner of what another owned.
+func (s *Shared) adopt(from, to *nftgen.Chain) {
+	for c, owner := range s.owners {
+		if owner == from {
+			s.owners[c] = to
+		}
+	}
+	delete(s.owners, from)
+}
+
 // unique returns a valid name that no object of the kind has yet, and takes it.
 func (s *Shared) unique(kind, name string) string {
+	name = s.free(kind, name)
+	s.taken[kind+name] = true
+	return name
+}
+
+// free is unique without taking the name.
+func (s *Shared) free(kind, name string) string {
 	base := nftgen.CleanName(name)
 	name = base
 	for n := 2; s.taken[kind+name]; n++ {
 		name = fmt.Sprintf("%s_%d", base, n)
 	}
-	s.taken[kind+name] = true
 	return name
 }
 

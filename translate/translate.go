@@ -39,6 +39,9 @@ type Result struct {
 	// Renamed maps chains whose name nft does not allow, or that another
 	// table has too: "nat PREROUTING" to the new name.
 	Renamed []Renaming
+	// Inlined lists the chains that nf_tables does not allow to be nested as
+	// deep as they are, and where their rules stand.
+	Inlined []Inlining
 }
 
 // A Renaming is a chain that is called otherwise in nftables.
@@ -85,6 +88,7 @@ func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List)
 		Ruleset:    &nftgen.Ruleset{Head: t.head(v4, v6), Table: t.table},
 		Deviations: t.deviations,
 		Renamed:    t.renamed,
+		Inlined:    t.inlined,
 	}, t.diags
 }
 
@@ -122,6 +126,7 @@ type translation struct {
 	seen       map[string]bool // deviation codes
 	renamed    []Renaming
 	kept       []keptRule
+	inlined    []Inlining
 	diags      diag.List
 
 	fragments      bool // rules see fragments

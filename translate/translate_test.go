@@ -127,33 +127,6 @@ func TestDeterministic(t *testing.T) {
 	}
 }
 
-// TestTooDeep nests chains deeper than nf_tables allows, and as deep as it
-// allows.
-func TestTooDeep(t *testing.T) {
-	for _, tt := range []struct {
-		depth int
-		fits  bool
-	}{{15, true}, {16, false}} {
-		var b strings.Builder
-		b.WriteString("*filter\n:INPUT ACCEPT [0:0]\n")
-		for i := 1; i <= tt.depth; i++ {
-			fmt.Fprintf(&b, ":c%d - [0:0]\n", i)
-		}
-		b.WriteString("-A INPUT -j c1\n")
-		for i := 1; i < tt.depth; i++ {
-			fmt.Fprintf(&b, "-A c%d -j c%d\n", i, i+1)
-		}
-		fmt.Fprintf(&b, "-A c%d -j DROP\nCOMMIT\n", tt.depth)
-		result, list := translated(t, map[string][]byte{"rules.v4": []byte(b.String())}, translate.Options{})
-		if fits := result != nil; fits != tt.fits {
-			t.Errorf("%d nested chains: translated %v, want %v (%v)", tt.depth, fits, tt.fits, list)
-		}
-		if !tt.fits && (len(list) != 1 || list[0].Code != "chains-too-deep") {
-			t.Errorf("%d nested chains: diagnostics %v, want chains-too-deep", tt.depth, list)
-		}
-	}
-}
-
 func BenchmarkTranslate(b *testing.B) {
 	var text strings.Builder
 	text.WriteString("*filter\n:INPUT DROP [0:0]\n")

@@ -68,20 +68,39 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 	return list
 }
 
-// visit calls for each rule once, in the order in which packets meet rules.
+// visit calls for each rule once, in the order in which packets meet rules;
+// then for those that no packet meets. What a rule leads to by goto comes behind
+// the chain it stands in: a packet meets the one or the other.
 func (m *Machine) visit(each func(r *rule)) {
-	seen := map[*chain]bool{}
+	walked, met := map[*chain]bool{}, map[*rule]bool{}
+	meet := func(r *rule) {
+		if !met[r] {
+			met[r] = true
+			each(r)
+		}
+	}
 	var walk func(c *chain)
 	walk = func(c *chain) {
-		if seen[c] {
+		if walked[c] {
 			return
 		}
-		seen[c] = true
+		walked[c] = true
+		var later []*chain
 		for i := range c.rules {
-			each(&c.rules[i])
-			if t := c.rules[i].target; t != nil {
-				walk(t)
+			r := &c.rules[i]
+			meet(r)
+			switch {
+			case r.target != nil && r.jump:
+				walk(r.target)
+			case r.target != nil:
+				later = append(later, r.target)
 			}
+			if r.always() {
+				break
+			}
+		}
+		for _, c := range later {
+			walk(c)
 		}
 	}
 	for _, p := range placings {
@@ -96,6 +115,22 @@ func (m *Machine) visit(each func(r *rule)) {
 			walk(c)
 		}
 	}
+	for _, t := range m.tables {
+		for _, c := range t.chains {
+			for i := range c.rules {
+				meet(&c.rules[i])
+			}
+		}
+	}
+}
+
+// always reports whether no packet comes to the rules behind this one.
+func (r *rule) always() bool {
+	s := r.source
+	if len(r.matches) > 0 || s == nil || s.In.Present || s.Out.Present || s.Source.Present || s.Destination.Present || s.Fragment.Present || s.Protocol.Present {
+		return false
+	}
+	return r.target != nil && !r.jump || r.target == nil && r.unknown == "" && r.then > predicate.Continue
 }
 
 // eachPredicate visits the predicates of a rule in the order in which they are

@@ -48,22 +48,42 @@ type collection struct {
 }
 
 // visit calls for each rule of tables that see a version once, in the order in
-// which packets meet rules; then for those that no packet meets.
+// which packets meet rules; then for those that no packet meets. What a rule
+// leads to by goto comes behind the chain it stands in: a packet meets the one or
+// the other.
 func (m *Machine) visit(version int, each func(r *Rule)) {
-	seen := map[*Chain]bool{}
+	walked, met := map[*Chain]bool{}, map[*Rule]bool{}
+	meet := func(r *Rule) {
+		if !met[r] && canSee(r, version) {
+			met[r] = true
+			each(r)
+		}
+	}
 	var walk func(c *Chain)
 	walk = func(c *Chain) {
-		if seen[c] || !sees(c.Table.Family, version) {
+		if walked[c] || !sees(c.Table.Family, version) {
 			return
 		}
-		seen[c] = true
+		walked[c] = true
+		var later []*Chain
 		for _, r := range c.Rules {
-			if canSee(r, version) {
-				each(r)
+			if !canSee(r, version) {
+				continue
+			}
+			meet(r)
+			if r.leaves() {
+				later = append(later, r.next()...)
+			} else {
 				for _, to := range r.next() {
 					walk(to)
 				}
 			}
+			if r.always() {
+				break
+			}
+		}
+		for _, c := range later {
+			walk(c)
 		}
 	}
 	for _, b := range m.bases() {
@@ -74,6 +94,36 @@ func (m *Machine) visit(version int, each func(r *Rule)) {
 			walk(c)
 		}
 	}
+	for _, t := range m.Tables {
+		for _, c := range t.Chains {
+			if sees(c.Table.Family, version) {
+				for _, r := range c.Rules {
+					meet(r)
+				}
+			}
+		}
+	}
+}
+
+// leaves reports whether the rule leads to another chain by goto.
+func (r *Rule) leaves() bool {
+	for _, v := range ownVerdicts(r) {
+		if v.Code == VerdictGoto {
+			return true
+		}
+	}
+	return false
+}
+
+// always reports whether no packet comes to the rules behind this one.
+func (r *Rule) always() bool {
+	if len(r.Instructions) != 1 {
+		return false
+	}
+	for _, v := range ownVerdicts(r) {
+		return v.Code != VerdictJump && v.Code != VerdictContinue
+	}
+	return false
 }
 
 // A hooked chain is a base chain with its stage.

@@ -81,6 +81,8 @@ func (g *generator) ruleset() string {
 			user = append(user, c)
 			fmt.Fprintf(&b, ":%s - [0:0]\n", c.name)
 		}
+		deep := g.ladder(t.name, t.chains)
+		b.WriteString(deep.declare())
 		for _, name := range t.chains {
 			for range g.IntN(7) {
 				b.WriteString(g.rule(chain{t.name, name, true, []string{name}}, user) + "\n")
@@ -91,6 +93,7 @@ func (g *generator) ruleset() string {
 				b.WriteString(g.rule(c, user[i+1:]) + "\n")
 			}
 		}
+		b.WriteString(g.rungs(deep, g.pick(t.chains...)))
 		b.WriteString("COMMIT\n")
 	}
 	return b.String()

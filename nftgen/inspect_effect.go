@@ -1,0 +1,117 @@
+package nftgen
+
+import "reflect"
+
+// Leads returns the names of the chains that a statement may lead to.
+func Leads(s Stmt) []string {
+	if v, ok := s.(VerdictStmt); ok && v.Chain != "" {
+		return []string{v.Chain}
+	}
+	return nil
+}
+
+// Copyable reports whether a statement does the same when it stands in several
+// rules as when it stands in one: it keeps nothing between packets. Of a
+// statement that is not known here that is not taken for granted.
+func Copyable(s Stmt) bool {
+	switch s := s.(type) {
+	case VerdictStmt, Counter, Log, LogGroup, Reject, Assign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
+		return true
+	case Update:
+		return len(s.Stmts) == 0 // the set is shared
+	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
+		for _, f := range Fields(s) {
+			if f.load.kind == loadNumgen {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// Harmless reports whether a statement changes nothing that any test of the
+// packet finds. Of a statement that is not known here that is not taken for
+// granted.
+func Harmless(s Stmt) bool {
+	switch s.(type) {
+	case VerdictStmt, Counter, Log, LogGroup, Reject, Trace, Limit, Quota,
+		Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists: // what these draw is their own
+		return true
+	}
+	return false
+}
+
+// SameEffect reports whether two statements that are not harmless disturb the
+// same tests.
+func SameEffect(a, b Stmt) bool {
+	switch a := a.(type) {
+	case Assign:
+		b, ok := b.(Assign)
+		return ok && a.Field.Text == b.Field.Text
+	case Update:
+		b, ok := b.(Update)
+		return ok && a.Set == b.Set
+	}
+	return reflect.TypeOf(a) == reflect.TypeOf(b)
+}
+
+// Disturbs reports whether running a statement can change what a test of the
+// same packet finds afterwards. Of a statement that is not known here it is
+// taken for granted.
+func Disturbs(effect, test Stmt) bool {
+	if Harmless(effect) {
+		return false
+	}
+	switch e := effect.(type) {
+	case Assign:
+		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.load.kind == loadFib })
+	case SetField, SetMSS:
+		return reads(test, func(f Field) bool { return f.load.kind != loadMeta && f.load.kind != loadCT })
+	case Notrack, ConnLimit:
+		return reads(test, func(f Field) bool { return f.load.kind == loadCT })
+	case Update:
+		in, ok := test.(InSet)
+		return ok && in.Set == e.Set
+	}
+	return true
+}
+
+func reads(test Stmt, which func(Field) bool) bool {
+	for _, f := range Fields(test) {
+		if which(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// Contradict reports whether no packet passes both of two tests. It knows plain
+// cases only: one field with two values, fields of two protocols or families.
+func Contradict(a, b Stmt) bool {
+	if x, ok := a.(Compare); ok {
+		if y, ok := b.(Compare); ok && x.Op == Eq && y.Op == Eq && x.Mask == nil && y.Mask == nil && x.Field.Text == y.Field.Text {
+			return !equal(x.Value, y.Value)
+		}
+	}
+	p, q := protocolOf(a), protocolOf(b)
+	return p != 0 && q != 0 && p != q
+}
+
+// protocolOf returns the transport protocol that packets must have to pass a
+// test, 0 when there is none or several.
+func protocolOf(s Stmt) uint8 {
+	if c, ok := s.(Compare); ok && c.Op == Eq && c.Mask == nil && c.Field.Text == MetaL4Proto.Text {
+		return c.Value[0]
+	}
+	for _, f := range Fields(s) {
+		if p := f.Protocol(); p != 0 {
+			return p
+		}
+	}
+	return 0
+}
+
+// CheckIn is Check for a rule of a table of the family: it also reports a rule
+// that is too large for the kernel.
+func (r *Rule) CheckIn(table Family) error { return r.checkIn(table) }
