@@ -136,7 +136,7 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
 	special := map[int]bool{}
 	for _, d := range list {
 		line := d.Context.Line()
-		if !about[line] {
+		if !about[line] || d.Severity == diag.Note {
 			continue
 		}
 		special[line] = true

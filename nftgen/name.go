@@ -2,6 +2,7 @@ package nftgen
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -77,6 +78,68 @@ func CleanName(s string) string {
 	}
 	s = "_" + s
 	return s[:min(len(s), maxName)]
+}
+
+// own introduces a name that stands behind it as it is, or escaped, where it could
+// not stand alone.
+const own = "_//"
+
+// EscapeName returns a valid name from which any other name can be computed
+// again, by [UnescapeName]. A name that is valid and has no slash stays as it is.
+// Of others, each byte that is no letter, digit, "_", "-" or "." becomes a slash
+// and two hexadecimal digits; and where a name cannot begin so, or is a word of
+// the language of nft, "_//" comes in front: "a:b" is "a/3ab", "1st" is "_//1st".
+//
+// Words that versions of nft still to come will add are not foreseen: a text with
+// a chain of that name is then refused as a whole when it is loaded, and a batch
+// is not affected, since the kernel knows no words.
+func EscapeName(s string) string {
+	body := EscapeBytes(s)
+	if body == "" || !nameStart(body[0]) || keywords[body] {
+		return own + body
+	}
+	return body
+}
+
+// EscapeOwn is EscapeName for a name that would be taken for something else: it
+// always begins with "_//".
+func EscapeOwn(s string) string { return own + EscapeBytes(s) }
+
+// EscapeBytes returns what may stand within a name for any bytes.
+func EscapeBytes(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; nameByte(c) && c != '/' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "/%02x", c)
+		}
+	}
+	return b.String()
+}
+
+// UnescapeName returns the name that EscapeName, EscapeOwn or EscapeBytes made a
+// name of; ok is false when none of them can have made it.
+func UnescapeName(name string) (s string, ok bool) {
+	var b strings.Builder
+	for rest := strings.TrimPrefix(name, own); rest != ""; {
+		if rest[0] != '/' {
+			b.WriteByte(rest[0])
+			rest = rest[1:]
+			continue
+		}
+		if len(rest) < 3 {
+			return "", false
+		}
+		c, err := strconv.ParseUint(rest[1:3], 16, 8)
+		if err != nil {
+			return "", false
+		}
+		b.WriteByte(byte(c))
+		rest = rest[3:]
+	}
+	s = b.String()
+	return s, name == EscapeName(s) || name == EscapeOwn(s) || name == EscapeBytes(s)
 }
 
 // checkInterfaceName refuses names that nft does not read as they are meant.

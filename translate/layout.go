@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"strings"
 
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
@@ -90,9 +91,9 @@ func (t *translation) dropIdle() {
 	t.chains = kept
 }
 
-// nameChains names the chains. The chains of the filter table, and user chains
-// that only one table has, keep their names; the others are prefixed by their
-// table.
+// nameChains names the chains, see [chainName]. The chains of the filter table,
+// and user chains that only one table has, keep their names where nft allows
+// them; the others are prefixed by their table.
 func (t *translation) nameChains() {
 	tables := make(map[string]int)
 	for _, plan := range t.chains {
@@ -100,23 +101,12 @@ func (t *translation) nameChains() {
 			tables[plan.chain]++
 		}
 	}
-	for pass := 0; pass < 2; pass++ { // names that can stay go first
-		for _, plan := range t.chains {
-			builtin := plan.sides[0].chain.Builtin
-			stays := nftgen.ValidName(plan.chain) && !plan.apart &&
-				(plan.table == "filter" || !builtin && tables[plan.chain] == 1)
-			if stays != (pass == 0) {
-				continue
-			}
-			want := plan.chain
-			if plan.table != "filter" && (builtin || tables[plan.chain] > 1) {
-				want = plan.table + "_" + plan.chain
-			}
-			if plan.apart {
-				want += "_v6"
-			}
-			plan.name = t.shared.unique("chain ", want)
+	for _, plan := range t.chains {
+		table := plan.table
+		if table == "filter" || !plan.sides[0].chain.Builtin && tables[plan.chain] == 1 {
+			table = ""
 		}
+		plan.name = t.shared.unique("chain ", chainName(table, plan.chain, plan.apart))
 	}
 	t.names = make(map[chainKey]string, len(t.chains))
 	for _, plan := range t.chains {
@@ -174,6 +164,9 @@ func (t *translation) fill(plan *chainPlan) {
 	chain := &nftgen.Chain{Name: plan.name, Origin: plan.sides[0].chain.Range}
 	t.table.Chains = append(t.table.Chains, chain)
 	plan.body = &body{shared: t.shared, chain: chain, tail: chain}
+	if strings.Contains(plan.name, "/") {
+		chain.Note = fmt.Sprintf("The chain %q of %s.", plan.chain, plan.sides[0].family)
+	}
 	if plan.sides[0].chain.Builtin {
 		t.hang(plan, chain)
 	}

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nftmigrate/diag"
@@ -186,7 +187,7 @@ func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
 	if _, known := t.tracking[c.Family]; !known && r.tracks() {
 		t.tracking[c.Family] = c
 	}
-	r.comment, r.note = splitComments(r.comments)
+	t.comment(r)
 	return r, ok
 }
 
@@ -281,20 +282,6 @@ func (t *translation) deviate(dev Deviation, c iptables.Context) {
 	}
 }
 
-// maxKernelComment is how many bytes nft takes in a comment (128 with its end).
-const maxKernelComment = 127
-
-// splitComments makes of the user's comments one that nft can hold, or a note
-// for the text when it cannot: iptables allows 255 bytes, quotes, and several
-// comments.
-func splitComments(comments []string) (comment, note string) {
-	text := strings.Join(comments, "; ")
-	if len(text) > maxKernelComment || strings.ContainsAny(text, "\"\n\r\x00") {
-		return "", strings.Join(comments, "\n")
-	}
-	return text, ""
-}
-
 // head is the comment at the top of the text.
 func (t *translation) head(v4, v6 *iptables.Ruleset) []string {
 	var names []string
@@ -309,7 +296,15 @@ func (t *translation) head(v4, v6 *iptables.Ruleset) []string {
 	}
 	lines = append(lines, t.keptHead()...)
 	for _, r := range t.renamed {
-		lines = append(lines, fmt.Sprintf("Chain %s of table %s is called %s here.", r.Chain, r.Table, r.Name))
+		lines = append(lines, fmt.Sprintf("Chain %s of table %s is called %s here.", readable(r.Chain), r.Table, r.Name))
 	}
 	return lines
+}
+
+// readable puts a name in quotes where it would be misread without.
+func readable(name string) string {
+	if nftgen.EscapeBytes(name) == name {
+		return name
+	}
+	return strconv.Quote(name)
 }
