@@ -3,6 +3,7 @@ package nftgen
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -55,8 +56,54 @@ var (
 	rangesSet  = &Set{Name: "ranges", Key: []*Datatype{ipv4Addr, inetService}, Interval: true, Elements: [][]Interval{
 		{span(ip("10.0.0.0"), ip("10.255.255.255")), span(u16(80), u16(90))}, {only(ip("192.0.2.7")), only(u16(22))},
 	}}
-	caseSets = []*Set{hostSet, netSet, wholeSet, touchingSet, markSet, nameSet, dynamicSet, expirySet, pairSet, rangesSet}
+	caseSets = []*Set{hostSet, netSet, wholeSet, touchingSet, markSet, nameSet, dynamicSet, expirySet, pairSet, rangesSet,
+		bulkHosts, bulkNets, bulkEdges, bulkRanges, bulkNames, bulkGuests, bulkMarks}
 )
+
+// Sets of packed elements.
+var (
+	bulkHosts = bulkSet("bulk_hosts", []*Datatype{ipv4Addr}, false, func(b *Bulk) {
+		b.Add(ip("192.0.2.7"), nil)
+		b.Add(ip("10.0.0.1"), nil)
+	})
+	bulkNets = bulkSet("bulk_nets", []*Datatype{ipv4Addr}, true, func(b *Bulk) {
+		b.Add(ip("10.0.0.0"), ip("10.255.255.255"))
+		b.Add(ip("11.0.0.0"), ip("11.0.0.9"))
+		b.Add(ip("192.0.2.7"), ip("192.0.2.7"))
+	})
+	bulkEdges = bulkSet("bulk_edges", []*Datatype{ipv6Addr}, true, func(b *Bulk) {
+		b.Add(ip("::"), ip("::5"))
+		b.Add(ip("fe80::"), ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
+	})
+	bulkRanges = bulkSet("bulk_ranges", []*Datatype{ipv4Addr, inetProto, inetService}, true, func(b *Bulk) {
+		b.Add(slices.Concat(ip("10.0.0.0"), u8(6), u16(80)), slices.Concat(ip("10.255.255.255"), u8(6), u16(90)))
+		b.Add(slices.Concat(ip("192.0.2.7"), u8(17), u16(53)), slices.Concat(ip("192.0.2.7"), u8(17), u16(53)))
+	})
+	bulkNames = bulkSet("bulk_names", []*Datatype{ipv4Addr, ifname}, false, func(b *Bulk) {
+		b.Add(slices.Concat(ip("10.0.0.0"), padName("eth0")), nil)
+		b.Add(slices.Concat(ip("10.0.0.0"), padName("lo")), nil)
+	})
+	bulkGuests = func() *Set {
+		s := bulkSet("bulk_guests", []*Datatype{ipv4Addr}, true, func(b *Bulk) {
+			b.AddExtra(ip("10.0.0.0"), ip("10.0.0.255"), ElementExtra{Timeout: 90 * time.Minute, Packets: 3, Bytes: 400, Comment: "a, b"})
+			b.Add(ip("10.0.1.0"), ip("10.0.1.7"))
+			b.AddExtra(ip("255.0.0.0"), ip("255.255.255.255"), ElementExtra{Packets: 1 << 40})
+		})
+		s.Timeout, s.Counter = time.Hour, true
+		return s
+	}()
+	bulkMarks = bulkSet("bulk_marks", []*Datatype{ipv4Addr, mark}, false, func(b *Bulk) {
+		b.Add(slices.Concat(ip("10.0.0.1"), u32(7)), nil)
+	})
+)
+
+func padName(s string) []byte { return append([]byte(s), make([]byte, 16-len(s))...) }
+
+func bulkSet(name string, key []*Datatype, interval bool, fill func(*Bulk)) *Set {
+	b := NewBulk(key, interval)
+	fill(b)
+	return &Set{Name: name, Key: key, Interval: interval, Bulk: b}
+}
 
 // Chains of the table in which the cases stand.
 const (

@@ -143,6 +143,9 @@ func (e *encoder) set(s *lookupSet) {
 	}
 	list := s.list()
 	e.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.add(e.table.Name, s.count(list)))
+	if s.bulk != nil {
+		s.bulk.encode(s, e.table.Name, func(a attributes) { e.message(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, a) })
+	}
 	for _, a := range s.addElements(e.table.Name, list) {
 		e.message(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, a)
 	}

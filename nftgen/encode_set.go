@@ -19,6 +19,7 @@ const anonymousName = "__set%d"
 // the attributes of sets and elements.
 const (
 	setConcat     = 0x80
+	setExpression = 17
 	descConcat    = 2
 	fieldLength   = 1
 	elementKeyEnd = 10
@@ -37,7 +38,9 @@ type lookupSet struct {
 	expires   bool
 	timeout   time.Duration
 	size      uint32
+	counter   bool
 	elements  [][]Interval
+	bulk      *Bulk
 }
 
 func (s *Set) expires() bool { return s.HasTimeout || s.Timeout != 0 }
@@ -45,7 +48,7 @@ func (s *Set) expires() bool { return s.HasTimeout || s.Timeout != 0 }
 func (s *Set) lookupSet(id uint32) lookupSet {
 	return lookupSet{
 		name: s.Name, id: id, types: s.Key, interval: s.Interval, dynamic: s.Dynamic, expires: s.expires(),
-		timeout: s.Timeout, size: s.Size, elements: s.Elements,
+		timeout: s.Timeout, size: s.Size, elements: s.Elements, counter: s.Counter, bulk: s.Bulk,
 	}
 }
 
@@ -58,6 +61,14 @@ func (s *Set) check() error {
 		return fmt.Errorf("write the set %s: a set of intervals cannot be changed by packets", s.Name)
 	case s.Timeout < 0 || s.Timeout%time.Millisecond != 0:
 		return fmt.Errorf("write the set %s: the timeout %s is not whole milliseconds", s.Name, s.Timeout)
+	}
+	if s.Bulk != nil {
+		if len(s.Elements) > 0 {
+			return fmt.Errorf("write the set %s: it has elements of both kinds", s.Name)
+		}
+		if err := s.Bulk.check(s); err != nil {
+			return err
+		}
 	}
 	if err := checkElements(s.Key, s.Elements, false); err != nil {
 		return fmt.Errorf("write the set %s: %w", s.Name, err)
@@ -153,6 +164,9 @@ func (s *lookupSet) add(table string, elements int) attributes {
 		a.nested(unix.NFTA_SET_DESC, d)
 	}
 	a.bytes(unix.NFTA_SET_USERDATA, s.userdata()...)
+	if s.counter {
+		a.nested(setExpression, counterExpression(0, 0))
+	}
 	return a
 }
 

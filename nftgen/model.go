@@ -367,7 +367,9 @@ type Set struct {
 	Timeout    time.Duration // 0 is none
 	HasTimeout bool          // elements can expire, also without a default
 	Size       uint32        // 0 is unlimited
+	Counter    bool          // each element counts its packets
 	Elements   [][]Interval  // one interval per key field, sorted
+	Bulk       *Bulk         // the elements of a set that has many, instead
 	// Note is printed as a comment line in the set.
 	Note string
 }

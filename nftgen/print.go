@@ -154,8 +154,14 @@ func (p *printer) set(s *Set) {
 	if s.Timeout != 0 {
 		fmt.Fprintf(p, "\t\ttimeout %s\n", durationText(s.Timeout))
 	}
+	if s.Counter {
+		p.WriteString("\t\tcounter\n")
+	}
 	if len(s.Elements) > 0 {
 		p.elements(s)
+	}
+	if s.Bulk.Len() > 0 {
+		p.bulk(s)
 	}
 	p.WriteString("\t}\n")
 }
