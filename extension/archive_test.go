@@ -17,6 +17,7 @@ import (
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/extension"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/packet"
@@ -113,6 +114,18 @@ func (a *archive) file(name string) []byte {
 	return nil
 }
 
+// sets are the ipsets that the rules name: the file "sets", or of types that the
+// kernel at hand lacks "sets.lacking". Those are confirmed by nft alone.
+func (a *archive) sets() []byte {
+	if text := a.file("sets"); text != nil {
+		return text
+	}
+	return a.file("sets.lacking")
+}
+
+// lackingSets reports whether the kernel at hand cannot load the sets.
+func (a *archive) lackingSets() bool { return a.file("sets.lacking") != nil }
+
 // keeps reports whether the archive's rules are translated with --keep-xt: a
 // file "options" says so.
 func (a *archive) keeps() bool { return strings.Contains(string(a.file("options")), "--keep-xt") }
@@ -136,7 +149,20 @@ func (a *archive) run(t *testing.T) *result {
 	if r.v4 == nil && r.v6 == nil {
 		t.Fatalf("%s has neither rules.v4 nor rules.v6", a.path)
 	}
+	var sets *ipset.Sets
+	if text := a.sets(); text != nil {
+		var list diag.List
+		sets, list = ipset.Parse(diag.NewSource("sets", text))
+		diags = append(diags, list...)
+	}
 	if !diags.HasErrors() {
+		if sets != nil {
+			var b bytes.Buffer
+			if err := ipset.Print(&b, sets); err != nil {
+				t.Fatalf("print sets: %v", err)
+			}
+			emit("print.sets", b.Bytes())
+		}
 		var machines []equivalence.Machine
 		for _, side := range []struct {
 			name string
@@ -146,10 +172,10 @@ func (a *archive) run(t *testing.T) *result {
 				continue
 			}
 			emit(side.name, printRules(t, side.rs))
-			machines = append(machines, iptsim.New(side.rs))
+			machines = append(machines, iptsim.NewWithSets(side.rs, sets))
 		}
 		r.source = equivalence.Join(machines...)
-		translation, list := translate.Translate(r.v4, r.v6, translate.Options{KeepXt: a.keeps()})
+		translation, list := translate.Translate(r.v4, r.v6, translate.Options{Sets: sets, KeepXt: a.keeps()})
 		diags = append(diags, list...)
 		if translation != nil {
 			a.generate(t, r, translation, emit)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,10 @@ func TestConfirm(t *testing.T) {
 // confirmTools loads and saves the rules with the legacy tools.
 func (a *archive) confirmTools(t *testing.T, r *result) {
 	t.Helper()
+	if a.lackingSets() {
+		return
+	}
+	a.confirmSets(t)
 	for _, side := range []struct{ rules, print, tool string }{
 		{"rules.v4", "out/print.v4", "iptables-legacy"},
 		{"rules.v6", "out/print.v6", "ip6tables-legacy"},
@@ -62,7 +67,7 @@ func (a *archive) confirmTools(t *testing.T, r *result) {
 		if rules == nil {
 			continue
 		}
-		saved, err := restoreAndSave(t, side.tool, rules)
+		saved, err := restoreAndSave(t, side.tool, rules, a.file("sets"))
 		switch {
 		case r.source == nil && err == nil && a.file("rules.v6") == nil:
 			t.Errorf("%s takes what we refuse:\n%s", side.tool, saved)
@@ -75,6 +80,48 @@ func (a *archive) confirmTools(t *testing.T, r *result) {
 	}
 }
 
+// confirmSets has ipset load the sets; it prints of them what we print. Its
+// hashes have an order of their own, and times go by.
+func (a *archive) confirmSets(t *testing.T) {
+	t.Helper()
+	if a.file("sets") == nil {
+		return
+	}
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatalf("make a namespace: %v", err)
+	}
+	defer ns.Close()
+	if err := kernel.LoadSets(ns, a.file("sets")); err != nil {
+		if a.file("out/print.sets") != nil {
+			t.Errorf("ipset refuses what we take: %v", err)
+		}
+		return
+	}
+	saved, err := ns.Command("ipset", "save").Output()
+	if err != nil {
+		t.Fatalf("ipset save: %v", err)
+	}
+	if got, want := setLines(saved), setLines(a.file("out/print.sets")); got != want {
+		t.Errorf("ipset prints\n%s\nwe print\n%s", got, want)
+	}
+}
+
+// setLines sorts the lines of sets and leaves out what is up to the moment.
+func setLines(text []byte) string {
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "create ") {
+			line = regexp.MustCompile(` initval 0x[0-9a-f]+`).ReplaceAllString(line, "")
+		} else {
+			line = regexp.MustCompile(` timeout [1-9][0-9]*`).ReplaceAllString(line, " timeout N")
+		}
+		lines[i] = line
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
 // tables splits a save file into its tables, sorted: in which order the tool
 // prints them depends on what the kernel loaded first.
 func tables(save []byte) []string {
@@ -84,7 +131,7 @@ func tables(save []byte) []string {
 }
 
 // restoreAndSave returns what a tool prints of rules, without comments.
-func restoreAndSave(t *testing.T, tool string, rules []byte) ([]byte, error) {
+func restoreAndSave(t *testing.T, tool string, rules, sets []byte) ([]byte, error) {
 	t.Helper()
 	ns, err := netns.New()
 	if err != nil {
@@ -93,6 +140,9 @@ func restoreAndSave(t *testing.T, tool string, rules []byte) ([]byte, error) {
 	defer ns.Close()
 	if err := kernel.MakeAccounts(ns, rules); err != nil {
 		t.Fatal(err)
+	}
+	if err := kernel.LoadSets(ns, sets); err != nil {
+		return nil, err
 	}
 	lock := "XTABLES_LOCKFILE=" + filepath.Join(t.TempDir(), "lock")
 	restore := ns.Command(tool + "-restore")
@@ -260,21 +310,28 @@ func (a *archive) planes(t *testing.T, r *result, o kernel.Options) planes {
 	t.Helper()
 	var p planes
 	var err error
-	if p.xtables, err = kernel.NewXtables(host(), a.file("rules.v4"), a.file("rules.v6"), o); err != nil {
+	o.Sets = a.file("sets")
+	if a.lackingSets() {
+		t.Log("xtables: the kernel lacks a type of ipset; the packets go through nf_tables alone")
+	} else if p.xtables, err = kernel.NewXtables(host(), a.file("rules.v4"), a.file("rules.v6"), o); err != nil {
 		t.Fatalf("xtables: %v", err)
 	}
 	if r.lacking {
 		return p
 	}
 	if p.nftables, err = kernel.NewNftables(host(), r.batch.Messages, o); err != nil {
-		p.xtables.Close()
+		if p.xtables != nil {
+			p.xtables.Close()
+		}
 		t.Fatalf("nf_tables: %v", err)
 	}
 	return p
 }
 
 func (p planes) close() {
-	p.xtables.Close()
+	if p.xtables != nil {
+		p.xtables.Close()
+	}
 	if p.nftables != nil {
 		p.nftables.Close()
 	}

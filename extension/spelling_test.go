@@ -85,7 +85,7 @@ func TestSpellingConfirm(t *testing.T) {
 	for _, file := range spellingFiles {
 		for _, s := range readSpellings(t, file.name) {
 			got := ""
-			if saved, err := restoreAndSave(t, file.tool, inMangle(s.rule)); err == nil {
+			if saved, err := restoreAndSave(t, file.tool, inMangle(s.rule), nil); err == nil {
 				got = printedRule(saved)
 			}
 			if got != s.printed {

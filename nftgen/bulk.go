@@ -80,6 +80,38 @@ func (b *Bulk) AddExtra(low, high []byte, x ElementExtra) {
 	b.extra[len(b.extra)-1] = x
 }
 
+// Extend makes the last interval longer by one that begins behind it, and
+// reports whether it does. Both have nothing but a key of one field.
+func (b *Bulk) Extend(low, high []byte) bool {
+	n := b.Len()
+	if n == 0 || b.extra != nil && b.extra[n-1] != (ElementExtra{}) {
+		return false
+	}
+	_, last := b.at(n - 1)
+	for i := b.width - 1; ; i-- {
+		if i < 0 {
+			return false // behind the greatest value
+		}
+		if last[i] != 0xff {
+			if last[i]+1 != low[i] || !bytes.Equal(last[:i], low[:i]) || !filled(low[i+1:b.width], 0) {
+				return false
+			}
+			copy(last, high)
+			return true
+		}
+	}
+}
+
+// Uncounted returns the elements without their counters.
+func (b *Bulk) Uncounted() *Bulk {
+	plain := *b
+	plain.extra = slices.Clone(b.extra)
+	for i := range plain.extra {
+		plain.extra[i].Packets, plain.extra[i].Bytes = 0, 0
+	}
+	return &plain
+}
+
 // at returns the ends of an element.
 func (b *Bulk) at(i int) (low, high []byte) {
 	if b.interval {

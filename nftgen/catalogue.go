@@ -61,6 +61,7 @@ var (
 
 // Fields of the link header.
 var (
+	EtherDaddr = payloadField("ether daddr", fieldID{headerEther, 1}, etherAddr, linkHeader, 0, 6, need{ether: true})
 	EtherSaddr = payloadField("ether saddr", fieldID{headerEther, 2}, etherAddr, linkHeader, 6, 6, need{ether: true})
 )
 
@@ -90,6 +91,13 @@ var TCPMaxSeg = Field{
 	Text: "tcp option maxseg size", Type: integer16,
 	load: loader{kind: loadTCPValue, key: 2, offset: 2, length: 2},
 }
+
+// TransportByte7 and TransportByte11 are the last bytes of transport headers of 8
+// and 12 bytes, whatever the protocol.
+var (
+	TransportByte7  = rawField("@th,56,8", raw8, transportHeader, 7, 0)
+	TransportByte11 = rawField("@th,88,8", raw8, transportHeader, 11, 0)
+)
 
 // transports are the protocols whose headers begin with two ports.
 var transports = map[uint8]struct {

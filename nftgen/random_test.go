@@ -15,7 +15,7 @@ var seed = flag.Uint64("seed", 1, "seed of the random rulesets; 0 is a new one")
 
 // catalogueFields are all fields, those with parameters once or twice.
 var catalogueFields = []Field{
-	IPSaddr, IPDaddr, IPProtocol, IPTTL, IPFragOff, IP6Saddr, IP6Daddr, IP6Hoplimit, EtherSaddr, TCPFlags, ICMPType, ICMPCode,
+	IPSaddr, IPDaddr, IPProtocol, IPTTL, IPFragOff, IP6Saddr, IP6Daddr, IP6Hoplimit, EtherSaddr, EtherDaddr, TransportByte7, TransportByte11, TCPFlags, ICMPType, ICMPCode,
 	ICMPv6Type, ICMPv6Code, Sport(6), Dport(6), Sport(17), Dport(17), Sport(132), Dport(136), Sport(33), Dport(0), Sport(0),
 	MetaMark, MetaLength, MetaL4Proto, MetaNFProto, MetaIifname, MetaOifname, MetaPktType, MetaSKUID, MetaSKGID, MetaRandom,
 	CTState, CTStatus, CTMark, CTDirection, CTExpiration, CTProtocol, CTSaddr(false, IP), CTSaddr(true, IP6), CTDaddr(true, IP),

@@ -22,21 +22,33 @@ func (r *Rule) FirstFragment() {
 		return
 	}
 	r.firstFragment = true
+	rows := r.firstFragmentRows()
+	if len(rows) == 1 {
+		r.Add(rows[0]...)
+		return
+	}
+	b := Branch{Otherwise: Fail}
+	for _, tests := range rows {
+		b.Rows = append(b.Rows, Row{Stmts: tests, Then: Match})
+	}
+	r.Branch(b)
+}
+
+// firstFragmentRows are the tests of [Rule.FirstFragment], as alternatives: each
+// a conjunction, which may be empty.
+func (r *Rule) firstFragmentRows() [][]nftgen.Stmt {
+	r.asksFragments = true
 	v4 := r.Context.Family == iptables.IPv4
-	if !r.fragments || v4 && r.Context.Hooks&^iptables.Input == 0 {
-		return
+	switch {
+	case !r.fragments || v4 && r.Context.Hooks&^iptables.Input == 0:
+		return [][]nftgen.Stmt{nil}
+	case v4:
+		return [][]nftgen.Stmt{{nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}}}
 	}
-	if v4 {
-		r.Add(nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}})
-		return
+	return [][]nftgen.Stmt{
+		{nftgen.Exists{Field: nftgen.IP6Frag, Missing: true}},
+		{nftgen.Compare{Field: nftgen.IP6FragOff, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}},
 	}
-	r.Branch(Branch{
-		Rows: []Row{
-			{Stmts: []nftgen.Stmt{nftgen.Exists{Field: nftgen.IP6Frag, Missing: true}}, Then: Match},
-			{Stmts: []nftgen.Stmt{nftgen.Compare{Field: nftgen.IP6FragOff, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}}, Then: Match},
-		},
-		Otherwise: Fail,
-	})
 }
 
 // LaterFragments reports whether later fragments can come to the rule, as far as

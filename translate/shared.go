@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 
+	"nftmigrate/ipset"
 	"nftmigrate/nftgen"
 )
 
@@ -16,6 +17,7 @@ type Shared struct {
 	// owners are the chains that helper chains were made for.
 	owners map[*nftgen.Chain]*nftgen.Chain
 	values map[any]any
+	ipsets *ipset.Sets // nil when none were given
 }
 
 func newShared() *Shared {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"nftmigrate/diag"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 )
@@ -15,6 +16,8 @@ import (
 type Options struct {
 	// Table is the name of the table; "" means "firewall".
 	Table string
+	// Sets are the ipsets that rules name, or nil when none were given.
+	Sets *ipset.Sets
 	// Strict refuses declared deviations instead of warning of them.
 	Strict bool
 	// Allow lists the codes of declared deviations that Strict lets pass;
@@ -106,6 +109,7 @@ func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
 	case v4 == nil:
 		t.table.Family = nftgen.IP6
 	}
+	t.shared.ipsets = o.Sets
 	t.layout(v4, v6)
 	t.collect()
 	for _, c := range t.chains {

@@ -57,7 +57,7 @@ type Rule struct {
 
 	fragments     bool // rules see fragments
 	firstFragment bool // FirstFragment was called
-	asksFragments bool // LaterFragments was called
+	asksFragments bool // a test would be another if rules saw fragments
 }
 
 // An item is a statement or a branch.

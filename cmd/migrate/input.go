@@ -11,6 +11,7 @@ import (
 
 	"nftmigrate/diag"
 	"nftmigrate/extension"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/script"
 )
@@ -20,14 +21,15 @@ const maxInput = 512 << 20
 
 // inputFlags are the flags by which every command takes its input.
 type inputFlags struct {
-	v4, v6, nft string
-	withNft     bool
+	v4, v6, ipset, nft string
+	withNft            bool
 }
 
 func (f *inputFlags) register(c *cobra.Command, withNft bool) {
 	f.withNft = withNft
 	c.Flags().StringVar(&f.v4, "v4", "", "iptables-save `FILE`; - is standard input")
 	c.Flags().StringVar(&f.v6, "v6", "", "ip6tables-save `FILE`")
+	c.Flags().StringVar(&f.ipset, "ipset", "", "`FILE` that ipset save wrote, of the sets that rules name")
 	if withNft {
 		c.Flags().StringVar(&f.nft, "nft", "", ".nft `FILE` to compare with, instead of our translation")
 	}
@@ -36,6 +38,7 @@ func (f *inputFlags) register(c *cobra.Command, withNft bool) {
 // An input is what a command was given.
 type input struct {
 	v4, v6 *iptables.Ruleset
+	sets   *ipset.Sets // nil when no file gave any
 	nft    *diag.Source
 	diags  diag.List
 }
@@ -59,6 +62,15 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 			return nil, err
 		}
 	}
+	if f.ipset != "" {
+		src, err := readSource(s, f.ipset)
+		if err != nil {
+			return nil, err
+		}
+		if err := in.addSets(src); err != nil {
+			return nil, err
+		}
+	}
 	if f.nft != "" {
 		src, err := readSource(s, f.nft)
 		if err != nil {
@@ -70,6 +82,12 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 		src, err := readSource(s, path)
 		if err != nil {
 			return nil, err
+		}
+		if ipset.LooksLike(src.Text) {
+			if err := in.addSets(src); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if looksLikeNft(src.Text) {
 			if !f.withNft || in.nft != nil {
@@ -137,6 +155,25 @@ func (in *input) take(rs *iptables.Ruleset) error {
 	}
 	*slot = rs
 	return nil
+}
+
+// addSets parses the sets of a host.
+func (in *input) addSets(src *diag.Source) error {
+	if in.sets != nil {
+		return usage("%s and %s are both sets of ipset; give one file", in.sets.Source.Name, src.Name)
+	}
+	sets, list := ipset.Parse(src)
+	in.sets = sets
+	in.diags = append(in.diags, list...)
+	return nil
+}
+
+// setsText is the text of the sets, nil without.
+func (in *input) setsText() []byte {
+	if in.sets == nil {
+		return nil
+	}
+	return in.sets.Source.Text
 }
 
 // sources names the files, for reports.

@@ -98,10 +98,10 @@ func (p *pair) open(in *input) error {
 	p.target = target
 	var sources []equivalence.Machine
 	if in.v4 != nil {
-		sources = append(sources, iptsim.New(in.v4))
+		sources = append(sources, iptsim.NewWithSets(in.v4, in.sets))
 	}
 	if in.v6 != nil {
-		sources = append(sources, iptsim.New(in.v6))
+		sources = append(sources, iptsim.NewWithSets(in.v6, in.sets))
 	}
 	p.source = equivalence.Join(sources...)
 	return nil

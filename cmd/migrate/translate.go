@@ -56,7 +56,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if list.HasErrors() {
 		return nil, list, nil
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil

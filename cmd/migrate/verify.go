@@ -270,7 +270,7 @@ func showCheck(w io.Writer, in *input, p *pair, r *result, kr *equivalence.Kerne
 // kernelPair opens this kernel's machines for both sides.
 func kernelPair(in *input, p *pair) equivalence.KernelPair {
 	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
-		o := kernel.Options{Untracked: !tracked}
+		o := kernel.Options{Untracked: !tracked, Sets: in.setsText()}
 		xt, err := kernel.NewXtables(host, textOf(in.v4), textOf(in.v6), o)
 		if err != nil {
 			return nil, nil, nil, err

@@ -61,7 +61,7 @@ func (m *masked) holds(v predicate.Bits) bool {
 	return (v.And(m.mask) == m.value) != m.not
 }
 
-func compileTable(family iptables.Family, source *iptables.Table) *table {
+func compileTable(family iptables.Family, source *iptables.Table, sets *setTests) *table {
 	t := &table{name: source.Name}
 	chains := make(map[string]*chain, len(source.Chains))
 	reach := source.Reach()
@@ -74,14 +74,14 @@ func compileTable(family iptables.Family, source *iptables.Table) *table {
 		c.rules = make([]rule, len(c.source.Rules))
 		for i, r := range c.source.Rules {
 			ctx := iptables.Context{Family: family, Table: t.name, Chain: c.source.Name, Hooks: c.hooks, Rule: r}
-			c.rules[i] = compileRule(ctx, c, i, chains)
+			c.rules[i] = compileRule(ctx, c, i, chains, sets)
 		}
 	}
 	breakLoops(t)
 	return t
 }
 
-func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*chain) rule {
+func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*chain, sets *setTests) rule {
 	r := rule{source: ctx.Rule, chain: c, base: compileBase(ctx.Rule), then: predicate.Continue}
 	for i, use := range ctx.Rule.Matches {
 		m := match{use: use, scope: fmt.Sprintf("%s %s %d %d", c.table, c.source.Name, index, i)}
@@ -94,7 +94,7 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 				m.meaning.Hotdrop = predicate.Simplify(m.meaning.Hotdrop)
 			}
 			if m.meaning.Match != nil {
-				m.meaning.Match = predicate.Simplify(m.meaning.Match)
+				m.meaning.Match = predicate.Simplify(sets.resolve(m.meaning.Match, ctx.Family))
 			}
 		} else {
 			m.unknown = "match " + use.Match.Name()

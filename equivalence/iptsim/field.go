@@ -125,7 +125,8 @@ var readers = [...]reader{
 
 	predicate.Mark:     func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Mark), true) },
 	predicate.PktType:  func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.Type), true) },
-	predicate.SrcMAC:   (*view).sourceMAC,
+	predicate.SrcMAC:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.ethernet(false) },
+	predicate.DstMAC:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.ethernet(true) },
 	predicate.Priority: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Priority), true) },
 
 	predicate.CPU:      func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.CPU), true) },
@@ -275,16 +276,19 @@ func (v *view) icmp() []byte {
 	return v.headerOf(protoICMPv6)
 }
 
-// sourceMAC is the Ethernet source. A device that is not of type Ethernet, lo
-// among them, gives none.
+// ethernet is an address of the Ethernet header. A device that is not of type
+// Ethernet, lo among them, gives none.
 //
-// Kernel: net/netfilter/xt_mac.c.
-func (v *view) sourceMAC(uint32) (predicate.Bits, bool) {
+// Kernel: net/netfilter/xt_mac.c; net/netfilter/ipset/ip_set_bitmap_ipmac.c.
+func (v *view) ethernet(destination bool) (predicate.Bits, bool) {
 	if v.f.Packet.Link == nil || v.f.In == "" {
 		return predicate.Bits{}, false
 	}
 	if d := v.device(v.f.In); d != nil && (!d.Ethernet || d.Loopback) {
 		return predicate.Bits{}, false
+	}
+	if destination {
+		return predicate.MAC(v.f.Packet.Link.Dst), true
 	}
 	return predicate.MAC(v.f.Packet.Link.Src), true
 }

@@ -2,6 +2,7 @@ package iptsim
 
 import (
 	"nftmigrate/equivalence/predicate"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/packet"
 )
@@ -24,10 +25,15 @@ type table struct {
 
 // New compiles a ruleset. A match or target that does not say what it means
 // makes the packets that reach it undecided.
-func New(rs *iptables.Ruleset) *Machine {
+func New(rs *iptables.Ruleset) *Machine { return NewWithSets(rs, nil) }
+
+// NewWithSets is New for a ruleset whose rules name ipsets. A set that is not
+// there makes the packets undecided that are tested for it.
+func NewWithSets(rs *iptables.Ruleset, sets *ipset.Sets) *Machine {
 	m := &Machine{family: rs.Family}
+	tests := newSetTests(sets)
 	for _, t := range rs.Tables {
-		m.tables = append(m.tables, compileTable(rs.Family, t))
+		m.tables = append(m.tables, compileTable(rs.Family, t, tests))
 	}
 	m.Reset()
 	return m

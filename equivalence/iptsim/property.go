@@ -75,11 +75,11 @@ var properties = map[predicate.FieldID]property{
 	predicate.CTMark:  {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
 	predicate.PktType: {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},
 	predicate.SrcMAC: {48, plain(func(s *packet.Spec, n uint64) {
-		var b [8]byte
-		binary.BigEndian.PutUint64(b[:], n)
-		s.Link = &packet.Link{Src: [6]byte(b[2:]), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
+		s.Link = &packet.Link{Src: macOf(n), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
 	})},
-	predicate.CTState: {7, plain(func(s *packet.Spec, n uint64) {
+	predicate.DstMAC: {48, plain(func(s *packet.Spec, n uint64) {
+		s.Link = &packet.Link{Src: [6]byte{2, 0, 0, 0, 0, 2}, Dst: macOf(n)}
+	})}, predicate.CTState: {7, plain(func(s *packet.Spec, n uint64) {
 		for _, b := range wishStates {
 			if n&b.bit != 0 {
 				s.State = b.state
@@ -171,4 +171,10 @@ func typicalAddr(t packet.RouteType, f iptables.Family) (netip.Addr, bool) {
 		return netip.MustParseAddr("ff02::1"), true
 	}
 	return netip.Addr{}, false
+}
+
+func macOf(n uint64) [6]byte {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return [6]byte(b[2:])
 }

@@ -183,8 +183,44 @@ func (w *wishes) settings(p predicate.Predicate) (hold, fail []packet.Setting) {
 		}
 	case predicate.Masked:
 		hold, fail = w.maskedSettings(p)
+	case predicate.Member:
+		w.memberSettings(p, p.Spans, nil, 1, &hold, &fail)
 	}
 	return hold, fail
+}
+
+// memberSettings goes through some of the spans, at both ends of each, and makes
+// a setting of the values on the way to each answer.
+func (w *wishes) memberSettings(p predicate.Member, at *predicate.Spans, way []packet.Setting, depth int, hold, fail *[]packet.Setting) {
+	const most = 12
+	f := p.Fields[depth-1]
+	n := len(at.First)
+	if n == 0 {
+		if len(way) == 0 {
+			return
+		}
+		if at.Holds {
+			*hold = append(*hold, combine(way))
+		} else {
+			*fail = append(*fail, combine(way))
+		}
+		return
+	}
+	step := max(1, n/(most/depth))
+	for i := 0; i < n; i += step {
+		last := predicate.Ones(properties[f.ID].bits)
+		if i+1 < n {
+			last = at.First[i+1].Dec()
+		}
+		for _, set := range w.values(f, at.First[i], last) {
+			next := append(way[:len(way):len(way)], set)
+			if depth == len(p.Fields) {
+				w.memberSettings(p, &predicate.Spans{Holds: at.Next[i].Holds}, next, depth, hold, fail)
+			} else {
+				w.memberSettings(p, at.Next[i], next, depth+1, hold, fail)
+			}
+		}
+	}
 }
 
 // anySettings makes each part hold alone, behind failures of the others.

@@ -178,6 +178,13 @@ func noteNames(p predicate.Predicate, tests *symbolic.NameTests) {
 		for _, span := range p.Spans {
 			noteName(masked{mask: all, value: span.Low}, tests)
 		}
+	case predicate.Member:
+		for _, name := range p.Devices {
+			tests.Exact(name)
+		}
+		for _, name := range p.Prefixes {
+			tests.Prefix(name)
+		}
 	}
 }
 
@@ -243,6 +250,7 @@ type compiler struct {
 	extensions map[uint8]symbolic.Slot
 	fields     map[predicate.Field]symbolicField
 	standing   symbolic.Standing // of fields
+	members    map[memberKey]bdd.Ref
 	recents    map[string]*recentList
 	asked      int // of the rule at hand
 	rule       *rule

@@ -67,12 +67,8 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.OutGroup: func(c *compiler, _ uint32) symbolicField {
 		return c.where(symbolic.OutGroup, c.space.HasDevice(symbolic.OutName))
 	},
-	predicate.SrcMAC: func(c *compiler, _ uint32) symbolicField {
-		s := c.space
-		source, _ := s.Bytes(symbolic.Link, 6, 6)
-		ethernet := s.Number(s.Bits(symbolic.InType), 1)
-		return symbolicField{word: source, present: s.And(s.Bit(symbolic.HasLink), s.And(s.HasDevice(symbolic.InName), ethernet))}
-	},
+	predicate.SrcMAC: func(c *compiler, _ uint32) symbolicField { return c.ethernet(6) },
+	predicate.DstMAC: func(c *compiler, _ uint32) symbolicField { return c.ethernet(0) },
 
 	predicate.CTState:  func(c *compiler, _ uint32) symbolicField { return symbolicField{word: c.ctState(), present: bdd.True} },
 	predicate.CTStatus: entryField(symbolic.CTStatus), predicate.CTMark: entryField(symbolic.CTMark),
@@ -130,6 +126,14 @@ func ownerField(g symbolic.Group) func(*compiler, uint32) symbolicField {
 		s := c.space
 		return c.where(g, s.And(s.Bit(symbolic.HasSocket), s.Bit(symbolic.HasFile)))
 	}
+}
+
+// ethernet is an address of the Ethernet header.
+func (c *compiler) ethernet(offset int) symbolicField {
+	s := c.space
+	address, _ := s.Bytes(symbolic.Link, offset, 6)
+	ethernet := s.Number(s.Bits(symbolic.InType), 1)
+	return symbolicField{word: address, present: s.And(s.Bit(symbolic.HasLink), s.And(s.HasDevice(symbolic.InName), ethernet))}
 }
 
 func (c *compiler) icmp() uint64 {

@@ -84,6 +84,8 @@ func (c *compiler) pure(p predicate.Predicate) (f bdd.Ref, ok bool) {
 			return 0, false
 		}
 		return s.Not(g), true
+	case predicate.Member:
+		return c.member(p)
 	}
 	return c.test(p)
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// belong to them. Otherwise each packet meets the connection that its
 	// Tracking asks for, and no other.
 	Flow bool
+	// Sets is the output of "ipset save" of the sets that legacy rules name, nil
+	// for none.
+	Sets []byte
 }
 
 // A Machine is a namespace with a ruleset. Its methods are safe for concurrent

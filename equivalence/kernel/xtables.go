@@ -32,6 +32,9 @@ func NewXtables(host *packet.Host, v4Save, v6Save []byte, options Options) (*Mac
 			return nil, err
 		}
 		var groups []uint16
+		if err := LoadSets(m.ns, options.Sets); err != nil {
+			return nil, err
+		}
 		for _, f := range []struct {
 			tools legacyTools
 			save  []byte
@@ -107,12 +110,32 @@ func loadLegacy(ns *netns.NS, tools legacyTools, save []byte) ([]uint16, error) 
 	return groups, nil
 }
 
-func runTool(ns *netns.NS, environment, name string, input []byte) ([]byte, error) {
+// LoadSets makes the ipsets that rules name, of the output of "ipset save", in a
+// namespace.
+func LoadSets(ns *netns.NS, save []byte) error {
+	if save == nil {
+		return nil
+	}
+	_, err := runTool(ns, "LC_ALL=C", "ipset", save, "restore")
+	var refused *RulesetError
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case strings.Contains(err.Error(), "set type not supported"):
+		return &MissingError{"kernel feature", "a type of ipset", err}
+	}
+	if _, probe := runTool(ns, "LC_ALL=C", "ipset", []byte("create probe list:set\ndestroy probe\n"), "restore"); probe != nil {
+		return &MissingError{"kernel feature", "CONFIG_IP_SET", probe}
+	}
+	return err
+}
+
+func runTool(ns *netns.NS, environment, name string, input []byte, args ...string) ([]byte, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, &MissingError{"tool", name, err}
 	}
-	cmd := ns.Command(path)
+	cmd := ns.Command(path, args...)
 	cmd.Env = append(os.Environ(), environment)
 	cmd.Stdin = bytes.NewReader(input)
 	var out, complaint bytes.Buffer

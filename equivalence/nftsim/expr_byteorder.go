@@ -38,7 +38,8 @@ func decodeByteorder(_ *scope, data []byte) (Instruction, error) {
 	if size != 2 && size != 4 && size != 8 || length > maxValue {
 		return nil, fmt.Errorf("numbers of %d in %d bytes", size, length)
 	}
-	if length%size != 0 {
+	// Less than a number stays as it is; nft turns single bytes of a key so.
+	if length%size != 0 && (length > size || i.From != i.To) {
 		return nil, notModelled{fmt.Sprintf("numbers of %d in %d bytes", size, length)}
 	}
 	i.ToHost, i.Len, i.Size = op == unix.NFT_BYTEORDER_NTOH, int(length), int(size)
@@ -59,6 +60,9 @@ func (i *Byteorder) String() string {
 func (i *Byteorder) loads() (Register, int) { return i.To, i.Len }
 
 func (i *Byteorder) exec(x *execution) result {
+	if i.Len < i.Size {
+		return proceed
+	}
 	var out [registerBytes]byte
 	in := x.regs.load(i.From, i.Len)
 	for at := 0; at < i.Len; at += i.Size {
@@ -76,6 +80,9 @@ func (i *Byteorder) exec(x *execution) result {
 }
 
 func (i *Byteorder) symbolic(x *symbolicRun) {
+	if i.Len < i.Size {
+		return
+	}
 	// What the path takes is followed to the option that it is written to.
 	turned := map[heldKind]heldKind{pathSegment: pathSegmentBE, pathSegmentBE: pathSegment}
 	if to, ok := turned[x.holding(i.From, i.Len).kind]; ok && i.Len == 2 {

@@ -71,6 +71,7 @@ const (
 	Mark     // packet mark
 	PktType  // PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, LOOPBACK 5
 	SrcMAC   // absent when the incoming device is not Ethernet
+	DstMAC   // likewise
 	Priority // skb priority
 	CPU      // on which the packet is handled
 	InGroup  // of the incoming device, absent without one
@@ -150,7 +151,7 @@ var fieldNames = [...]string{
 	HeaderThere: "header", HeaderByte: "header-byte", HeaderWord: "header-word", HeaderWhole: "header-whole",
 	HeaderLost: "header-lost", HeaderSet: "headers",
 	ICMPType: "icmp-type", ICMPCode: "icmp-code",
-	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", Priority: "priority",
+	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", DstMAC: "destination-mac", Priority: "priority",
 	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm",
 	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
 	CTProtocol: "ct-protocol", CTExpire: "ct-expire",

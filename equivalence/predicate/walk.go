@@ -33,6 +33,8 @@ func FieldsOf(p Predicate) []Field {
 		return []Field{p.Field}
 	case Present:
 		return []Field{p.Field}
+	case Member:
+		return p.Fields
 	case Stateful:
 		return p.Instance.Keys()
 	}

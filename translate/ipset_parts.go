@@ -1,0 +1,317 @@
+package translate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"nftmigrate/diag"
+	"nftmigrate/ipset"
+	"nftmigrate/nftgen"
+)
+
+// Protocols of parts of sets.
+const (
+	noPorts        = -1 // the type has no ports
+	otherProtocols = -2 // those without ports, together
+	icmpProtocol   = 1
+	tcpProtocol    = 6
+	udpProtocol    = 17
+	icmpv6Protocol = 58
+	sctpProtocol   = 132
+	udpliteProto   = 136
+)
+
+// portProtocols are the protocols that have parts of their own, with the ends of
+// their sets' names.
+var portProtocols = map[uint8]bool{
+	icmpProtocol: true, tcpProtocol: true, udpProtocol: true, icmpv6Protocol: true, sctpProtocol: true, udpliteProto: true,
+}
+
+var protocolSuffix = map[int]string{
+	icmpProtocol: "_icmp", tcpProtocol: "_tcp", udpProtocol: "_udp", icmpv6Protocol: "_icmpv6", sctpProtocol: "_sctp",
+	udpliteProto: "_udplite", otherProtocols: "_proto",
+}
+
+// An ipset becomes one set of nftables for each of its parts: what one lookup
+// can answer.
+type setPart struct {
+	partKey
+	set      *ipset.Set
+	key      []*nftgen.Datatype
+	interval bool
+	bulk     *nftgen.Bulk
+	counted  *nftgen.Set
+	plain    *nftgen.Set // without counters
+	shares   *setPart    // the part whose set this one uses, or nil
+}
+
+// A partKey tells the parts of an ipset apart.
+type partKey struct {
+	proto      int
+	prefix     string // of the names of devices, "" for whole names
+	exceptions bool
+	timed      bool
+}
+
+// setParts are the parts of an ipset that have elements, in the order in which
+// they are looked into.
+type setParts struct {
+	set    *ipset.Set
+	list   []*setPart
+	byKey  map[partKey]*setPart
+	family uint8
+	err    error
+	packed []byte
+}
+
+type setPartsKey struct{ set *ipset.Set }
+
+// setParts divides an ipset, when first asked for.
+func (s *Shared) setParts(set *ipset.Set, where diag.Range) (*setParts, error) {
+	parts := Value(s, setPartsKey{set}, func() *setParts {
+		p := &setParts{set: set, byKey: make(map[partKey]*setPart), family: set.Options.Family}
+		p.err = p.divide()
+		return p
+	})
+	if u := AsUntranslatable(parts.err); u != nil {
+		again := *u
+		again.Range = where
+		return nil, &again
+	}
+	return parts, parts.err
+}
+
+// divide puts each element into its part.
+func (p *setParts) divide() error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	if p.set.Type.Nomatch() {
+		return p.divideNets()
+	}
+	ports := p.set.Type.Bitmap && p.set.Type.Parts[0] == ipset.Port
+	if ports {
+		return p.dividePorts()
+	}
+	p.set.Elements(func(_ int, e *ipset.Element) bool {
+		part := p.part(p.keyOf(e), false)
+		p.packed = p.pack(p.packed[:0], e, e.Addr[0].AsSlice(), e.Addr[1].AsSlice())
+		p.add(part, p.packed, p.packed, e)
+		return true
+	})
+	return nil
+}
+
+// check refuses what no set of nftables does.
+func (p *setParts) check() error {
+	wildcards, exceptions, timed := false, false, false
+	waits := ""
+	p.set.Elements(func(_ int, e *ipset.Element) bool {
+		wildcards, exceptions = wildcards || e.Wildcard, exceptions || e.Nomatch
+		timed = timed || p.timed(e)
+		if p.set.Type.Name == "bitmap:ip,mac" && !e.HasMAC {
+			waits = p.set.ElementText(e)
+		}
+		return true
+	})
+	name := p.set.Name
+	switch {
+	case waits != "":
+		return &Untranslatable{
+			Summary: fmt.Sprintf("set %q has an element without Ethernet address", name),
+			Detail: fmt.Sprintf("The kernel fills in the address of the first packet from %s, and from then on takes that one alone. "+
+				"Give the element its address, or use a hash:ip.", waits),
+		}
+	case timed && exceptions:
+		return &Untranslatable{
+			Summary: fmt.Sprintf("set %q has exceptions, and elements that expire", name),
+			Detail:  "Exceptions are taken out of the networks around them when the set is translated, and so cannot come and go. Take the exceptions out, or the timeouts.",
+		}
+	case timed && (strings.Count(p.set.Type.Name, "net") > 1 || p.set.Type.Name == "hash:net,iface"):
+		return &Untranslatable{
+			Summary: fmt.Sprintf("set %q has networks in several dimensions, and elements that expire", name),
+			Detail:  "Where such elements overlap, which one decides would change when one expires. Take the timeouts out.",
+		}
+	case wildcards && exceptions:
+		return &Untranslatable{
+			Summary: fmt.Sprintf("set %q has exceptions, and elements for devices by the beginning of their names", name),
+			Detail:  "Which of two elements of a network decides is then up to the order of the kernel's hash. Write the devices out.",
+		}
+	}
+	return nil
+}
+
+// timed reports whether an element expires.
+func (p *setParts) timed(e *ipset.Element) bool {
+	return e.Extra != nil && p.set.Options.HasTimeout && e.Extra.Timeout != 0
+}
+
+// keyOf returns the part of an element that is a member.
+func (p *setParts) keyOf(e *ipset.Element) partKey {
+	k := partKey{proto: noPorts, timed: p.timed(e)}
+	for _, part := range p.set.Type.Parts {
+		if part == ipset.Port {
+			k.proto = int(e.Proto)
+			if !portProtocols[e.Proto] {
+				k.proto = otherProtocols
+			}
+		}
+	}
+	if e.Wildcard {
+		k.prefix = e.Iface
+	}
+	return k
+}
+
+// part returns a part, which is made when it is not there.
+func (p *setParts) part(k partKey, interval bool) *setPart {
+	if part := p.byKey[k]; part != nil {
+		return part
+	}
+	part := &setPart{partKey: k, set: p.set, interval: interval, key: p.datatypes(k)}
+	part.bulk = nftgen.NewBulk(part.key, interval)
+	p.byKey[k] = part
+	p.list = append(p.list, part)
+	return part
+}
+
+// datatypes are the types of the key of a part.
+func (p *setParts) datatypes(k partKey) (list []*nftgen.Datatype) {
+	family := nftgen.IP
+	if p.family == 6 {
+		family = nftgen.IP6
+	}
+	for _, part := range p.set.Type.Parts {
+		switch part {
+		case ipset.IP, ipset.Net:
+			list = append(list, addressField(family, true).Type)
+		case ipset.Port:
+			for _, f := range portFields(k.proto, true) {
+				list = append(list, f.Type)
+			}
+		case ipset.MAC:
+			list = append(list, nftgen.EtherSaddr.Type)
+		case ipset.Mark:
+			list = append(list, nftgen.MetaMark.Type)
+		case ipset.Iface:
+			if k.prefix == "" {
+				list = append(list, nftgen.MetaIifname.Type)
+			}
+		}
+	}
+	return list
+}
+
+// pack appends the key of an element, with the given addresses in the place of
+// its own.
+func (p *setParts) pack(b []byte, e *ipset.Element, addresses ...[]byte) []byte {
+	n := 0
+	for _, part := range p.set.Type.Parts {
+		switch part {
+		case ipset.IP, ipset.Net:
+			b = append(b, addresses[n]...)
+			n++
+		case ipset.Port:
+			if portProtocols[e.Proto] || e.Proto == 0 {
+				b = append(b, byte(e.Port>>8), byte(e.Port))
+			} else {
+				b = append(b, e.Proto)
+			}
+		case ipset.MAC:
+			b = append(b, e.MAC[:]...)
+		case ipset.Mark:
+			b = append(b, byte(e.Mark>>24), byte(e.Mark>>16), byte(e.Mark>>8), byte(e.Mark))
+		case ipset.Iface:
+			if !e.Wildcard {
+				var name [16]byte
+				copy(name[:], e.Iface)
+				b = append(b, name[:]...)
+			}
+		}
+	}
+	return b
+}
+
+// maxElementComment is how many bytes nft takes in the comment of an element
+// (128 with its end).
+const maxElementComment = 127
+
+// add appends an element to a part with what it has beside its key.
+func (p *setParts) add(part *setPart, low, high []byte, e *ipset.Element) {
+	if e.Extra == nil {
+		part.bulk.Add(low, high)
+		return
+	}
+	x := nftgen.ElementExtra{Comment: elementComment(e.Extra.Comment)}
+	if p.timed(e) {
+		x.Timeout = time.Duration(e.Extra.Timeout) * time.Second
+	}
+	if p.set.Options.Counters {
+		x.Packets, x.Bytes = e.Extra.Packets, e.Extra.Bytes
+	}
+	if x == (nftgen.ElementExtra{}) {
+		part.bulk.Add(low, high)
+	} else {
+		part.bulk.AddExtra(low, high, x)
+	}
+}
+
+// elementComment is a comment as far as nft can hold it.
+func elementComment(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '"' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxElementComment {
+		s = strings.ToValidUTF8(s[:maxElementComment-3], "") + "..."
+	}
+	return s
+}
+
+// named returns the set of a part, with the counters of the ipset or without.
+func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
+	if part.shares != nil {
+		return part.shares.named(s, uncounted)
+	}
+	counts := part.set.Options.Counters && !uncounted
+	at := &part.plain
+	if counts {
+		at = &part.counted
+	}
+	if *at != nil {
+		return *at
+	}
+	set := &nftgen.Set{Name: part.set.Name, Key: part.key, Interval: part.interval, Bulk: part.bulk, Counter: counts}
+	what := ""
+	if suffix := protocolSuffix[part.proto]; suffix != "" && !part.set.Type.Bitmap {
+		set.Name += suffix
+		what = ": " + suffix[1:]
+	}
+	if part.proto == otherProtocols {
+		what = ": protocols without ports"
+	}
+	if part.prefix != "" {
+		set.Name += "_" + part.prefix
+		what += ": devices " + part.prefix + "*"
+	}
+	if part.exceptions {
+		set.Name += "_nomatch"
+		what += ": exceptions"
+	}
+	if part.timed {
+		set.Name += "_timed"
+		set.HasTimeout = true
+		set.Timeout = time.Duration(part.set.Options.Timeout) * time.Second
+		what += ": elements that expire"
+	}
+	if part.set.Options.Counters && uncounted {
+		set.Name += "_uncounted"
+		set.Bulk = part.bulk.Uncounted()
+	}
+	set.Note = fmt.Sprintf("ipset %s, %s%s", part.set.Name, part.set.Type.Name, what)
+	*at = s.AddSet(set)
+	return *at
+}
