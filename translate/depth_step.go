@@ -22,7 +22,7 @@ func (f *flattener) plan(into *nftgen.Chain, i int, v nftgen.VerdictStmt) (s *st
 	rule, chain := into.Rules[i], f.byName[v.Chain]
 	w := &writer{
 		f: f, into: into, rule: rule, condition: rule.Stmts[:len(rule.Stmts)-1],
-		post: into.Rules[i+1:], gone: v.Kind == nftgen.Goto,
+		post: into.Rules[i+1:], gone: v.Kind == nftgen.Goto, copies: f.uses[chain.Name] > 1,
 	}
 	s = &step{into: into, chain: chain, at: i}
 	if !f.mayCopy(chain) {
@@ -100,6 +100,7 @@ type writer struct {
 	rule      *nftgen.Rule // that leads to the chain
 	condition []nftgen.Stmt
 	gone      bool // by goto: no packet comes back
+	copies    bool // the chain is still used by others
 	post      []*nftgen.Rule
 
 	rules  []*nftgen.Rule
@@ -209,10 +210,13 @@ func (w *writer) toRest() nftgen.VerdictStmt {
 // append writes a rule: the condition, stmts, and a verdict unless it is nil. r
 // is the rule that it is made of, if any.
 func (w *writer) append(stmts []nftgen.Stmt, verdict nftgen.Stmt, r *nftgen.Rule) {
-	rule := nftgen.Rule{Origin: w.rule.Origin, Family: w.rule.Family}
+	rule := nftgen.Rule{Origin: w.rule.Origin, Family: w.rule.Family, Comment: w.rule.Comment, Note: w.rule.Note}
 	all := slices.Clone(w.condition)
 	if r != nil {
 		rule = *r
+		if w.copies {
+			stmts = uncounted(stmts)
+		}
 		switch {
 		case rule.Family != 0 && w.rule.Family != 0 && rule.Family != w.rule.Family:
 			if allPure(w.condition) {

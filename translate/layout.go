@@ -73,14 +73,15 @@ func (t *translation) layout(v4, v6 *iptables.Ruleset) {
 	t.nameChains()
 }
 
-// dropIdle leaves out built-in chains without rules and with policy ACCEPT.
-// They decide nothing, and in nf_tables each would cost every packet.
+// dropIdle leaves out built-in chains without rules and with policy ACCEPT,
+// unless counters are kept. They decide nothing, and in nf_tables each would cost
+// every packet.
 func (t *translation) dropIdle() {
 	kept := t.chains[:0]
 	for _, plan := range t.chains {
 		idle := true
 		for _, s := range plan.sides {
-			if !s.chain.Builtin || len(s.chain.Rules) > 0 || s.chain.Policy == "DROP" {
+			if !s.chain.Builtin || len(s.chain.Rules) > 0 || s.chain.Policy == "DROP" || t.options.Counters {
 				idle = false
 			}
 		}
@@ -181,32 +182,43 @@ func (t *translation) fill(plan *chainPlan) {
 	for _, r := range t.merge(lists[iptables.IPv4], lists[iptables.IPv6]) {
 		plan.body.lower(r)
 	}
+	if plan.body.chain == chain {
+		plan.body.tail.Rules = append(plan.body.tail.Rules, t.policyCounters(plan)...)
+	}
 }
 
 // hang makes the chain a base chain. Where the two families have unlike
 // policies, no base chain can hold both: the rules then stand in a regular
-// chain, and the base chain drops what comes back from it for one family.
+// chain, and the base chain drops what comes back from it for one family. So do
+// they where the policy's packets are counted and some leave the rules early.
 func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
 	drops := make(map[iptables.Family]bool)
 	for _, s := range plan.sides {
 		drops[s.family] = s.chain.Policy == "DROP"
 	}
-	if t.table.Family != nftgen.Inet || drops[iptables.IPv4] == drops[iptables.IPv6] {
+	differ := t.table.Family == nftgen.Inet && drops[iptables.IPv4] != drops[iptables.IPv6]
+	around := t.options.Counters && leavesPolicy(plan)
+	if !differ {
 		chain.Base = base(plan.table, plan.chain, drops[plan.sides[0].family])
-		return
+		if !around {
+			return
+		}
 	}
 	rules := t.shared.addHelper(chain, &nftgen.Chain{Name: plan.name + "_rules", Origin: chain.Origin})
 	plan.body.chain, plan.body.tail = rules, rules
+	chain.Rules = append([]*nftgen.Rule{
+		{Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: rules.Name}}},
+	}, t.policyCounters(plan)...)
+	if !differ {
+		return
+	}
 	family, word := nftgen.IP, "IPv4"
 	if drops[iptables.IPv6] {
 		family, word = nftgen.IP6, "IPv6"
 	}
 	chain.Base = base(plan.table, plan.chain, false)
 	chain.Note = fmt.Sprintf("The policies differ: only %s has policy drop.", word)
-	chain.Rules = []*nftgen.Rule{
-		{Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Jump, Chain: rules.Name}}},
-		{Family: family, Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Drop}}},
-	}
+	chain.Rules = append(chain.Rules, &nftgen.Rule{Family: family, Stmts: []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Drop}}})
 }
 
 // finish adds the helper chains and sets, and makes of it what the kernel takes.

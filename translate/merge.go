@@ -75,6 +75,9 @@ func neutralKeys(rules []*Rule) []string {
 }
 
 func neutralKey(r *Rule) string {
+	if r.counted {
+		return "" // each family counts its own packets
+	}
 	var b strings.Builder
 	b.WriteString(strings.Join(r.comments, "\x00"))
 	for _, it := range r.items {

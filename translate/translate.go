@@ -26,6 +26,9 @@ type Options struct {
 	// KeepXt keeps matches and targets without native form as extensions of
 	// xtables, which only a batch can hold, instead of refusing their rules.
 	KeepXt bool
+	// Counters keeps the counters of rules and policies, as far as the source
+	// has them. Rules of both families that are alike are then not shared.
+	Counters bool
 }
 
 // AllowAll allows every declared deviation.
@@ -202,9 +205,12 @@ func (t *translation) action(r *Rule) bool {
 		r.Add(nftgen.VerdictStmt{Kind: kind, Chain: chain})
 		return true
 	}
+	counted := t.count(r)
 	switch a.Kind {
 	case iptables.NoAction:
-		r.Add(nftgen.Counter{})
+		if !counted {
+			r.Add(nftgen.Counter{})
+		}
 		return true
 	case iptables.Jump:
 		return verdict(nftgen.Jump, t.name(r.Context, a.Name))

@@ -49,6 +49,7 @@ type Rule struct {
 	items      []item
 	deviations []Deviation
 	comments   []string
+	counted    bool          // its counter is kept
 	guard      nftgen.Family // what the nft rule is restricted to
 	also       diag.Range    // the like rule of the other family
 	comment    string        // comments as a kernel comment, when they fit one

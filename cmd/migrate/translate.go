@@ -18,10 +18,11 @@ const translateSchema = "nftmigrate/translate/1"
 
 // translateFlags are the flags that steer a translation, wherever one is made.
 type translateFlags struct {
-	table  string
-	strict bool
-	allow  []string
-	keepXt bool
+	table    string
+	strict   bool
+	allow    []string
+	keepXt   bool
+	counters bool
 	// lenient takes every declared deviation, for a translation that is not
 	// used itself.
 	lenient bool
@@ -31,6 +32,7 @@ func (f *translateFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.table, "table", "firewall", "`NAME` of the table to generate")
 	c.Flags().BoolVar(&f.strict, "strict", false, "count as differences also what the engines themselves do unlike")
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "accept declared deviations: a list of `CODE`s, or \""+translate.AllowAll+"\" for all")
+	c.Flags().BoolVar(&f.counters, "counters", false, "keep the counters of rules and policies that the files have (iptables-save -c)")
 	c.Flags().BoolVar(&f.keepXt, "keep-xt", false, "keep what has no native form as extensions of xtables, which only migrate apply loads")
 }
 
@@ -56,7 +58,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if list.HasErrors() {
 		return nil, list, nil
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil
