@@ -76,13 +76,15 @@ var (
 	ICMPv6Code = payloadField("icmpv6 code", fieldID{headerICMPv6, 2}, icmpv6Code, transportHeader, 1, 1, need{l4: 58, of: IP6})
 )
 
-// Fields of the headers of ESP, AH and DCCP.
+// Fields of the headers of ESP, AH, IPComp and DCCP.
 var (
 	ESPSPI     = payloadField("esp spi", fieldID{headerESP, 1}, network32, transportHeader, 0, 4, need{l4: unix.IPPROTO_ESP})
 	AHSPI      = payloadField("ah spi", fieldID{headerAH, 4}, network32, transportHeader, 4, 4, need{l4: unix.IPPROTO_AH})
 	AHLength   = payloadField("ah hdrlength", fieldID{headerAH, 2}, integer8, transportHeader, 1, 1, need{l4: unix.IPPROTO_AH})
 	AHReserved = payloadField("ah reserved", fieldID{headerAH, 3}, integer16, transportHeader, 2, 2, need{l4: unix.IPPROTO_AH})
-	DCCPType   = bitField("dccp type", dccpType, transportHeader, 8, Value{0x1e}, need{l4: unix.IPPROTO_DCCP})
+	// IPCompIndex is of the compression header.
+	IPCompIndex = payloadField("comp cpi", fieldID{headerComp, 3}, integer16, transportHeader, 2, 2, need{l4: unix.IPPROTO_COMP})
+	DCCPType    = bitField("dccp type", dccpType, transportHeader, 8, Value{0x1e}, need{l4: unix.IPPROTO_DCCP})
 )
 
 // TCPMaxSeg is the value of the TCP option of the maximum segment size. nft tests

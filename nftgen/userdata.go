@@ -35,6 +35,7 @@ type headerID uint32
 const (
 	headerAH        headerID = 1
 	headerESP       headerID = 2
+	headerComp      headerID = 3
 	headerICMP      headerID = 4
 	headerUDP       headerID = 6
 	headerUDPLite   headerID = 7

@@ -140,7 +140,7 @@ func (g *generator) rule(c chain, user []chain) string {
 	// A target that needs its own matches brings them.
 	matches, target := split(target)
 	if proto == "" && g.IntN(2) == 0 {
-		proto = g.pick("tcp", "tcp", "udp", "icmp", "sctp", "udplite", "dccp", "esp", "ah", "47")
+		proto = g.pick("tcp", "tcp", "udp", "icmp", "sctp", "udplite", "dccp", "esp", "ipcomp", "ah", "47")
 		if g.v6 && proto == "icmp" {
 			proto = "ipv6-icmp"
 		}

@@ -39,6 +39,8 @@ func (g *generator) protocolMatch(proto string) string {
 		return "-m dccp " + g.not() + "--dport " + g.ports() + " " + g.not() + "--dccp-types " + g.pick("REQUEST", "DATA,ACK,INVALID", "RESET")
 	case "esp":
 		return "-m esp " + g.not() + "--espspi " + g.pick("0", "256", "1:1000", "5:2")
+	case "ipcomp":
+		return "-m ipcomp " + g.pick("", g.not()+"--ipcompspi "+g.pick("0", "256", "1:1000", "5:2", "40000:70000"))
 	case "ah":
 		if !g.v6 {
 			return "-m ah " + g.not() + "--ahspi " + g.pick("0", "256", "1:1000", "5:2")
