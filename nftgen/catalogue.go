@@ -1,6 +1,10 @@
 package nftgen
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // The catalogue of fields. A field is added by a line here; its loader says
 // which expression reads it.
@@ -16,6 +20,17 @@ var (
 	IP6Daddr    = payloadField("ip6 daddr", fieldID{headerIP6, 9}, ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
 	IP6Hoplimit = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
 )
+
+// NetworkBytes are n bytes, at most 16, at an offset from the network header of a
+// family on: nft knows them by place only.
+func NetworkBytes(family Family, offset, n int) Field {
+	return rawField(fmt.Sprintf("@nh,%d,%d", 8*offset, 8*n), raw(n), networkHeader, uint32(offset), family)
+}
+
+// TransportBytes are such bytes from the transport header on.
+func TransportBytes(family Family, offset, n int) Field {
+	return rawField(fmt.Sprintf("@th,%d,%d", 8*offset, 8*n), raw(n), transportHeader, uint32(offset), family)
+}
 
 // Fields that are some of the bits of the type of service or traffic class: the
 // first six, and the last two (RFC 2474, RFC 3168).

@@ -1,5 +1,7 @@
 package nftgen
 
+import "math/big"
+
 // The datatypes, with the numbers by which nft names them in sets.
 //
 // Source: nftables include/datatype.h, enum datatypes (values are part of the
@@ -44,8 +46,8 @@ var (
 	deviceType = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}
 
 	// Bytes of a header that nft knows by place only.
-	raw8  = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: hex}
-	raw16 = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: hex}
+	raw8  = raw(1)
+	raw16 = raw(2)
 
 	// hostProto is the protocol that the kernel found, in the order of the host
 	// by name; it is one byte.
@@ -114,3 +116,12 @@ var (
 		{"unreachable", 7}, {"prohibit", 8},
 	}
 )
+
+// raw is the type of n bytes that nft knows by place only.
+func raw(n int) *Datatype {
+	t := &Datatype{Name: "integer", Number: 4, Bytes: n, Order: BigEndian, Format: hex}
+	if n > 8 {
+		t.Format = func(v Value) string { return "0x" + new(big.Int).SetBytes(v).Text(16) }
+	}
+	return t
+}

@@ -106,7 +106,8 @@ func flagNames(names []symbol, n uint64) (list []string, rest uint64) {
 
 // mask writes a value that is combined bit by bit with the field.
 func (t *Datatype) mask(v Value) string {
-	if t.bits != nil || t.prefixes || t == etherAddr {
+	const word = 8
+	if t.bits != nil || t.prefixes || t == etherAddr || len(v) > word {
 		return t.Format(v)
 	}
 	return hex(v)

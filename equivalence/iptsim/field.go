@@ -104,7 +104,15 @@ var readers = [...]reader{
 		}
 		return number(1, !ok)
 	},
-	predicate.FlowPort: (*view).flowPort,
+	predicate.FlowPort:   (*view).flowPort,
+	predicate.PacketByte: func(v *view, at uint32) (predicate.Bits, bool) { return octet(v.f.Data, int(at)) },
+	predicate.PacketWord: func(v *view, at uint32) (predicate.Bits, bool) {
+		b := v.f.Data
+		if int(at)+4 > len(b) {
+			return predicate.Bits{}, false
+		}
+		return predicate.Number(uint64(binary.BigEndian.Uint32(b[at:]))), true
+	},
 	predicate.ICMPType: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 0) },
 	predicate.ICMPCode: func(v *view, _ uint32) (predicate.Bits, bool) { return octet(v.icmp(), 1) },
 

@@ -45,6 +45,8 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Not(c.tcpHeader())}
 	},
 	predicate.FlowPort:    func(c *compiler, which uint32) symbolicField { return c.flowPort(which) },
+	predicate.PacketByte:  func(c *compiler, at uint32) symbolicField { return c.packet(int(at), 1) },
+	predicate.PacketWord:  func(c *compiler, at uint32) symbolicField { return c.packet(int(at), 4) },
 	predicate.ICMPType:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 0) },
 	predicate.ICMPCode:    func(c *compiler, _ uint32) symbolicField { return c.transportOf(c.icmp(), 1) },
 	predicate.HeaderThere: func(c *compiler, arg uint32) symbolicField { return c.extension(arg, 0) },
@@ -172,6 +174,13 @@ func (c *compiler) taken(offset, n int) symbolicField {
 	}
 	f.present = s.And(c.found(), s.Or(s.Not(first), c.reaches(offset+n)))
 	return f
+}
+
+// packet is a part of the network header, all of which is there. What is behind it
+// is not told.
+func (c *compiler) packet(offset, n int) symbolicField {
+	word, modelled := c.space.Network(offset, n)
+	return symbolicField{word: word, present: bdd.True, known: modelled}
 }
 
 // transportOf is a byte of the header of one protocol.

@@ -19,7 +19,8 @@ type symbolicField struct {
 
 // partly are the fields of which some places are not modelled.
 var partly = map[predicate.FieldID]bool{predicate.TransportByte: true, predicate.TransportWord: true, predicate.HeaderThere: true,
-	predicate.HeaderByte: true, predicate.HeaderWord: true, predicate.HeaderWhole: true, predicate.HeaderSet: true}
+	predicate.HeaderByte: true, predicate.HeaderWord: true, predicate.HeaderWhole: true, predicate.HeaderSet: true,
+	predicate.PacketByte: true, predicate.PacketWord: true}
 
 // field returns the variables of a field.
 func (c *compiler) field(f predicate.Field) symbolicField {

@@ -50,6 +50,10 @@ const (
 	// is no whole TCP header, else absent.
 	SegmentMSS
 	SegmentCut
+	// PacketByte and PacketWord are the byte, and the four bytes, at Arg from the
+	// network header on.
+	PacketByte
+	PacketWord
 	// FlowPort is the source port, or with Arg 1 the destination port, as rate limits
 	// by key see it: 0 of protocols without ports and of later fragments of IPv6, and
 	// absent where the packet ends before.
@@ -178,7 +182,7 @@ func (f Field) String() string {
 	case HeaderThere, HeaderByte, HeaderWord, HeaderWhole, HeaderLost:
 		number, offset := HeaderPlace(f.Arg)
 		return fmt.Sprintf("%s(%d+%d)", name, number, offset)
-	case TCPOption, TransportByte, TransportWord, FlowPort:
+	case TCPOption, TransportByte, TransportWord, FlowPort, PacketByte, PacketWord:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:
 		return name + [...]string{"(original)", "(reply)", "(both)"}[min(f.Arg, 2)]

@@ -142,6 +142,10 @@ func (g *generator) match(c chain) string {
 		g.comment,
 		func() string { return "-m nfacct --nfacct-name " + g.pick("a", "b") },
 	}
+	if g.IntN(6) == 0 {
+		// A proof does not see what is behind the header.
+		choices = append(choices, g.u32, g.search)
+	}
 	if !g.stateless {
 		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
 			func() string {
@@ -261,6 +265,29 @@ func (g *generator) recent() string {
 		s += " --rdest"
 	}
 	return s
+}
+
+// search returns a pattern with few places.
+func (g *generator) search() string {
+	from := 8 + g.IntN(40)
+	return fmt.Sprintf("-m string %s--hex-string |%s| --algo bm --from %d --to %d%s", g.not(),
+		g.pick("00", "0000", "01", "c0", "c000", "2001", "0a", "41"), from, from+2+g.IntN(4)*g.IntN(4), g.pick("", " --icase"))
+}
+
+// u32 returns one or two tests of bytes that nftables can load too.
+func (g *generator) u32() string {
+	test := func() string {
+		at := fmt.Sprint(g.IntN(48))
+		if !g.v6 && g.IntN(3) == 0 {
+			at = fmt.Sprintf("0>>22&0x3C@%d", 4*g.IntN(6))
+		}
+		return at + g.pick("=0:0x7fffffff", "&0xff=0:0x3f,0x80", ">>16=0x50:0x1bb,0x4500", ">>24=0x45,0x60:0x6f", "&0xff00>>8=6,17,58", "<<8=0:0x11111111", "&0x00f0f000=0x00100000:0x00f0f000")
+	}
+	tests := test()
+	if g.IntN(3) == 0 {
+		tests += "&&" + test()
+	}
+	return "-m u32 " + g.not() + `--u32 "` + tests + `"`
 }
 
 // limit returns a rate. Most are so slow that no run lasts until the bucket is

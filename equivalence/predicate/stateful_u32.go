@@ -1,0 +1,125 @@
+package predicate
+
+import "fmt"
+
+// U32 is one test of "-m u32": a number made of four bytes of the packet lies in
+// one of the spans. Each step does something to the number, or with "@" takes it
+// for a distance to where the next one is read.
+//
+// Kernel: net/netfilter/xt_u32.c, u32_match_it.
+type U32 struct {
+	Steps []U32Step // the first is the place of the first number
+	Spans []Span
+}
+
+// A U32Step is an operator, "&", "<<", ">>" or "@", and its number.
+type U32Step struct {
+	Operator string
+	Number   uint32
+}
+
+var _ Instance = U32{}
+
+// Predicate is the test as tests of the bits of one number, where there is one.
+func (u U32) Predicate() Predicate {
+	place := u.Steps[0].Number
+	var from [32]uint32 // for each bit of the result the bit that it comes from, 0 for none
+	for bit := range from {
+		number := uint32(1) << bit
+		for _, s := range u.Steps[1:] {
+			if s.Operator == "@" {
+				return Stateful{Instance: u}
+			}
+			number = s.apply(number)
+		}
+		for to := range from {
+			from[to] |= number >> to & 1 << bit
+		}
+	}
+	back := func(number uint32) (bits uint32) {
+		for to, bit := range from {
+			if number>>to&1 == 1 {
+				bits |= bit
+			}
+		}
+		return bits
+	}
+	reachable := uint32(0)
+	for to, bit := range from {
+		if bit != 0 {
+			reachable |= 1 << to
+		}
+	}
+	field := Field{ID: PacketWord, Arg: place}
+	var any Any
+	for _, s := range u.Spans {
+		blocks(s.Low.Lo, s.High.Lo, func(value, size uint64) {
+			mask := ^uint32(size - 1)
+			if uint32(value)&mask&^reachable == 0 {
+				any = append(any, Masked{Field: field, Mask: Number(uint64(back(mask))), Value: Number(uint64(back(uint32(value) & mask)))})
+			}
+		})
+	}
+	return any
+}
+
+// blocks calls for each of the fewest aligned blocks of a power of two of numbers
+// that make a span of 32 bits.
+func blocks(low, high uint64, each func(value, size uint64)) {
+	for low <= high && high < 1<<32 {
+		size := uint64(1)
+		for low&(2*size-1) == 0 && low+2*size-1 <= high && size < 1<<32 {
+			size *= 2
+		}
+		each(low, size)
+		low += size
+	}
+}
+
+func (s U32Step) apply(number uint32) uint32 {
+	switch s.Operator {
+	case "&":
+		return number & s.Number
+	case "<<":
+		return number << s.Number
+	}
+	return number >> s.Number
+}
+
+// Identity is "": there is nothing to share.
+func (U32) Identity() string { return "" }
+
+// Describe says what is read.
+func (u U32) Describe() string { return fmt.Sprintf("u32 %v in %v", u.Steps, u.Spans) }
+
+// Keys is none.
+func (U32) Keys() []Field { return nil }
+
+// Ask reads the numbers.
+func (u U32) Ask(r Reader, _ string) Truth {
+	var at, number uint32
+	for i, s := range u.Steps {
+		if i > 0 && s.Operator != "@" {
+			number = s.apply(number)
+			continue
+		}
+		if at+number < at {
+			return No
+		}
+		at += number
+		if uint64(at)+uint64(s.Number) > 0xffff {
+			return No // no packet is so long
+		}
+		word, present := r.Field(Field{ID: PacketWord, Arg: at + s.Number})
+		if present != Yes {
+			return present
+		}
+		number = uint32(word.Lo)
+	}
+	for _, s := range u.Spans {
+		if s.Low.Lo <= uint64(number) && uint64(number) <= s.High.Lo {
+			return Yes
+		}
+	}
+	return No
+}
