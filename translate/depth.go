@@ -81,7 +81,10 @@ func (t *translation) flatten() {
 // note says in the chain what else stands in it.
 func (in Inlining) note(c *nftgen.Chain) {
 	if c != nil {
-		text := fmt.Sprintf("%s: the rules of chain %s stand here, which is nested deeper than nf_tables allows.", placeOf(in.At), in.Chain)
+		text := fmt.Sprintf("the rules of chain %s stand here, which is nested deeper than nf_tables allows.", in.Chain)
+		if !in.At.IsZero() {
+			text = placeOf(in.At) + ": " + text
+		}
 		if in.Comment != "" {
 			text += " (" + in.Comment + ")"
 		}

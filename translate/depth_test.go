@@ -135,3 +135,15 @@ func TestDepthTime(t *testing.T) {
 		t.Errorf("translated %v after %v", result != nil, took)
 	}
 }
+
+// TestDepthNoPlace puts a chain into a rule that is from no line: the one that
+// counts what a policy decides stands behind rules of the source.
+func TestDepthNoPlace(t *testing.T) {
+	files := ladder(40, "-s 10.0.0.1 -j RETURN\n-j NEXT\n-s 10.1.0.1 -j DROP")
+	for name, text := range files {
+		files[name] = []byte(strings.NewReplacer(":INPUT ACCEPT [0:0]", ":INPUT DROP [7:700]", "-A c", "[1:100] -A c", "COMMIT", "-A INPUT -g c41\nCOMMIT").Replace(string(text)))
+	}
+	if text, list := run(t, files, translate.Options{Counters: true}); text == "" && !strings.Contains(list, "chains-too-deep") {
+		t.Errorf("neither a translation nor a reason:\n%s", list)
+	}
+}
