@@ -81,10 +81,27 @@ func (p *parser) undefinedChain(name token) {
 	d := finding{Code: "undefined-chain", Summary: fmt.Sprintf("there is no chain %q in table %s", clip(name.text), p.table.Name), Subject: p.of(name)}
 	if !p.terse() {
 		if d.Detail = p.chainElsewhere(name.text); d.Detail == "" {
-			d.Detail = fmt.Sprintf("%s, or correct the name.%s", p.declaration(clip(name.text)), didYouMean(name.text, p.chainNames()))
+			d.Detail = fmt.Sprintf("%s, or correct the name.%s%s", p.declaration(clip(name.text)), chainOwner(name.text), didYouMean(name.text, p.chainNames()))
 		}
 	}
 	p.report(d)
+}
+
+// chainOwners are programs that make chains which files of others use, by how
+// the names of those begin.
+var chainOwners = []struct{ prefix, program string }{
+	{"ufw6-", "ufw"}, {"ufw-", "ufw"}, {"f2b-", "fail2ban"}, {"fail2ban-", "fail2ban"}, {"DOCKER", "Docker"}, {"KUBE-", "Kubernetes"}, {"cali-", "Calico"},
+	{"LIBVIRT_", "libvirt"}, {"INPUT_ZONES", "firewalld"}, {"FORWARD_", "firewalld"}, {"PREROUTING_ZONES", "firewalld"}, {"POSTROUTING_ZONES", "firewalld"},
+}
+
+// chainOwner says which program makes a chain of that name, or "".
+func chainOwner(name string) string {
+	for _, o := range chainOwners {
+		if strings.HasPrefix(name, o.prefix) {
+			return fmt.Sprintf(" A chain of this name is one of %s: this may be a part of its files. Take what iptables-save prints where it runs.", o.program)
+		}
+	}
+	return ""
 }
 
 // declaration says how a chain is made before the line.

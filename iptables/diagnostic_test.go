@@ -250,3 +250,20 @@ func TestInsertMany(t *testing.T) {
 		t.Errorf("the rules are %v, want %s", got, want)
 	}
 }
+
+// TestRemedies holds what is said of mistakes that many files have.
+func TestRemedies(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"-A INPUT -j ufw-logging-deny", "one of ufw"},
+		{"-A DOCKER-USER -j DROP", "one of Docker"},
+		{"-A INPUT -g ACCEPT", "Write -j ACCEPT"},
+		{"-A INPUT -s 10.0.0.1-10.0.0.9 -j DROP", "-m iprange"},
+		{"-A INPUT -m comment --comment health check ports -j DROP", "double quotes"},
+		{"-A INPUT -s fe80::1 -j DROP", "rules of both has to be split"},
+	} {
+		_, list := parseTest(t, IPv4, tableText(c.line))
+		if len(list) != 1 || !strings.Contains(list[0].Detail, c.want) {
+			t.Errorf("%q: diagnostics are %v, want one that says %q", c.line, list, c.want)
+		}
+	}
+}

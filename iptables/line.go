@@ -175,6 +175,12 @@ func (r *lineReader) stray(t token) {
 		r.next, r.explained = len(r.tokens), true
 	default:
 		d.Detail = "Each option here takes its arguments, and this one is left over. Remove it, or put double quotes around an argument with blanks."
+		for r.next < len(r.tokens) && !startsOption(r.tokens[r.next]) && r.tokens[r.next].text != "" {
+			d.Summary = "several words belong to no option"
+			d.Detail = "Each option here takes its arguments, and these are left over. Remove them, or put double quotes around an argument with blanks."
+			d.Subject.End = r.tokens[r.next].end
+			r.next++
+		}
 	}
 	r.p.report(d)
 }

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -83,6 +84,9 @@ func (r *lineReader) addresses(list []Opt[Address], argument token) []Opt[Addres
 
 func (r *lineReader) address(t token) (a Address, ok bool) {
 	if err := a.Set(t.text); err != nil {
+		if first, last, ok := strings.Cut(t.text, "-"); ok && a.Set(first) == nil && a.Set(last) == nil {
+			err = errors.New("a range is no address of -s and -d; write -m iprange --src-range or --dst-range")
+		}
 		r.invalid(t, fmt.Sprintf("%q is not an address", clip(t.text)), err)
 		return a, false
 	}
@@ -92,7 +96,8 @@ func (r *lineReader) address(t token) (a Address, ok bool) {
 	}
 	if !a.IsAny() {
 		r.p.report(finding{Code: "address-family", Summary: fmt.Sprintf("%q is not an address of %s", clip(t.text), r.p.family),
-			Detail:  "A ruleset is either IPv4 or IPv6, and this one is read as one of " + r.p.family.String() + ". Move the rule to the ruleset of the other family.",
+			Detail: "A ruleset is either IPv4 or IPv6, and this one is read as one of " + r.p.family.String() + ". Move the rule to the ruleset of the other family. " +
+				"A text that holds rules of both has to be split; if all are of the other, say so by --v4 or --v6.",
 			Subject: r.p.of(t)})
 		return a, false
 	}
@@ -299,6 +304,11 @@ func (r *lineReader) chainAction(a Action, name token) {
 func (r *lineReader) undefinedTarget(kind ActionKind, name token) {
 	p := r.p
 	if kind == Goto {
+		if isVerdict(name.text) || p.reg.NewTarget(p.family, name.text) != nil {
+			p.report(finding{Code: "undefined-chain", Summary: fmt.Sprintf("there is no chain %q in table %s", clip(name.text), p.table.Name),
+				Detail: fmt.Sprintf("-g leads to a chain, and this is a target. Write -j %s.", name.text), Subject: p.of(name)})
+			return
+		}
 		p.undefinedChain(name)
 		return
 	}
@@ -306,7 +316,7 @@ func (r *lineReader) undefinedTarget(kind ActionKind, name token) {
 	if !p.terse() {
 		if d.Detail = p.chainElsewhere(name.text); d.Detail == "" {
 			candidates := append(append(p.chainNames(), verdicts...), p.reg.Targets(p.family)...)
-			d.Detail = "Correct the name, or declare the chain by a line above." + didYouMean(name.text, candidates)
+			d.Detail = "Correct the name, or declare the chain by a line above." + chainOwner(name.text) + didYouMean(name.text, candidates)
 		}
 	}
 	p.report(d)
