@@ -386,3 +386,16 @@ func (r *Reader) validName(w Word) bool {
 	}
 	return false
 }
+
+// Run carries out one command like Command, and returns what is wrong with it;
+// the list of Finish has nothing of that.
+func (r *Reader) Run(line diag.Range, words []Word) diag.List {
+	before := len(r.diags)
+	r.Command(line, words)
+	found := append(diag.List(nil), r.diags[before:]...)
+	r.diags = r.diags[:before]
+	return found
+}
+
+// Has reports whether there is a set of that name now.
+func (r *Reader) Has(name string) bool { return r.sets.byName[name] != nil }

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/diag"
@@ -216,4 +217,24 @@ func (s *Session) failed(r *lineReader) Outcome {
 		o.Removal = true // the chain is there already
 	}
 	return o
+}
+
+// ArgumentsOf returns the first arguments that options of extensions have in the
+// rules that there are.
+func (s *Session) ArgumentsOf(options ...string) []string {
+	var found []string
+	for _, t := range s.p.ruleset.Tables {
+		for _, c := range t.Chains {
+			s.p.settle(c)
+			for _, rule := range c.Rules {
+				words := strings.Fields(PrintRule(rule, c.Name))
+				for i := 0; i+1 < len(words); i++ {
+					if slices.Contains(options, words[i]) {
+						found = append(found, words[i+1])
+					}
+				}
+			}
+		}
+	}
+	return found
 }

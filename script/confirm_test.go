@@ -15,6 +15,7 @@ import (
 	"nftmigrate/extension"
 	"nftmigrate/internal/netns"
 	"nftmigrate/internal/testkit"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/script"
 )
@@ -121,7 +122,7 @@ func normal(text string) string {
 }
 
 // made returns what a script makes in our model, in the same form.
-func made(t testing.TB, text string) (v4, v6 string, list diag.List) {
+func made(t testing.TB, text string) (v4, v6, sets string, list diag.List) {
 	t.Helper()
 	result, list := script.Run(diag.NewSource("script.sh", []byte(text)), extension.Registry)
 	print := func(rs *iptables.Ruleset) string {
@@ -134,7 +135,14 @@ func made(t testing.TB, text string) (v4, v6 string, list diag.List) {
 		}
 		return normal(b.String())
 	}
-	return print(result.V4), print(result.V6), list
+	if result.Sets != nil {
+		var b strings.Builder
+		if err := ipset.Print(&b, result.Sets); err != nil {
+			t.Fatal(err)
+		}
+		sets = normalSets(b.String())
+	}
+	return print(result.V4), print(result.V6), sets, list
 }
 
 // failingLines returns the lines whose command fails, by what is reported of
@@ -151,4 +159,22 @@ func failingLines(list diag.List, asks map[int]bool) string {
 		}
 	}
 	return fmt.Sprint(slices.Sorted(maps.Keys(lines)))
+}
+
+// normalSets orders a text of ipset save, and leaves out what the kernel draws by
+// lot.
+func normalSets(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		for i := 0; i+1 < len(words); i++ {
+			if words[i] == "initval" || words[i] == "bucketsize" {
+				words = slices.Delete(words, i, i+2)
+				i--
+			}
+		}
+		lines = append(lines, strings.Join(words, " "))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -139,7 +139,7 @@ func TestRandom(t *testing.T) {
 				}
 				out, complaints := h.run(t, watched, "sh")
 				want := h.save(t, iptables.IPv4)
-				got, _, list := made(t, text)
+				got, _, _, list := made(t, text)
 				if got != want {
 					t.Fatalf("script %d:\n%s\nmakes\n%s\nand in our model\n%s\n%s\n%v", n, numbered(text), want, got, complaints, list)
 				}

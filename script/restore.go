@@ -62,6 +62,15 @@ func (s *shell) document(d *syntax.Redirect) (where diag.Range, ok bool) {
 	}
 	where = s.of(d.Hdoc)
 	text := where.Text()
+	// The place may hold the line that ends the document.
+	word, _ := s.text(d.Word)
+	for _, line := range []string{"\n" + word, "\n" + word + "\n"} {
+		if body, ok := strings.CutSuffix("\n"+text, line); ok && word != "" {
+			text = strings.TrimPrefix(body+"\n", "\n")
+			where.End = where.Start + int32(len(text))
+			break
+		}
+	}
 	quoted := len(d.Word.Parts) != 1 || d.Word.Lit() == "" || strings.Contains(d.Word.Lit(), `\`)
 	if quoted {
 		return where, true

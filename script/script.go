@@ -8,6 +8,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"nftmigrate/diag"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 )
 
@@ -24,6 +25,7 @@ const (
 // command for is nil.
 type Result struct {
 	V4, V6 *iptables.Ruleset
+	Sets   *ipset.Sets // nil when it makes none
 }
 
 // Run follows a script and carries out its commands on a host without rules.
@@ -33,7 +35,11 @@ func Run(src *diag.Source, reg iptables.Registry) (Result, diag.List) {
 	if file := s.parse(); file != nil {
 		s.list(file.Stmts)
 	}
-	return Result{V4: s.ruleset(iptables.IPv4), V6: s.ruleset(iptables.IPv6)}, s.finish()
+	result := Result{V4: s.ruleset(iptables.IPv4), V6: s.ruleset(iptables.IPv6)}
+	if s.sets != nil {
+		result.Sets, _ = s.sets.Finish()
+	}
+	return result, s.finish()
 }
 
 // parse reads the shell's syntax, or reports why it cannot be read.

@@ -7,6 +7,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"nftmigrate/diag"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 )
 
@@ -24,6 +25,7 @@ type shell struct {
 	src      *diag.Source
 	reg      iptables.Registry
 	sessions [2]*iptables.Session // of iptables and ip6tables
+	sets     *ipset.Reader        // nil before the first set
 	vars     map[string]variable
 
 	diags         diag.List

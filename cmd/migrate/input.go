@@ -138,6 +138,12 @@ func (in *input) addScript(src *diag.Source, family iptables.Family) error {
 			return err
 		}
 	}
+	if made.Sets != nil {
+		if in.sets != nil {
+			return usage("%s and %s both make sets of ipset; give one of them", in.sets.Source.Name, src.Name)
+		}
+		in.sets = made.Sets
+	}
 	if in.v4 == nil && in.v6 == nil {
 		in.v4 = &iptables.Ruleset{Family: iptables.IPv4, Source: src} // the list says what is wrong
 	}
@@ -173,7 +179,14 @@ func (in *input) setsText() []byte {
 	if in.sets == nil {
 		return nil
 	}
-	return in.sets.Source.Text
+	if ipset.LooksLike(in.sets.Source.Text) {
+		return in.sets.Source.Text
+	}
+	var text bytes.Buffer // a script made them
+	if err := ipset.Print(&text, in.sets); err != nil {
+		return nil
+	}
+	return text.Bytes()
 }
 
 // sources names the files, for reports.
