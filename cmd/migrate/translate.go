@@ -109,6 +109,8 @@ func translateCommand(s *streams) *cobra.Command {
 		Short: "Translate iptables-save files into an .nft file",
 		Long: `Translate reads what iptables-save and ip6tables-save wrote and prints the same
 rules for nft -f. With files of both families the result is one inet table.
+A shell script of iptables, ip6tables and ipset commands may stand in the place of
+those files: it is followed, not run.
 Nothing is left out in silence: what has no counterpart is named with its line,
 and then nothing is printed (exit code 3).
 
