@@ -478,6 +478,7 @@ func (b *builder) circumstances() {
 	s.Mark, s.PktType = uint32(mark), uint8(kind)
 	cpu, _ := b.number(symbolic.CPU)
 	s.CPU = uint32(cpu)
+	b.clock()
 	if s.In == "" {
 		s.Priority, s.PktType = uint32(priority), packet.TypeHost
 	}

@@ -162,7 +162,12 @@ var (
 	// MetaIifgroup and MetaOifgroup are the groups of the devices.
 	MetaIifgroup = metaField("iifgroup", deviceGroup, unix.NFT_META_IIFGROUP)
 	MetaOifgroup = metaField("oifgroup", deviceGroup, unix.NFT_META_OIFGROUP)
-	MetaRandom   = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
+	// MetaTime is nanoseconds since 1970, of which the text has whole seconds; MetaHour is
+	// the second of the day, and MetaDay the day of the week from Sunday.
+	MetaTime   = metaField("meta time", clock, 30)
+	MetaHour   = metaField("meta hour", secondOfDay, 32)
+	MetaDay    = metaField("meta day", weekday, 31)
+	MetaRandom = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
 )
 
 // Fields of the connection. Values of CTExpiration are in milliseconds.

@@ -6,4 +6,9 @@ var circumstanceCases = []ruleCase{
 	at(inPrerouting, Exists{Field: FibRoute(false, "iif")}), at(inPrerouting, Exists{Field: FibRoute(true, "iif"), Missing: true}),
 	at(inPrerouting, Exists{Field: FibRoute(true, "")}), at(inPrerouting, eq(FibTypeByMark(true), u32(2))), at(inPrerouting, eq(FibTypeByMark(false), u32(2))),
 	at(inPrerouting, ne(MetaIiftype, u16(772)), eq(IPSaddr, ip("192.0.2.7"))), at(inPrerouting, ne(MetaIiftype, u16(1))), at(inPrerouting, ne(MetaIiftype, u16(65534))),
+	c(Compare{Field: MetaTime, Op: Ge, Value: u64(1577836800e9)}, Compare{Field: MetaTime, Op: Lt, Value: u64(2147483648e9)}),
+	c(set(MetaTime, span(u64(0), u64(86400e9)), span(u64(5097600e9), u64(5184000e9)))), c(set(MetaTime, span(u64(86400e9), u64(172800e9)))),
+	c(OneOf{Field: MetaTime, Intervals: []Interval{only(u64(86400e9)), only(u64(5184000e9))}, Not: true}), c(ne(MetaTime, u64(86400e9))),
+	c(InSpan{Field: MetaHour, Low: u32(30600), High: u32(36000)}), c(InSpan{Field: MetaHour, Low: u32(3631), High: u32(82799), Not: true}), c(eq(MetaHour, u32(60))),
+	c(set(MetaDay, only(u8(1)), only(u8(2)), only(u8(5)))), c(eq(MetaDay, u8(0))), c(ne(MetaHour, u32(43199))),
 }

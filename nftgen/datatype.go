@@ -43,7 +43,10 @@ var (
 	realm        = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, Format: decimal}
 	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
 
-	deviceType = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}
+	clock       = &Datatype{Name: "time", Number: 43, Bytes: 8, Order: HostEndian, Format: wholeSeconds}
+	secondOfDay = &Datatype{Name: "hour", Number: 44, Bytes: 4, Order: HostEndian, Format: decimal}
+	weekday     = &Datatype{Name: "day", Number: 45, Bytes: 1, Order: HostEndian, Format: decimal}
+	deviceType  = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}
 
 	// Bytes of a header that nft knows by place only.
 	raw8  = raw(1)

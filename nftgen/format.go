@@ -38,6 +38,10 @@ func hardware(v Value) string { return net.HardwareAddr(v).String() }
 // milliseconds writes a duration, which nft keeps in milliseconds.
 func milliseconds(v Value) string { return durationText(time.Duration(number(v)) * time.Millisecond) }
 
+// wholeSeconds writes a time of the clock as a number, which nft takes for seconds
+// whatever the time zone.
+func wholeSeconds(v Value) string { return strconv.FormatUint(number(v)/1e9, 10) }
+
 // durationText writes a duration of whole milliseconds as nft reads it: each
 // number of at most eight digits.
 func durationText(d time.Duration) string {

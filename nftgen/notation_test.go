@@ -95,7 +95,7 @@ var notations map[string]func(a []nfnetlink.Attr) string
 var (
 	metaWords = map[uint64]string{
 		0: "len", 2: "priority", 3: "mark", 12: "nftrace", 6: "iifname", 7: "oifname", 8: "iiftype", 10: "skuid", 11: "skgid", 15: "nfproto", 16: "l4proto",
-		13: "rtclassid", 19: "pkttype", 20: "cpu", 21: "iifgroup", 22: "oifgroup", 24: "prandom",
+		13: "rtclassid", 19: "pkttype", 20: "cpu", 21: "iifgroup", 22: "oifgroup", 24: "prandom", 30: "time", 31: "day", 32: "hour",
 	}
 	ctWords = map[uint64]string{
 		0: "state", 1: "direction", 2: "status", 3: "mark", 5: "expiration", 10: "protocol", 11: "proto_src", 12: "proto_dst",

@@ -30,6 +30,9 @@ func (t *Datatype) check(v Value) error {
 	if len(v) != t.Bytes {
 		return fmt.Errorf("write a value of type %s: %d bytes instead of %d", t.Name, len(v), t.Bytes)
 	}
+	if t == clock && number(v)%1e9 != 0 {
+		return fmt.Errorf("write a time: %d ns are no whole seconds", number(v))
+	}
 	return nil
 }
 

@@ -110,6 +110,7 @@ type Spec struct {
 	Mark     uint32
 	Priority uint32
 	CPU      uint32
+	Clock    int64 // as in Packet
 	Socket   *Socket
 	Time     int64
 	Random   []uint32
@@ -137,7 +138,7 @@ func (s Spec) Packet() (*Packet, error) {
 		return nil, fmt.Errorf("build packet: %w", err)
 	}
 	p := &Packet{
-		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Priority: s.Priority, CPU: s.CPU,
+		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Priority: s.Priority, CPU: s.CPU, Clock: s.Clock,
 		Socket: s.Socket, Time: s.Time, Random: s.Random,
 	}
 	if s.In == "" {

@@ -55,6 +55,7 @@ type Packet struct {
 	Mark     uint32 // packet mark before the first hook
 	Priority uint32
 	CPU      uint32   // that handles it, from 0
+	Clock    int64    // wall clock, nanoseconds since 1970 UTC; 0 is now
 	Tracking Tracking // what connection tracking will find
 	Socket   *Socket  // the local socket it belongs to, or nil
 	Time     int64    // virtual clock, nanoseconds since the start of the flow

@@ -90,6 +90,7 @@ func wordTable() []Word {
 		number("--mark", "mark of the packet", func(w *words, n uint32) { w.spec.Mark = n }),
 		number("--priority", "priority of the packet", func(w *words, n uint32) { w.spec.Priority = n }),
 		number("--cpu", "that handles the packet", func(w *words, n uint32) { w.spec.CPU = n }),
+		Word{"--clock", "TIME", "date and time in UTC, as 2024-02-29T23:59:59; now when left out", (*words).clock},
 		number("--uid", "owner of the local socket", func(w *words, n uint32) { w.socket().UID = n }),
 		number("--gid", "group of the local socket", func(w *words, n uint32) { w.socket().GID = n }),
 		Word{"--groups", "N[,N]...", "supplementary groups of the owner", (*words).groups},

@@ -54,6 +54,9 @@ func (p *Packet) circumstances(b *strings.Builder) {
 	if p.Priority != 0 {
 		fmt.Fprintf(b, ", priority %#x", p.Priority)
 	}
+	if p.Clock != 0 {
+		fmt.Fprintf(b, ", at %s", p.Wall().Format(clockLayout))
+	}
 	if p.CPU != 0 {
 		fmt.Fprintf(b, ", cpu %d", p.CPU)
 	}

@@ -231,6 +231,16 @@ var readers = [...]reader{
 		return number(1, d != nil && d.Loopback)
 	},
 
+	predicate.ClockTime: func(v *view, _ uint32) (predicate.Bits, bool) {
+		return number(uint64(v.f.Packet.Wall().Unix()), true)
+	},
+	predicate.ClockSecond: func(v *view, _ uint32) (predicate.Bits, bool) {
+		return number(uint64(v.f.Packet.Wall().Unix()%86400), true)
+	},
+	predicate.ClockDay: func(v *view, _ uint32) (predicate.Bits, bool) {
+		return number(uint64(v.f.Packet.Wall().Weekday()), true)
+	},
+
 	predicate.Random: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Draw()), true) },
 }
 

@@ -70,7 +70,18 @@ var properties = map[predicate.FieldID]property{
 			s.TCPOptions = []byte{byte(f.Arg), 2}
 		}
 	}},
-	predicate.Mark:    {32, plain(func(s *packet.Spec, n uint64) { s.Mark = uint32(n) })},
+	predicate.Mark:      {32, plain(func(s *packet.Spec, n uint64) { s.Mark = uint32(n) })},
+	predicate.ClockTime: {34, plain(func(s *packet.Spec, n uint64) { s.Clock = int64(n) * 1e9 })},
+	predicate.ClockSecond: {17, plain(func(s *packet.Spec, n uint64) {
+		// A day of spring 2024, or the one that is set already.
+		const day = 86400
+		s.Clock = (max(s.Clock/1e9, 1714521600)/day*day + int64(n%day)) * 1e9
+	})},
+	predicate.ClockDay: {3, plain(func(s *packet.Spec, n uint64) {
+		const day, sunday = 86400, 1714867200
+		second := s.Clock / 1e9 % day
+		s.Clock = (sunday + int64(n)*day + second) * 1e9
+	})},
 	predicate.CPU:     {32, plain(func(s *packet.Spec, n uint64) { s.CPU = uint32(n) })},
 	predicate.CTMark:  {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
 	predicate.PktType: {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},

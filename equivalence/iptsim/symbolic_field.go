@@ -62,7 +62,14 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.PktType:  always(symbolic.PacketType),
 	predicate.Priority: always(symbolic.Priority),
 	predicate.CPU:      always(symbolic.CPU),
-	predicate.Realm:    always(symbolic.Realm),
+	predicate.ClockTime: func(c *compiler, _ uint32) symbolicField {
+		f := c.where(symbolic.Clock, bdd.True)
+		f.scale = 1e9
+		return f
+	},
+	predicate.ClockSecond: always(symbolic.ClockSecond),
+	predicate.ClockDay:    always(symbolic.ClockDay),
+	predicate.Realm:       always(symbolic.Realm),
 	predicate.InGroup: func(c *compiler, _ uint32) symbolicField {
 		return c.where(symbolic.InGroup, c.space.HasDevice(symbolic.InName))
 	},

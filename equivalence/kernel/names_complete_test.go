@@ -43,6 +43,7 @@ var excuses = []excuse{
 	unsent(symbolic.BehindAuth), unsent(symbolic.Auth), oneSided(symbolic.NetworkRest, "NetworkRest"),
 	oneSided(symbolic.OutType, "OutType"),
 	{symbolic.Realm, "no route of a host has a realm", "../../packet/*.go", "Realm"},
+	{symbolic.Clock, "no namespace has a clock of its own", "machine.go", "Clock"}, {symbolic.ClockSecond, "likewise", "machine.go", "Clock"}, {symbolic.ClockDay, "likewise", "machine.go", "Clock"},
 	oneSided(symbolic.CTLabels, "CTLabels"), oneSided(symbolic.CTZone, "CTZone"),
 	oneSided(symbolic.CTHasHelper, "CTHasHelper"), oneSided(symbolic.CTHelper, "CTHelper"),
 	unread(symbolic.MoreFragments, "frag", "MoreFragments"),

@@ -54,6 +54,8 @@ func (s *sender) check(p *packet.Packet) error {
 	switch {
 	case s.pinned && p.CPU >= uint32(runtime.NumCPU()), !s.pinned && p.CPU != 0:
 		return notRunnable("there is no such CPU, or the rules do not look at it")
+	case p.Clock != 0:
+		return notRunnable("the kernel's clock shows another time")
 	case version == 0:
 		return notRunnable("neither IPv4 nor IPv6")
 	case p.Path == packet.Leaving:

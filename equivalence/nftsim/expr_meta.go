@@ -84,12 +84,22 @@ var metaKeys = []metaKey{
 	27:                        {name: "oifkind", size: nameLen},
 	28:                        {name: "bri_iifpvid", size: 2},
 	29:                        {name: "bri_iifvproto", size: 2},
-	30:                        {name: "time", size: 8},
-	31:                        {name: "day", size: 1},
-	32:                        {name: "hour", size: 4},
-	33:                        {name: "sdif", size: 4},
-	34:                        {name: "sdifname", size: nameLen},
-	35:                        {name: "bri_broute", size: 1},
+	30: {name: "time", size: 8, load: func(x *execution, to Register) result {
+		x.regs.store(to, binary.NativeEndian.AppendUint64(nil, uint64(x.flight.Packet.Wall().UnixNano())))
+		return proceed
+	}},
+	// The kernel's time zone, which it takes off, is taken to be UTC.
+	31: {name: "day", size: 1, load: func(x *execution, to Register) result {
+		x.regs.storeU8(to, uint8(x.flight.Packet.Wall().Weekday()))
+		return proceed
+	}},
+	32: {name: "hour", size: 4, load: loadU32(func(f *packet.Flight) uint32 {
+		hour, minute, second := f.Packet.Wall().Clock()
+		return uint32(hour*3600 + minute*60 + second)
+	})},
+	33: {name: "sdif", size: 4},
+	34: {name: "sdifname", size: nameLen},
+	35: {name: "bri_broute", size: 1},
 }
 
 func decodeMeta(_ *scope, data []byte) (Instruction, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -118,6 +119,7 @@ var metaFields = map[MetaKey]setter{
 	unix.NFT_META_SKGID:    func(s *packet.Spec, v []byte) { socketOf(s).GID = native(v) },
 	unix.NFT_META_L4PROTO:  func(s *packet.Spec, v []byte) { s.Proto = v[0] },
 	unix.NFT_META_PKTTYPE:  func(s *packet.Spec, v []byte) { s.PktType = v[0] },
+	30:                     func(s *packet.Spec, v []byte) { s.Clock = int64(binary.NativeEndian.Uint64(v) & math.MaxInt64) },
 	unix.NFT_META_PRANDOM:  func(s *packet.Spec, v []byte) { s.Random = []uint32{native(v)} },
 	unix.NFT_META_NFPROTO: func(s *packet.Spec, v []byte) {
 		if version := map[uint8]int{familyIPv4: 4, familyIPv6: 6}[v[0]]; version != 0 {

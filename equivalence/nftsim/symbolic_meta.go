@@ -44,6 +44,9 @@ var symbolicMeta = map[MetaKey]func(x *symbolicRun, to Register){
 	unix.NFT_META_IIFGROUP:  ofDevice(symbolic.InName, symbolic.InGroup),
 	unix.NFT_META_CPU:       numberOf(symbolic.CPU),
 	unix.NFT_META_RTCLASSID: numberOf(symbolic.Realm),
+	30:                      numberOf(symbolic.Clock),
+	31:                      numberOf(symbolic.ClockDay),
+	32:                      numberOf(symbolic.ClockSecond),
 	unix.NFT_META_OIFGROUP:  ofDevice(symbolic.OutName, symbolic.OutGroup),
 }
 

@@ -121,6 +121,11 @@ const (
 	SrcTypeOut // restricted to the outgoing interface
 	DstTypeOut
 
+	// The wall clock in UTC.
+	ClockTime   // seconds since 1970
+	ClockSecond // of the day
+	ClockDay    // of the week, 0 is Sunday
+
 	Random // a fresh number of 32 bits each time it is read
 
 	lastField
@@ -169,6 +174,7 @@ var fieldNames = [...]string{
 	SrcTypeIn: "source-type-in", DstTypeIn: "destination-type-in",
 	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",
 	BackType: "back-type", BackByIn: "back-by-in", LoopedBack: "looped-back",
+	ClockTime: "time", ClockSecond: "second-of-day", ClockDay: "weekday",
 	Random: "random",
 }
 

@@ -212,6 +212,9 @@ func (b *binding) circumstances() {
 		b.flag(HasLink, true)
 		b.wide[Link] = append(append(append([]byte{}, link.Dst[:]...), link.Src[:]...), ether...)
 	}
+	wall := f.Packet.Wall()
+	b.values[Clock], b.values[ClockSecond] = uint64(wall.UnixNano()), uint64(wall.Unix()%86400)
+	b.values[ClockDay] = uint64(wall.Weekday())
 	b.values[CPU] = uint64(f.Packet.CPU)
 	if socket := f.Packet.Socket; socket != nil {
 		b.flag(HasSocket, true)

@@ -195,6 +195,11 @@ var domainRules = []domainRule{
 	{about: []Group{DestinationType, DestinationTypeIn, DestinationTypeOut}, restrict: func(d *domain) {
 		d.types(Destination, DestinationType, DestinationTypeIn, DestinationTypeOut)
 	}},
+	{about: []Group{ClockSecond, ClockDay}, restrict: func(d *domain) {
+		s := d.space
+		d.require(s.Not(s.atLeast(s.Bits(ClockSecond), 86400)))
+		d.require(s.Not(s.atLeast(s.Bits(ClockDay), 7)))
+	}},
 	{about: []Group{HasLink, Link, InType}, restrict: (*domain).link},
 	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
 		s := d.space

@@ -67,6 +67,11 @@ const (
 	OutGroup
 	CPU   // that handles the packet
 	Realm // of the route
+	// The wall clock: nanoseconds since 1970 in UTC, the second of the day, and the day
+	// of the week from Sunday.
+	Clock
+	ClockSecond
+	ClockDay
 
 	// Route types (RTN_*) of addresses, over all devices or by one.
 	SourceType
@@ -171,6 +176,9 @@ var groups = []struct {
 	{OutGroup, "out device group", 32},
 	{CPU, "cpu", 32},
 	{Realm, "realm", 32},
+	{Clock, "clock", 64},
+	{ClockSecond, "second of the day", 32},
+	{ClockDay, "day of the week", 8},
 	{SourceType, "source type", 4},
 	{DestinationType, "destination type", 4},
 	{SourceTypeIn, "source type by in-interface", 4},

@@ -139,6 +139,7 @@ func (g *generator) match(c chain) string {
 		g.hashlimit,
 		func() string { return "-m quota " + g.not() + "--quota " + g.pick("0", "100", "1000", "100000") },
 		g.statistic,
+		g.time,
 		g.comment,
 		func() string { return "-m nfacct --nfacct-name " + g.pick("a", "b") },
 	}
@@ -329,6 +330,13 @@ func (g *generator) statistic() string {
 	}
 	every := 1 + g.IntN(5)
 	return fmt.Sprintf("-m statistic --mode nth %s--every %d --packet %d", g.not(), every, g.IntN(every))
+}
+
+// time returns a time of which one knows whether it is now.
+func (g *generator) time() string {
+	return "-m time " + g.pick("--datestart 2020 --datestop 2037", "--datestart 2037-01-01T10:00", "--datestop 2020-02-29",
+		"--timestart 00:00 --timestop 23:59:59", "--timestart 12:00 --timestop 11:59:59 --contiguous", "--weekdays Mon,Tue,Wed,Thu,Fri,Sat,Sun",
+		"! --monthdays 30 --datestop 2020", "--kerneltz --datestart 2020")
 }
 
 func (g *generator) comment() string {
