@@ -69,6 +69,18 @@ var connectionWords = map[string]func(e *packet.Entry, arg string) error{
 		e.Status |= uint32(n)
 		return err
 	},
+	"--ct-helper": func(e *packet.Entry, arg string) error { e.Helper = arg; return nil },
+	// --ct-label 5,127 are labels.
+	"--ct-label": func(e *packet.Entry, arg string) error {
+		for _, word := range strings.Split(arg, ",") {
+			n, err := strconv.ParseUint(word, 10, 7)
+			if err != nil {
+				return err
+			}
+			e.Labels[n/8] |= 1 << (n % 8)
+		}
+		return nil
+	},
 	"--ct-expires": func(e *packet.Entry, arg string) error {
 		n, err := strconv.ParseUint(arg, 10, 32)
 		e.Expires = uint32(n)

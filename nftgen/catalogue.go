@@ -170,12 +170,14 @@ var (
 	MetaRandom = metaField("meta random", randomNumber, unix.NFT_META_PRANDOM)
 )
 
-// Fields of the connection. Values of CTExpiration are in milliseconds.
+// Fields of the connection. CTHelper is the name of the helper that expected it, of
+// that of the connection that it belongs to. Values of CTExpiration are in milliseconds.
 var (
 	CTState      = ctField("ct state", ctState, unix.NFT_CT_STATE)
 	CTStatus     = ctField("ct status", ctStatus, unix.NFT_CT_STATUS)
 	CTMark       = ctField("ct mark", mark, unix.NFT_CT_MARK)
 	CTDirection  = ctField("ct direction", ctDir, unix.NFT_CT_DIRECTION)
+	CTHelper     = ctField("ct helper", helperName, unix.NFT_CT_HELPER)
 	CTExpiration = ctField("ct expiration", timeType, unix.NFT_CT_EXPIRATION)
 )
 

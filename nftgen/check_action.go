@@ -33,6 +33,10 @@ func checkAction(s Stmt) error {
 			return fmt.Errorf("write the use of an object: there is none")
 		}
 		return s.Object.check()
+	case HasLabel:
+		return checkLabel(s.Bit)
+	case SetLabel:
+		return checkLabel(s.Bit)
 	case SetField:
 		return s.check()
 	case NAT:

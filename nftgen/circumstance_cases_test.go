@@ -11,4 +11,6 @@ var circumstanceCases = []ruleCase{
 	c(OneOf{Field: MetaTime, Intervals: []Interval{only(u64(86400e9)), only(u64(5184000e9))}, Not: true}), c(ne(MetaTime, u64(86400e9))),
 	c(InSpan{Field: MetaHour, Low: u32(30600), High: u32(36000)}), c(InSpan{Field: MetaHour, Low: u32(3631), High: u32(82799), Not: true}), c(eq(MetaHour, u32(60))),
 	c(set(MetaDay, only(u8(1)), only(u8(2)), only(u8(5)))), c(eq(MetaDay, u8(0))), c(ne(MetaHour, u32(43199))),
+	c(HasLabel{5}), c(HasLabel{0}), c(HasLabel{127}), c(HasLabel{64}, SetLabel{64}, accept), c(SetLabel{127}), c(SetLabel{0}, HasLabel{0}),
+	c(eq(CTHelper, Value("ftp"))), c(ne(CTHelper, Value("H.245"))), c(set(CTHelper, only(Value("ftp")), only(Value("ftp-2121")))),
 }

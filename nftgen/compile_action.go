@@ -35,6 +35,10 @@ func (c *compiler) action(s Stmt) error {
 		return c.masquerade(s)
 	case Redirect:
 		return c.redirect(s)
+	case HasLabel:
+		c.add(s.expressions()...)
+	case SetLabel:
+		c.add(s.expressions()...)
 	case Use:
 		c.add(s.expression())
 	case Notrack:

@@ -44,6 +44,7 @@ var (
 	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
 
 	clock       = &Datatype{Name: "time", Number: 43, Bytes: 8, Order: HostEndian, Format: wholeSeconds}
+	helperName  = &Datatype{Name: "string", Number: 5, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
 	secondOfDay = &Datatype{Name: "hour", Number: 44, Bytes: 4, Order: HostEndian, Format: decimal}
 	weekday     = &Datatype{Name: "day", Number: 45, Bytes: 1, Order: HostEndian, Format: decimal}
 	deviceType  = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}

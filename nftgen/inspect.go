@@ -23,6 +23,8 @@ func Fields(s Stmt) []Field {
 		return s.Fields
 	case Exists:
 		return []Field{s.Field}
+	case HasLabel, SetLabel:
+		return []Field{labels}
 	case Assign:
 		if s.From != nil {
 			return []Field{s.Field, *s.From}
@@ -85,7 +87,7 @@ func Tracks(s Stmt) bool {
 // it twice, or not at all, makes no difference.
 func Pure(s Stmt) bool {
 	switch s := s.(type) {
-	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
+	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists, HasLabel:
 		for _, f := range Fields(s) {
 			if f.load.kind == loadNumgen || f.load.kind == loadMeta && f.load.key == MetaRandom.load.key {
 				return false

@@ -45,6 +45,10 @@ func actionText(s Stmt, table Family) string {
 		return natText("masquerade", "", portText(s.LowPort, s.HiPort), s.Flags)
 	case Redirect:
 		return natText("redirect", "", portText(s.LowPort, s.HiPort), s.Flags)
+	case HasLabel:
+		return fmt.Sprintf("ct label %d", s.Bit)
+	case SetLabel:
+		return fmt.Sprintf("ct label set %d", s.Bit)
 	case Use:
 		return s.Object.Kind.use(s.Object.Name)
 	case Notrack:

@@ -463,6 +463,10 @@ func (s Spec) tracking() Tracking {
 			e.Status = StatusSeenReply | StatusConfirmed | StatusAssured
 		case Related:
 			e.Status = StatusExpected
+			// An ICMP error belongs to the connection that it is about.
+			if s.Proto != ICMP && s.Proto != ICMPv6 {
+				e.Helper = "ftp"
+			}
 		}
 	}
 	t.Entry = e

@@ -127,7 +127,9 @@ type Entry struct {
 	Bytes    [2]uint64
 	Zone     uint16
 	Labels   [16]byte
-	Helper   string
+	// Helper is the name of the helper that expected the connection, of that of the
+	// connection that it belongs to; others have none.
+	Helper string
 	// Accounting says that the entry has counters.
 	Accounting bool
 }

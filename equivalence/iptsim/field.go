@@ -185,6 +185,13 @@ var readers = [...]reader{
 		return bytes / packets
 	}),
 
+	predicate.CTLabel: entry(func(v *view, e *packet.Entry, n uint32) (predicate.Bits, bool) {
+		return number(1, e.Labels[n/8]>>(n%8)&1 == 1)
+	}),
+	predicate.CTHelper: entry(func(v *view, e *packet.Entry, _ uint32) (predicate.Bits, bool) {
+		return predicate.Name(e.Helper), e.Helper != ""
+	}),
+
 	// xt_owner.c: a socket without a file has no user.
 	predicate.SocketUID: func(v *view, _ uint32) (predicate.Bits, bool) {
 		s := v.f.Packet.Socket

@@ -199,5 +199,5 @@ func readsConnection(p predicate.Predicate) bool {
 }
 
 func isConnection(id predicate.FieldID) bool {
-	return id >= predicate.CTState && id <= predicate.CTAvgPkt
+	return id >= predicate.CTState && id <= predicate.CTHelper
 }

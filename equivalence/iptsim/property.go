@@ -97,7 +97,10 @@ var properties = map[predicate.FieldID]property{
 			}
 		}
 	})},
-	predicate.CTStatus:    {15, plain(func(s *packet.Spec, n uint64) { s.Status = uint32(n) })},
+	predicate.CTStatus: {15, plain(func(s *packet.Spec, n uint64) { s.Status = uint32(n) })},
+	predicate.CTHelper: {128, func(s *packet.Spec, _ predicate.Field, _ predicate.Bits, _ iptables.Family) {
+		s.State = packet.Related
+	}},
 	predicate.CTDirection: {1, plain(func(s *packet.Spec, n uint64) { s.State, s.Reply = packet.Established, n == 1 })},
 	predicate.CTPackets: {64, counted(func(s *packet.Spec, direction int, n uint64) {
 		s.Packets[direction], s.Bytes[direction] = n, n*64

@@ -94,6 +94,14 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.CTPackets: counterField(symbolic.CTPacketsOrig), predicate.CTBytes: counterField(symbolic.CTBytesOrig),
 	predicate.CTAvgPkt: counterField(symbolic.CTAverageOrig),
 
+	predicate.CTLabel: func(c *compiler, n uint32) symbolicField {
+		s := c.space
+		has := s.Bits(symbolic.CTLabels)[n/8*8+7-n%8]
+		return symbolicField{word: symbolic.Constant(1, 1), present: s.And(s.HasEntry(), has)}
+	},
+	predicate.CTHelper: func(c *compiler, _ uint32) symbolicField {
+		return c.where(symbolic.CTHelper, c.space.And(c.space.HasEntry(), c.space.Bit(symbolic.CTHasHelper)))
+	},
 	predicate.SocketUID: ownerField(symbolic.UID), predicate.SocketGID: ownerField(symbolic.GID),
 	predicate.SocketExists: func(c *compiler, _ uint32) symbolicField {
 		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Bit(symbolic.HasSocket)}

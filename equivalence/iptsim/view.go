@@ -178,3 +178,15 @@ func (v *view) Doubt() { v.f.Unsure = true }
 
 // Now is the time of the packet.
 func (v *view) Now() int64 { return v.f.Packet.Time }
+
+// SetLabel gives the packet's connection a label, and says whether there is one.
+//
+// Kernel: net/netfilter/xt_connlabel.c.
+func (v *view) SetLabel(bit uint8) bool {
+	e := v.f.Tracking.Entry
+	if e == nil {
+		return false
+	}
+	e.Labels[bit/8] |= 1 << (bit % 8)
+	return true
+}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -220,16 +221,17 @@ var masters = map[byte]packet.Tuple{
 	unix.AF_INET6: {Src: netip.MustParseAddr("2001:db8:ffff:ffff::fffe"), Dst: netip.MustParseAddr("2001:db8:ffff:ffff::fffd"), SrcPort: 1021, DstPort: 21},
 }
 
-// expect makes a connection with the mark and lets it expect one with the
+// expect makes a connection with the mark and the helper, which for it is that of
+// FTP when none is wanted, and lets it expect one with the
 // tuple, whose first packet then is related and takes over the mark. It returns
 // the connection that expects; the expectation goes with it.
 //
 // Kernel: net/netfilter/nf_conntrack_netlink.c, ctnetlink_create_expect;
 // nf_conntrack_core.c, init_conntrack.
-func (t *tracker) expect(proto uint8, tuple packet.Tuple, mark uint32) (*packet.Entry, error) {
+func (t *tracker) expect(proto uint8, tuple packet.Tuple, wanted packet.Entry) (*packet.Entry, error) {
 	fam := family(tuple.Src)
 	master := &packet.Entry{
-		Protocol: unix.IPPROTO_TCP, Mark: mark, Helper: "ftp", Original: masters[fam],
+		Protocol: unix.IPPROTO_TCP, Mark: wanted.Mark, Helper: cmp.Or(wanted.Helper, "ftp"), Original: masters[fam],
 		Status: packet.StatusSeenReply | packet.StatusAssured,
 	}
 	master.Reply = invert(master.Protocol, master.Original)

@@ -94,11 +94,14 @@ func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
 		}
 		// In the reply direction it would be established, so that a wish for
 		// that is met in the original one.
-		master, err := m.tracker.expect(h.proto, h.tuple, wanted.Mark)
+		master, err := m.tracker.expect(h.proto, h.tuple, wanted)
 		if err != nil {
 			return circumstances{}, err
 		}
 		return circumstances{made: []*packet.Entry{master}}, nil
+	}
+	if wanted.Helper != "" {
+		return circumstances{}, notRunnable("a helper expects new connections only")
 	}
 	e, vtag, err := entryFor(p, h, wanted)
 	if err != nil {

@@ -99,7 +99,12 @@ var ctKeys = []ctKey{
 	unix.NFT_CT_LABELS: {name: "label", size: 16, load: func(x *execution, e *packet.Entry, _ Direction, to Register) result {
 		x.regs.store(to, e.Labels[:])
 		return proceed
-	}, set: func(e *packet.Entry, value []byte) { copy(e.Labels[:], value) }},
+	}, set: func(e *packet.Entry, value []byte) {
+		// What is set stays: nf_connlabels_replace gets the value as its mask.
+		for k := range e.Labels {
+			e.Labels[k] |= value[k]
+		}
+	}},
 	unix.NFT_CT_PKTS:   {name: "packets", size: 8, load: ctCounter(countPackets)},
 	unix.NFT_CT_BYTES:  {name: "bytes", size: 8, load: ctCounter(countBytes)},
 	unix.NFT_CT_AVGPKT: {name: "avgpkt", size: 8, load: ctCounter(averagePacket)},

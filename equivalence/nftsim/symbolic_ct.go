@@ -1,6 +1,8 @@
 package nftsim
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/equivalence/bdd"
@@ -113,7 +115,12 @@ func (i *CtSet) symbolic(x *symbolicRun) {
 		w, ok = x.loadNumber(i.From, wordSize)
 	case unix.NFT_CT_LABELS:
 		levels = x.space.Levels(symbolic.CTLabels)
-		w, ok = x.load(i.From, len(levels)/8)
+		if w, ok = x.load(i.From, len(levels)/8); ok {
+			w = slices.Clone(w)
+			for k, bit := range x.bits(symbolic.CTLabels) {
+				w[k] = x.space.Or(bit, w[k])
+			}
+		}
 	default:
 		x.undecided("setting ct " + ctKeys[i.Key].name)
 	}

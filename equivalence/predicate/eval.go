@@ -80,3 +80,10 @@ func (p Present) eval(r Reader, _ string) Truth {
 func (p Stateful) eval(r Reader, scope string) Truth { return p.Instance.Ask(r, scope) }
 
 func (Unmodelled) eval(Reader, string) Truth { return Unknown }
+
+func (p SetLabel) eval(r Reader, _ string) Truth {
+	if labels, ok := r.(interface{ SetLabel(bit uint8) bool }); ok {
+		return Of(labels.SetLabel(p.Bit))
+	}
+	return Unknown
+}

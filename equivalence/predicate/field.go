@@ -100,6 +100,8 @@ const (
 	CTPackets // Arg: 0 original, 1 reply, 2 both
 	CTBytes   // likewise
 	CTAvgPkt  // likewise: bytes / packets
+	CTLabel   // 1 when the connection has the label of number Arg, else absent
+	CTHelper  // name of the helper that expected the connection, 16 bytes; absent when none did
 
 	// Socket. Absent when the packet belongs to no local socket.
 	SocketUID
@@ -169,6 +171,7 @@ var fieldNames = [...]string{
 	CTOrigSrcPort: "ct-original-source-port", CTOrigDstPort: "ct-original-destination-port",
 	CTReplSrcPort: "ct-reply-source-port", CTReplDstPort: "ct-reply-destination-port",
 	CTPackets: "ct-packets", CTBytes: "ct-bytes", CTAvgPkt: "ct-average-packet",
+	CTLabel: "ct-label", CTHelper: "ct-helper",
 	SocketUID: "socket-uid", SocketGID: "socket-gid", SocketGroup: "socket-group", SocketExists: "socket",
 	SrcType: "source-type", DstType: "destination-type",
 	SrcTypeIn: "source-type-in", DstTypeIn: "destination-type-in",
@@ -188,7 +191,7 @@ func (f Field) String() string {
 	case HeaderThere, HeaderByte, HeaderWord, HeaderWhole, HeaderLost:
 		number, offset := HeaderPlace(f.Arg)
 		return fmt.Sprintf("%s(%d+%d)", name, number, offset)
-	case TCPOption, TransportByte, TransportWord, FlowPort, PacketByte, PacketWord:
+	case CTLabel, TCPOption, TransportByte, TransportWord, FlowPort, PacketByte, PacketWord:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:
 		return name + [...]string{"(original)", "(reply)", "(both)"}[min(f.Arg, 2)]

@@ -83,6 +83,9 @@ type (
 	// of recent addresses, a counter.
 	Stateful struct{ Instance Instance }
 
+	// SetLabel gives the connection a label, and holds when there is one to give it to.
+	SetLabel struct{ Bit uint8 }
+
 	// Unmodelled is unknown for every packet; What says what it stands for.
 	Unmodelled struct{ What string }
 )
@@ -123,6 +126,7 @@ func (p In) String() string {
 
 func (p Present) String() string    { return p.Field.String() + " is present" }
 func (p Stateful) String() string   { return p.Instance.Describe() }
+func (p SetLabel) String() string   { return fmt.Sprintf("label %d is set", p.Bit) }
 func (p Unmodelled) String() string { return "unmodelled " + p.What }
 
 func join(parts []Predicate, by string) string {

@@ -35,6 +35,8 @@ func FieldsOf(p Predicate) []Field {
 		return []Field{p.Field}
 	case Member:
 		return p.Fields
+	case SetLabel:
+		return []Field{{ID: CTLabel, Arg: uint32(p.Bit)}}
 	case Stateful:
 		return p.Instance.Keys()
 	}
