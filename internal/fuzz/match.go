@@ -157,7 +157,9 @@ func (g *generator) match(c chain) string {
 			},
 			func() string { return "-m connmark " + g.not() + "--mark " + g.mark() },
 			func() string { return "-m helper " + g.not() + "--helper " + g.pick("ftp", "ftp-2121", "irc", `""`) },
-			func() string { return "-m connlabel " + g.not() + "--label " + g.pick("0", "5", "127") + g.pick("", " --set") })
+			func() string {
+				return "-m connlabel " + g.not() + "--label " + g.pick("0", "5", "127") + g.pick("", " --set")
+			})
 		if c.table != "raw" {
 			choices = append(choices, g.connbytes)
 		}
