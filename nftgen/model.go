@@ -71,6 +71,7 @@ type Base struct {
 	Hook     uint8  // NF_INET_* number
 	Priority int32
 	Drop     bool // policy drop, else accept
+	Numeric  bool // the text has the priority as a number
 }
 
 // A Rule is one nft rule.

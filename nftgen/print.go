@@ -310,7 +310,7 @@ var priorities = []struct {
 
 func priorityText(b *Base) string {
 	for _, p := range priorities {
-		if p.value == b.Priority && (p.hooks == nil || strings.Join(p.hooks, " ") == hookNames[b.Hook]) {
+		if !b.Numeric && p.value == b.Priority && (p.hooks == nil || strings.Join(p.hooks, " ") == hookNames[b.Hook]) {
 			return p.word
 		}
 	}

@@ -226,6 +226,7 @@ func (t *translation) finish() {
 	t.table.Chains = append(t.table.Chains, t.shared.chains...)
 	t.table.Objects, t.table.Sets = t.shared.objects, t.shared.sets
 	t.flatten()
+	t.fit()
 	t.sortChains()
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	// Counters keeps the counters of rules and policies, as far as the source
 	// has them. Rules of both families that are alike are then not shared.
 	Counters bool
+	// Target is the oldest kernel and nft that the translation is for.
+	Target Target
 }
 
 // AllowAll allows every declared deviation.
@@ -60,11 +62,14 @@ type Renaming struct{ Table, Chain, Name string }
 // nil.
 //
 // Where extensions of xtables are kept, each family has a table of its own,
-// because the kernel finds most of them from none of both.
+// because the kernel finds most of them from none of both; so it has for a target
+// whose tables of both translate no addresses.
 func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
-	result, list := translateTogether(v4, v6, o)
-	if result == nil || v4 == nil || v6 == nil || result.Ruleset.Table.XtRules() == 0 {
-		return result, list
+	if v4 == nil || v6 == nil || !o.apartFor(v4, v6) {
+		result, list := translateTogether(v4, v6, o)
+		if result == nil || v4 == nil || v6 == nil || result.Ruleset.Table.XtRules() == 0 {
+			return result, list
+		}
 	}
 	first, list := translateTogether(v4, nil, o)
 	second, more := translateTogether(nil, v6, o)

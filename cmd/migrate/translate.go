@@ -23,6 +23,7 @@ type translateFlags struct {
 	allow    []string
 	keepXt   bool
 	counters bool
+	target   string
 	// lenient takes every declared deviation, for a translation that is not
 	// used itself.
 	lenient bool
@@ -33,6 +34,7 @@ func (f *translateFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.strict, "strict", false, "count as differences also what the engines themselves do unlike")
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "accept declared deviations: a list of `CODE`s, or \""+translate.AllowAll+"\" for all")
 	c.Flags().BoolVar(&f.counters, "counters", false, "keep the counters of rules and policies that the files have (iptables-save -c)")
+	c.Flags().StringVar(&f.target, "target", "", "use only what the oldest `VERSIONS` have that must load the result: kernel=4.18,nft=0.9.3 or one of them")
 	c.Flags().BoolVar(&f.keepXt, "keep-xt", false, "keep what has no native form as extensions of xtables, which only migrate apply loads")
 }
 
@@ -52,20 +54,24 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if foreignTables[f.table] {
 		return nil, list, usage("the table name %q belongs to iptables-nft; choose another", f.table)
 	}
+	target, err := translate.ParseTarget(f.target)
+	if err != nil {
+		return nil, list, usage("--target %s: %v", f.target, err)
+	}
 	if f.strict && len(f.allow) > 0 {
 		return nil, list, usage("--strict allows no deviation; give it or --allow")
 	}
 	if list.HasErrors() {
 		return nil, list, nil
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil
 	}
 	t := &translated{Result: result}
 	var text bytes.Buffer
-	err := nftgen.Print(&text, result.Ruleset)
+	err = nftgen.Print(&text, result.Ruleset)
 	if tooLarge := new(nftgen.RuleSizeError); errors.As(err, &tooLarge) {
 		list.Add(diag.Diagnostic{
 			Severity: diag.Error, Class: diag.Unsupported, Code: "rule-too-large",
