@@ -13,6 +13,10 @@ type generator struct {
 	*rand.Rand
 	v6     bool
 	tables int // of hashlimit, so far
+	// sets are those that rules can name; common says that those of both families
+	// are made.
+	sets   []namedSet
+	common bool
 	// stateless rulesets do not make the kernel track connections, so that
 	// fragments are seen.
 	stateless bool

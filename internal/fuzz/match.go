@@ -147,6 +147,9 @@ func (g *generator) match(c chain) string {
 		// A proof does not see what is behind the header.
 		choices = append(choices, g.u32, g.search)
 	}
+	if len(g.sets) > 0 {
+		choices = append(choices, g.set, g.set, g.set)
+	}
 	if !g.stateless {
 		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
 			func() string {

@@ -18,6 +18,7 @@ import (
 	"nftmigrate/equivalence/kernel"
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/extension"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/packet"
@@ -83,6 +84,8 @@ func (f *fuzz) add(o outcome) {
 type sources struct {
 	text   [2][]byte
 	parsed [2]*iptables.Ruleset
+	sets   []byte // as ipset restores them, nil for none
+	known  *ipset.Sets
 }
 
 var families = [2]iptables.Family{iptables.IPv4, iptables.IPv6}
@@ -95,9 +98,17 @@ func (f *fuzz) sources(n int) (s sources, list diag.List) {
 			continue
 		}
 		g.v6 = i == 1
+		if n%2 == 1 {
+			s.sets = append(s.sets, g.makeSets()...)
+		}
 		s.text[i] = []byte(g.ruleset())
 		var more diag.List
 		s.parsed[i], more = iptables.Parse(diag.NewSource(fmt.Sprintf("ruleset-%d.%v", n, family), s.text[i]), family, extension.Registry)
+		list = append(list, more...)
+	}
+	if s.sets != nil {
+		var more diag.List
+		s.known, more = ipset.Parse(diag.NewSource(fmt.Sprintf("ruleset-%d.ipset", n), s.sets))
 		list = append(list, more...)
 	}
 	return s, list
@@ -107,7 +118,7 @@ func (s sources) machine() equivalence.Machine {
 	var machines []equivalence.Machine
 	for _, r := range s.parsed {
 		if r != nil {
-			machines = append(machines, iptsim.New(r))
+			machines = append(machines, iptsim.NewWithSets(r, s.known))
 		}
 	}
 	return equivalence.Join(machines...)
@@ -146,12 +157,12 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	}
 	s, list := f.sources(n)
 	if f.show {
-		fmt.Fprintf(&o.text, "%s%s\n", s.text[0], s.text[1])
+		fmt.Fprintf(&o.text, "%s%s%s\n", s.sets, s.text[0], s.text[1])
 	}
 	var codes []string
 	var batch *nftgen.Batch
 	if !list.HasErrors() {
-		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{KeepXt: true})
+		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{Sets: s.known, KeepXt: true})
 		list = append(list, more...)
 		if result != nil {
 			var err error
@@ -236,7 +247,7 @@ func (f *fuzz) refused(o outcome, s sources, list diag.List, fail func(error) ou
 		}
 		wrong = wrong && d.Code != "chains-too-deep" && d.Code != "untranslatable-option" && d.Code != "untranslatable-match" && d.Code != "untranslatable-target"
 	}
-	xt, err := kernel.NewXtables(packet.DefaultHost([]string{"eth0"}), s.text[0], s.text[1], kernel.Options{})
+	xt, err := kernel.NewXtables(packet.DefaultHost([]string{"eth0"}), s.text[0], s.text[1], kernel.Options{Sets: s.sets})
 	var refusal *kernel.RulesetError
 	switch {
 	case errors.As(err, &refusal):
@@ -254,6 +265,7 @@ func (f *fuzz) refused(o outcome, s sources, list diag.List, fail func(error) ou
 }
 
 func openPair(host *packet.Host, s sources, messages []netlink.Message, o kernel.Options) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
+	o.Sets = s.sets
 	xt, err := kernel.NewXtables(host, s.text[0], s.text[1], o)
 	if err != nil {
 		return nil, nil, nil, err
