@@ -1,7 +1,9 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +46,7 @@ type setPart struct {
 	counted  *nftgen.Set
 	plain    *nftgen.Set // without counters
 	shares   *setPart    // the part whose set this one uses, or nil
+	dynamic  bool        // changed by packets
 }
 
 // A partKey tells the parts of an ipset apart.
@@ -63,6 +66,9 @@ type setParts struct {
 	family uint8
 	err    error
 	packed []byte
+	// changes are what packets do to the set, nil for nothing.
+	changes  *changes
+	declared bool // that each part has a size of its own
 }
 
 type setPartsKey struct{ set *ipset.Set }
@@ -70,7 +76,7 @@ type setPartsKey struct{ set *ipset.Set }
 // setParts divides an ipset, when first asked for.
 func (s *Shared) setParts(set *ipset.Set, where diag.Range) (*setParts, error) {
 	parts := Value(s, setPartsKey{set}, func() *setParts {
-		p := &setParts{set: set, byKey: make(map[partKey]*setPart), family: set.Options.Family}
+		p := &setParts{set: set, byKey: make(map[partKey]*setPart), family: set.Options.Family, changes: s.changing(set)}
 		p.err = p.divide()
 		return p
 	})
@@ -100,7 +106,35 @@ func (p *setParts) divide() error {
 		p.add(part, p.packed, p.packed, e)
 		return true
 	})
+	if p.changes != nil {
+		p.open()
+	}
 	return nil
+}
+
+// open makes the parts that packets change, as far as there is none yet.
+func (p *setParts) open() {
+	var keys []partKey
+	for k := range p.changes.parts {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b partKey) int { return cmp.Or(cmp.Compare(a.proto, b.proto), compareBool(a.timed, b.timed)) })
+	for _, k := range keys {
+		p.part(k, false)
+	}
+	for _, part := range p.list {
+		part.dynamic = true
+	}
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // check refuses what no set of nftables does.
@@ -276,7 +310,9 @@ func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
 	if part.shares != nil {
 		return part.shares.named(s, uncounted)
 	}
-	counts := part.set.Options.Counters && !uncounted
+	// A set that packets change cannot be there twice.
+	counts := part.set.Options.Counters && (!uncounted || part.dynamic)
+	uncounted = uncounted && !part.dynamic
 	at := &part.plain
 	if counts {
 		at = &part.counted
@@ -306,6 +342,10 @@ func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
 		set.HasTimeout = true
 		set.Timeout = time.Duration(part.set.Options.Timeout) * time.Second
 		what += ": elements that expire"
+	}
+	if part.dynamic {
+		set.Dynamic, set.Size = true, part.set.Options.MaxElem
+		what += ", changed by packets"
 	}
 	if part.set.Options.Counters && uncounted {
 		set.Name += "_uncounted"

@@ -125,6 +125,11 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 		}
 		action := doing.Action(ctx)
 		r.effects, r.then = action.Effects, action.Then
+		for i, e := range r.effects {
+			if change, ok := e.(predicate.SetChange); ok {
+				r.effects[i] = sets.bind(change, ctx)
+			}
+		}
 		if r.then < predicate.Continue || r.then > predicate.Return {
 			r.unknown = "target " + a.Name
 		}

@@ -32,6 +32,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			v.f.Queue(packet.QueueEvent(e))
 		case predicate.External:
 			v.f.Emit(packet.ExternalEvent{What: e.What})
+		case predicate.SetChange:
+			unknown = e.Change(v)
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS)
 		case predicate.UnmodelledEffect:

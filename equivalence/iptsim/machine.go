@@ -32,6 +32,7 @@ func New(rs *iptables.Ruleset) *Machine { return NewWithSets(rs, nil) }
 func NewWithSets(rs *iptables.Ruleset, sets *ipset.Sets) *Machine {
 	m := &Machine{family: rs.Family}
 	tests := newSetTests(sets)
+	tests.noteChanges(rs)
 	for _, t := range rs.Tables {
 		m.tables = append(m.tables, compileTable(rs.Family, t, tests))
 	}

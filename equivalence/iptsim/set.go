@@ -14,6 +14,9 @@ import (
 type setTests struct {
 	sets  *ipset.Sets
 	trees map[treeKey]*tree
+	// changed are the sets that rules change, by name, each with the protocols of
+	// those rules; 0 is any.
+	changed map[string]map[uint8]bool
 }
 
 // A treeKey names a part of a set: its elements of one protocol, where the type
@@ -84,22 +87,13 @@ func (t *setTests) test(set *ipset.Set, p predicate.NamedSet, family iptables.Fa
 	if why := unmodelledSet(set); why != "" {
 		return predicate.Unmodelled{What: why}
 	}
-	ported := false
-	for _, part := range set.Type.Parts {
-		ported = ported || part == ipset.Port
-	}
-	if !ported {
+	if !ported(set) {
 		return t.member(treeKey{set, -1, exceptions}, p.Source)
 	}
 	any := predicate.Any{}
-	for _, proto := range protocolsOf(set) {
+	for _, proto := range t.protocolsOf(set) {
 		test := predicate.All{predicate.Equal(predicate.Field{ID: predicate.Protocol}, predicate.Number(uint64(proto)))}
-		if size := headerBytes(proto); size > 0 {
-			whole := predicate.Between{Field: predicate.Field{ID: predicate.TransportBytes}, Low: predicate.Number(size), High: predicate.Number(math.MaxUint32)}
-			test = append(test, predicate.Equal(predicate.Field{ID: predicate.FragmentOffset}, predicate.Bits{}), whole)
-		} else if family == iptables.IPv6 {
-			test = append(test, predicate.Equal(predicate.Field{ID: predicate.FragmentOffset}, predicate.Bits{}))
-		}
+		test = append(test, readable(proto, family)...)
 		key := treeKey{set, int(proto), exceptions}
 		if set.Type.Bitmap {
 			key.proto = 0
@@ -107,6 +101,22 @@ func (t *setTests) test(set *ipset.Set, p predicate.NamedSet, family iptables.Fa
 		any = append(any, append(test, t.member(key, p.Source)))
 	}
 	return any
+}
+
+// readable is whether ipset reads the port of a packet of a protocol.
+//
+// Kernel: net/netfilter/ipset/ip_set_getport.c, ip_set_get_ip4_port and
+// ip_set_get_ip6_port.
+func readable(proto uint8, family iptables.Family) predicate.All {
+	first := predicate.Equal(predicate.Field{ID: predicate.FragmentOffset}, predicate.Bits{})
+	if size := headerBytes(proto); size > 0 {
+		whole := predicate.Between{Field: predicate.Field{ID: predicate.TransportBytes}, Low: predicate.Number(size), High: predicate.Number(math.MaxUint32)}
+		return predicate.All{first, whole}
+	}
+	if family == iptables.IPv6 {
+		return predicate.All{first}
+	}
+	return nil
 }
 
 // headerBytes is how much of a transport header there must be for its ports, or
@@ -132,7 +142,7 @@ func headerBytes(proto uint8) uint64 {
 //
 // Kernel: net/netfilter/ipset/ip_set_getport.c, ip_set_get_ip6_port and
 // ip_set_get_ip_port; net/ipv6/exthdrs_core.c, ipv6_skip_exthdr.
-func protocolsOf(set *ipset.Set) []uint8 {
+func (t *setTests) protocolsOf(set *ipset.Set) []uint8 {
 	if set.Type.Bitmap {
 		return []uint8{protoTCP, 17}
 	}
@@ -141,6 +151,9 @@ func protocolsOf(set *ipset.Set) []uint8 {
 		there[e.Proto] = true
 		return true
 	})
+	for proto := range t.changed[set.Name] {
+		there[proto] = there[proto] || headerBytes(proto) > 0
+	}
 	var list []uint8
 	for proto, is := range there {
 		if is && !(set.Options.Family == 6 && isExtension(uint8(proto))) {
@@ -152,6 +165,17 @@ func protocolsOf(set *ipset.Set) []uint8 {
 
 // member is whether a packet makes an element of a part of a set.
 func (t *setTests) member(key treeKey, source []bool) predicate.Predicate {
+	if !t.changing(key.set) {
+		return t.staticMember(key, source)
+	}
+	if !exact(key.set) {
+		return predicate.Unmodelled{What: "set " + key.set.Name + ", whose elements come or go"}
+	}
+	return predicate.Stateful{Instance: t.changingMember(key, source)}
+}
+
+// staticMember is member of a set that stays as the file has it.
+func (t *setTests) staticMember(key treeKey, source []bool) predicate.Member {
 	made := t.tree(key)
 	set, o := key.set, &key.set.Options
 	m := predicate.Member{
@@ -213,8 +237,6 @@ func unmodelledSet(set *ipset.Set) string {
 	wildcards, exceptions := false, false
 	set.Elements(func(_ int, e *ipset.Element) bool {
 		switch {
-		case e.Extra != nil && set.Options.HasTimeout && e.Extra.Timeout != 0:
-			why = "set " + set.Name + " with elements that expire"
 		case set.Type.Name == "bitmap:ip,mac" && !e.HasMAC:
 			why = "set " + set.Name + " with elements that wait for an Ethernet address"
 		}

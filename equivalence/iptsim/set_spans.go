@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/ipset"
@@ -13,6 +14,7 @@ import (
 type tree struct {
 	spans             *predicate.Spans
 	devices, prefixes []string
+	timed             []predicate.TimedElement // which are not in spans
 }
 
 // tree returns a part of a set, made when first asked for.
@@ -71,6 +73,10 @@ func buildTree(key treeKey) *tree {
 		leaf := predicate.Always
 		if e.Nomatch {
 			leaf = excepted
+		}
+		if e.Extra != nil && set.Options.HasTimeout && e.Extra.Timeout != 0 {
+			made.timed = append(made.timed, predicate.TimedElement{Key: b.values(set, e), Life: time.Duration(e.Extra.Timeout) * time.Second})
+			return true
 		}
 		b.add(set, e, leaf)
 		if e.Iface != "" && !seen[e.Iface] {
@@ -165,6 +171,17 @@ func (b *treeBuilder) add(set *ipset.Set, e *ipset.Element, leaf *predicate.Span
 		}
 	}
 	b.leaves = append(b.leaves, leaf)
+}
+
+// values packs the values of an element, as [predicate.SetKey] does.
+func (b *treeBuilder) values(set *ipset.Set, e *ipset.Element) string {
+	one := treeBuilder{columns: make([][]prefix, len(b.widths))}
+	one.add(set, e, silent)
+	var list []predicate.Bits
+	for _, column := range one.columns {
+		list = append(list, column[0].value)
+	}
+	return predicate.SetKey(list)
 }
 
 func addressBits(a netip.Addr) predicate.Bits { return predicate.Addr(a) }

@@ -21,7 +21,9 @@ var setKinds = []setKind{
 	{"hash:net,port", 2, func(g *generator) string { return g.setNetwork() + "," + g.setPort() }},
 	{"hash:ip,port,ip", 3, func(g *generator) string { return g.address() + "," + g.setPort() + "," + g.address() }},
 	{"hash:ip,port,net", 3, func(g *generator) string { return g.address() + "," + g.setPort() + "," + g.setNetwork() }},
-	{"hash:net,iface", 2, func(g *generator) string { return g.setNetwork() + "," + g.pick("eth0", "eth1", "lo", "wan", "physdev:eth0") }},
+	{"hash:net,iface", 2, func(g *generator) string {
+		return g.setNetwork() + "," + g.pick("eth0", "eth1", "lo", "wan", "physdev:eth0")
+	}},
 }
 
 // A namedSet is a set that was made.
@@ -29,6 +31,7 @@ type namedSet struct {
 	name       string
 	dimensions int
 	nomatch    bool
+	changes    bool // packets can change it
 }
 
 // makeSets makes random sets of the family, and those that serve both when they
@@ -51,6 +54,9 @@ func (g *generator) makeSets() string {
 				options = g.pick(" netmask 24", " netmask 8", " bitmask 255.0.255.0", " bitmask 0.0.0.255")
 			}
 		}
+		if kind.name == "hash:ip" && g.IntN(3) == 0 {
+			options += " timeout 600"
+		}
 		fmt.Fprintf(&b, "create %s %s family %s%s%s\n", name, kind.name, family, options, g.pick("", "", " counters", " comment"))
 		nets := strings.Contains(kind.name, "net")
 		seen := map[string]bool{}
@@ -65,7 +71,7 @@ func (g *generator) makeSets() string {
 			}
 			fmt.Fprintf(&b, "add %s %s\n", name, element)
 		}
-		g.sets = append(g.sets, namedSet{name, kind.dimensions, nets})
+		g.sets = append(g.sets, namedSet{name, kind.dimensions, nets, kind.name == "hash:ip"})
 	}
 	if !g.common {
 		fmt.Fprintf(&b, "create ports bitmap:port range 0-65535\n")
@@ -82,7 +88,7 @@ func (g *generator) makeSets() string {
 	if len(g.sets) > 0 && g.IntN(2) == 0 {
 		fmt.Fprintf(&b, "add list %s\n", g.sets[0].name)
 	}
-	g.sets = append(g.sets, namedSet{"ports", 1, false}, namedSet{"list", 3, true})
+	g.sets = append(g.sets, namedSet{"ports", 1, false, false}, namedSet{"list", 3, true, false})
 	return b.String()
 }
 
@@ -120,4 +126,18 @@ func (g *generator) set() string {
 		options = " --return-nomatch"
 	}
 	return "-m set " + g.not() + "--match-set " + s.name + " " + strings.Join(sides, ",") + options + g.pick("", "", " ! --update-counters")
+}
+
+// changeSet returns a target that changes one of the sets, or "".
+func (g *generator) changeSet() string {
+	for _, s := range g.sets {
+		if !s.changes {
+			continue
+		}
+		side := g.pick("src", "dst")
+		return "-j SET " + g.pick(
+			fmt.Sprintf("--add-set %s %s", s.name, side), fmt.Sprintf("--add-set %s %s --exist", s.name, side), fmt.Sprintf("--del-set %s %s", s.name, side),
+			fmt.Sprintf("--add-set %s %s --timeout 0", s.name, side), fmt.Sprintf("--add-set %s %s --exist --timeout 300", s.name, side))
+	}
+	return ""
 }

@@ -11,6 +11,9 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	if to := g.next(c, user); to != "" && g.IntN(3) == 0 {
 		return g.pick("-j ", "-j ", "-g ") + to, ""
 	}
+	if change := g.changeSet(); change != "" && g.IntN(8) == 0 {
+		return change, ""
+	}
 	switch c.table {
 	case "nat":
 		if g.IntN(4) != 0 {
