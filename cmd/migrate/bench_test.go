@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
 	"nftmigrate/diag"
+	"nftmigrate/equivalence"
 	"nftmigrate/extension"
 	"nftmigrate/ipset"
 	"nftmigrate/iptables"
@@ -61,6 +63,35 @@ func BenchmarkTranslate(b *testing.B) {
 				t, list, err := flags.translate(in)
 				if err != nil || t == nil {
 					b.Fatal(err, list)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkProveSet proves that a rule about a set of random addresses, and its
+// translation, do the same.
+func BenchmarkProveSet(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			in := &input{}
+			in.sets, in.diags = ipset.Parse(diag.NewSource("big.ipset", millionSet(n)))
+			rs, list := iptables.Parse(diag.NewSource("rules.v4", manyRules(0)), iptables.IPv4, extension.Registry)
+			in.v4, in.diags = rs, append(in.diags, list...)
+			flags := translateFlags{table: "firewall"}
+			t, list, err := flags.translate(in)
+			if err != nil || t == nil {
+				b.Fatal(err, list)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := ourPair(in, t)
+				if err != nil {
+					b.Fatal(err)
+				}
+				proof, err := equivalence.Prove(context.Background(), p.source, p.target, equivalence.ProofOptions{Versions: []int{4}})
+				if err != nil || proof.Word != equivalence.Equivalent {
+					b.Fatal(err, proof.Word)
 				}
 			}
 		})
