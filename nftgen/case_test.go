@@ -282,6 +282,7 @@ var actionCases = []ruleCase{
 	c(LogGroup{}), c(LogGroup{Group: 65535, Prefix: "to $group "}), c(LogGroup{Group: 5, Prefix: "x", Snaps: true, Threshold: 65535}), c(LogGroup{Snaps: true, SnapLen: 64}),
 	c(tcp, Reject{Reset: true}), c(Reject{Reset: true}), c(eq(Dport(6), u16(113)), Reject{Reset: true}),
 	forFamily(IP, Reject{Code: 3}), forFamily(IP, Reject{Code: 13}), forFamily(IP6, Reject{Code: 4}), c(eq(IP6Saddr, ip("2001:db8::7")), Reject{Code: 6}),
+	c(Reject{Any: true}), c(Reject{Any: true, Code: 1}), c(tcp, Reject{Any: true, Code: 2}), c(eq(MetaMark, u32(1)), Reject{Any: true, Code: 3}),
 	forFamily(IP, Reject{Code: 10}), forFamily(IP, tcp, Reject{Code: 0}), forFamily(IP6, Reject{Code: 1}),
 	c(Assign{Field: metaMark, Xor: u32(5)}), c(Assign{Field: metaMark}), c(Assign{Field: metaMark, Keep: u32(0), Xor: u32(5)}),
 	c(Assign{Field: metaMark, Keep: u32(0xffffff00), Xor: u32(5)}), c(Assign{Field: ctMark, Keep: u32(0xffff), Xor: u32(0x15)}),

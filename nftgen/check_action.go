@@ -19,7 +19,7 @@ func checkAction(s Stmt) error {
 	case LogGroup:
 		return checkLogPrefix(s.Prefix)
 	case Reject:
-		if !s.Reset && s.Code > 15 {
+		if !s.Reset && s.Code > 15 || s.Any && (s.Reset || int(s.Code) >= len(anyCodeNames)) {
 			return fmt.Errorf("write reject: there is no code %d", s.Code)
 		}
 	case Assign:

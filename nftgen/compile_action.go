@@ -141,6 +141,13 @@ func (s LogGroup) expression() expr.Any {
 }
 
 func (c *compiler) reject(s Reject) error {
+	if s.Any {
+		if c.table != Inet {
+			return fmt.Errorf("write reject: a table of one family has no answer for any")
+		}
+		c.add(fromLibrary{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: s.Code}})
+		return nil
+	}
 	if s.Reset {
 		if c.l4 == unknown {
 			c.protocol(unix.IPPROTO_TCP)

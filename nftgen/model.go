@@ -231,10 +231,12 @@ type (
 		Threshold uint16 // messages that the kernel collects before it sends them; 0 is the listener's choice
 	}
 
-	// Reject answers the sender. For a reset, Reset is true; else Type 0 means
-	// ICMP or ICMPv6 "unreachable" of the rule's family with Code.
+	// Reject answers the sender. For a reset, Reset is true; else with ICMP or
+	// ICMPv6 "unreachable" of the rule's family with Code, or with Any of the
+	// packet's family, and Code is one of the Any codes.
 	Reject struct {
 		Reset bool
+		Any   bool
 		Code  uint8
 	}
 

@@ -119,9 +119,17 @@ var (
 )
 
 // text writes the statement in a rule of the family.
+// anyCodeNames are the codes of "unreachable" that both families have.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, enum nft_reject_inet_code.
+var anyCodeNames = []string{"no-route", "port-unreachable", "host-unreachable", "admin-prohibited"}
+
 func (s Reject) text(family Family) string {
 	if s.Reset {
 		return "reject with tcp reset"
+	}
+	if s.Any {
+		return "reject with icmpx type " + anyCodeNames[s.Code]
 	}
 	if family == IP6 {
 		return "reject with icmpv6 type " + named(icmpv6CodeNames, decimal)(Value{s.Code})

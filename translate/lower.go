@@ -181,7 +181,7 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 // answersByICMP reports whether a statement answers with an error of one family.
 func answersByICMP(s nftgen.Stmt) bool {
 	reject, ok := s.(nftgen.Reject)
-	return ok && !reject.Reset
+	return ok && !reject.Reset && !reject.Any
 }
 
 // note records a rule that can never match and has no effects.

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/iptables"
@@ -49,6 +50,7 @@ func (t *translation) merge(v4, v6 []*Rule) []*Rule {
 		switch {
 		case keys4[i] != "" && keys4[i] == keys6[j]:
 			v4[i].guard, v4[i].also = 0, v6[j].Context.Rule.Range
+			v4[i].answerAny()
 			merged = append(merged, v4[i])
 			i, j = i+1, j+1
 		case common[(i+1)*width+j] >= common[i*width+j+1]:
@@ -81,29 +83,53 @@ func neutralKey(r *Rule) string {
 	var b strings.Builder
 	b.WriteString(strings.Join(r.comments, "\x00"))
 	for _, it := range r.items {
-		if it.branch != nil {
-			return ""
-		}
-		for _, f := range nftgen.Fields(it.stmt) {
-			if f.Family() != 0 {
+		if it.branch == nil {
+			if !r.writeNeutral(&b, it.stmt) {
 				return ""
 			}
+			continue
 		}
-		switch s := it.stmt.(type) {
-		case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.Reject, nftgen.NAT, nftgen.Masquerade, nftgen.Redirect, nftgen.SetMSS, nftgen.SetField, nftgen.Assign, nftgen.Xt:
-			return ""
-		case nftgen.Compare:
-			if !nftgen.Pure(s) {
-				return ""
+		fmt.Fprintf(&b, "\x00branch %d", it.branch.Otherwise)
+		for _, row := range it.branch.Rows {
+			fmt.Fprintf(&b, "\x00row %d", row.Then)
+			for _, s := range row.Stmts {
+				if !r.writeNeutral(&b, s) {
+					return ""
+				}
 			}
 		}
-		fmt.Fprintf(&b, "\x00%T", it.stmt)
-		writeStmt(&b, it.stmt)
 	}
 	if r.Context.Rule.Action.Kind == iptables.Extend {
 		b.WriteString("\x00" + r.Context.Rule.Action.Name)
 	}
 	return b.String()
+}
+
+// writeNeutral writes a statement into a key; it returns false for one that must
+// not be shared.
+func (r *Rule) writeNeutral(b *strings.Builder, s nftgen.Stmt) bool {
+	for _, f := range nftgen.Fields(s) {
+		if f.Family() != 0 {
+			return false
+		}
+	}
+	switch of := s.(type) {
+	case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.NAT, nftgen.SetField, nftgen.Xt:
+		return false
+	case nftgen.Reject:
+		any, ok := answersAny(r, of)
+		if !ok {
+			return false
+		}
+		s = any
+	case nftgen.Compare:
+		if !nftgen.Pure(s) {
+			return false
+		}
+	}
+	fmt.Fprintf(b, "\x00%T", s)
+	writeStmt(b, s)
+	return true
 }
 
 func writeStmt(b *strings.Builder, s nftgen.Stmt) {
@@ -127,7 +153,35 @@ func writeStmt(b *strings.Builder, s nftgen.Stmt) {
 		fmt.Fprintf(b, "%x %t", s.Tuples, s.Not)
 	case nftgen.Exists:
 		fmt.Fprintf(b, "%t", s.Missing)
+	case nftgen.Assign:
+		fmt.Fprintf(b, "%x %x %d %x", s.Keep, s.Take, s.Shift, s.Xor)
 	default: // statements without fields are plain values
 		fmt.Fprintf(b, "%+v", s)
+	}
+}
+
+// anyCodes are the codes of "unreachable" of each family that stand for the same
+// in both, in the order of those for any family.
+//
+// Kernel: net/netfilter/nft_reject.c, nft_reject_icmp_code and
+// nft_reject_icmpv6_code.
+var anyCodes = map[iptables.Family][]uint8{iptables.IPv4: {0, 3, 1, 13}, iptables.IPv6: {0, 4, 3, 1}}
+
+// answersAny returns the answer for packets of both families that is a rule's
+// answer for packets of its own; ok is false when there is none.
+func answersAny(r *Rule, s nftgen.Reject) (any nftgen.Reject, ok bool) {
+	if s.Reset || s.Any {
+		return s, true
+	}
+	code := slices.Index(anyCodes[r.Context.Family], s.Code)
+	return nftgen.Reject{Any: true, Code: uint8(code)}, code >= 0
+}
+
+// answerAny makes the answers of a rule those of both families.
+func (r *Rule) answerAny() {
+	for i, it := range r.items {
+		if s, ok := it.stmt.(nftgen.Reject); ok {
+			r.items[i].stmt, _ = answersAny(r, s)
+		}
 	}
 }
