@@ -111,8 +111,12 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	}
 	first, last := int(m.From.Value), int(m.To.Value)-len(wanted)
 	var mask []byte
+	comparable := true
 	if m.Either.Present {
-		wanted, mask = eitherCase(wanted)
+		var capitals []byte
+		if capitals, mask, comparable = eitherCase(wanted); comparable {
+			wanted = capitals
+		}
 	}
 	switch {
 	case last < first && negated:
@@ -120,6 +124,12 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	case last < first:
 		r.Never()
 		return nil
+	case !comparable:
+		return &translate.Untranslatable{
+			Code: "untranslatable-option", Summary: "a sharp s in any case has no nftables counterpart",
+			Detail: "The kernel takes the bytes 0xdf and 0xbf for the two cases of one letter, which no mask says. Leave --icase out, and give a rule for each spelling.",
+			Range:  where,
+		}
 	case last-first >= stringPlaces, last+len(wanted) > rawReach:
 		return &translate.Untranslatable{
 			Code: "untranslatable-option", Summary: "nftables does not search in packets",
@@ -148,19 +158,24 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 }
 
 // eitherCase returns the bytes of a pattern in capitals, and a mask that takes
-// small letters for them. Letters are those of Latin-1.
+// small letters for them. Letters are those of Latin-1. To the kernel the sharp s
+// is the small form of 0xbf, which no mask can say: then ok is false. The small
+// form of the sharp s is 0xff, which is a capital of nothing.
 //
-// Kernel: lib/ctype.c.
-func eitherCase(pattern []byte) (capitals, mask []byte) {
+// Kernel: include/linux/ctype.h, toupper; lib/ctype.c.
+func eitherCase(pattern []byte) (capitals, mask []byte, ok bool) {
+	const sharp, sharpCapital, last = 0xdf, 0xbf, 0xff
 	for _, c := range pattern {
-		small := c&0x1f != 0x17 && (c >= 0xe0 || c >= 0xc0) || c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !small {
+		switch {
+		case c == sharp || c == sharpCapital:
+			return nil, nil, false
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= 0xc0 && c != last && c&0x1f != 0x17:
+			capitals, mask = append(capitals, c&^0x20), append(mask, 0xdf)
+		default:
 			capitals, mask = append(capitals, c), append(mask, 0xff)
-			continue
 		}
-		capitals, mask = append(capitals, c&^0x20), append(mask, 0xdf)
 	}
-	return capitals, mask
+	return capitals, mask, true
 }
 
 const (

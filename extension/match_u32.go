@@ -18,6 +18,7 @@ func init() { registerMatch("u32", func() iptables.Match { return new(u32Match) 
 var (
 	_ iptsim.Meaning       = (*u32Match)(nil)
 	_ translate.Translator = (*u32Match)(nil)
+	_ translate.Keeper     = (*u32Match)(nil)
 )
 
 // u32Match is "-m u32": numbers of four bytes of the packet, masked and shifted,
@@ -36,7 +37,7 @@ func (m *u32Match) Options() iptables.Options {
 }
 
 func (m *u32Match) Meaning(iptables.Context) predicate.Meaning {
-	var all predicate.All
+	var all predicate.U32All
 	for _, t := range m.Tests.Value {
 		var test predicate.U32
 		for _, s := range t.location {
@@ -45,9 +46,9 @@ func (m *u32Match) Meaning(iptables.Context) predicate.Meaning {
 		for _, s := range t.spans {
 			test.Spans = append(test.Spans, predicate.Span{Low: predicate.Number(uint64(s.low)), High: predicate.Number(uint64(s.high))})
 		}
-		all = append(all, test.Predicate())
+		all.Tests = append(all.Tests, test)
 	}
-	return predicate.Meaning{Match: negatedIf(m.Tests.Negated, all)}
+	return predicate.Meaning{Match: negatedIf(m.Tests.Negated, all.Predicate())}
 }
 
 // u32Ways is how many alternatives become rules of their own.

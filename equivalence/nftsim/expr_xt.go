@@ -18,10 +18,13 @@ func init() {
 // An xtMatch is a match of xtables that nf_tables runs, with its structure
 // decoded. There is one file per match, xt_*.go.
 type xtMatch interface {
-	// String says everything that decides, in the words of the proof.
+	// String says everything that decides but negation, in the words of the proof.
 	String() string
-	// holds runs it. known is false when the packet is not modelled so far.
+	// holds runs it without negation. known is false when the packet is not
+	// modelled so far.
 	holds(x *execution) (match, known bool)
+	// negated reports whether it matches what holds says does not.
+	negated() bool
 }
 
 // xtMatches are the decoders of structures, by name and revision.
@@ -74,7 +77,11 @@ func decodeXtMatch(_ *scope, data []byte) (Instruction, error) {
 }
 
 func (i *XtMatch) String() string {
-	return fmt.Sprintf("[ match name %s rev %d %s ]", i.Key.name, i.Key.revision, i.match)
+	not := ""
+	if i.match.negated() {
+		not = "not "
+	}
+	return fmt.Sprintf("[ match name %s rev %d %s%s ]", i.Key.name, i.Key.revision, not, i.match)
 }
 
 func (i *XtMatch) exec(x *execution) result {
@@ -82,7 +89,7 @@ func (i *XtMatch) exec(x *execution) result {
 	switch {
 	case !known:
 		return x.unknown("match %v on such a packet", i.Key)
-	case !match:
+	case match == i.match.negated():
 		return breaks
 	}
 	return proceed
@@ -93,7 +100,7 @@ func (*XtMatch) asks(*compiler) bool { return true }
 func (i *XtMatch) symbolic(x *symbolicRun) {
 	in := symbolic.Instance{Kind: "content", Parameters: i.match.String(), Width: 1, Silent: true}
 	if w, ok := x.ask(i, in); ok {
-		x.require(w[0])
+		x.require(x.unless(i.match.negated(), w[0]))
 	}
 }
 
@@ -165,6 +172,8 @@ func (r *xtReader) take(n, align int) []byte {
 	return r.data[at : at+n]
 }
 
+// align goes on to a multiple, as behind a structure within the structure.
+func (r *xtReader) align(to int)       { r.at = (r.at + to - 1) / to * to }
 func (r *xtReader) bytes(n int) []byte { return r.take(n, 1) }
 func (r *xtReader) u8() uint8          { return r.take(1, 1)[0] }
 func (r *xtReader) u16() uint16        { return binary.NativeEndian.Uint16(r.take(2, 2)) }

@@ -52,6 +52,9 @@ func (m *xtOwner) String() string {
 	return fmt.Sprintf("owner user %s, one of whose groups is %s", span(xtOwnerUser, m.minUID, m.maxUID), span(xtOwnerGroup, m.minGID, m.maxGID))
 }
 
+// negated is false: each option has its own negation.
+func (*xtOwner) negated() bool { return false }
+
 func (m *xtOwner) holds(x *execution) (match, known bool) {
 	s := x.flight.Packet.Socket
 	switch {

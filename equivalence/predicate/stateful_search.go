@@ -1,10 +1,13 @@
 package predicate
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Search is "-m string": whether bytes are in the packet, from one place on and
 // all of them before another, counted from the network header. Letters are equal in
-// either case with AnyCase: those of Latin-1, of which two have no other case.
+// either case with AnyCase, as [folded] has it.
 //
 // Kernel: net/netfilter/xt_string.c; net/core/skbuff.c, skb_find_text;
 // lib/ts_kmp.c; lib/ctype.c.
@@ -14,15 +17,22 @@ type Search struct {
 	From, To int
 }
 
-var _ Instance = Search{}
+var _ Content = Search{}
 
-// searchPlaces is up to how many places a search is spelt out.
-const searchPlaces = 64
+// Content marks the type.
+func (Search) Content() {}
+
+// searchPlaces is up to how many places a search is spelt out, and searchReach
+// within how many bytes: more are no tests, but a search.
+const (
+	searchPlaces = 64
+	searchReach  = 256
+)
 
 // Predicate is the search as tests of bytes, where it has few places.
 func (s Search) Predicate() Predicate {
 	last := s.To - len(s.Pattern)
-	if last-s.From >= searchPlaces {
+	if last-s.From >= searchPlaces || last >= s.From && s.To > searchReach {
 		return Stateful{Instance: s}
 	}
 	var any Any
@@ -30,8 +40,11 @@ func (s Search) Predicate() Predicate {
 		var all All
 		for i := range len(s.Pattern) {
 			b, mask := uint64(s.Pattern[i]), uint64(0xff)
-			if other, ok := otherCase(s.Pattern[i]); ok && s.AnyCase {
-				mask &^= b ^ uint64(other)
+			if list := spellings(s.Pattern[i]); s.AnyCase && len(list) == 2 {
+				// They differ in one bit, or a search it is.
+				if mask &^= uint64(list[0] ^ list[1]); bits.OnesCount64(mask) != 7 {
+					return Stateful{Instance: s}
+				}
 				b &= mask
 			}
 			all = append(all, Masked{Field: Field{ID: PacketByte, Arg: uint32(at + i)}, Mask: Number(mask), Value: Number(b)})
@@ -41,28 +54,37 @@ func (s Search) Predicate() Predicate {
 	return any
 }
 
-// otherCase is a letter in the other case; ok is false for what has none.
-func otherCase(c byte) (other byte, ok bool) {
-	const (
-		times, divided = 0xd7, 0xf7 // the signs among the letters of Latin-1
-		apart          = 'a' - 'A'
-	)
-	switch {
-	case c == times || c == divided:
-		return c, false
-	case 'a' <= c && c <= 'z', c >= 0xe0:
-		return c - apart, true
-	case 'A' <= c && c <= 'Z', c >= 0xc0:
-		return c + apart, true
+// folded is a letter as a capital, and any other byte as it is: the kernel takes
+// 0xbf for the capital of the sharp s, and the sharp s for that of 0xff.
+func folded(c byte) byte {
+	const divided, sharp, apart = 0xf7, 0xdf, 'a' - 'A'
+	if 'a' <= c && c <= 'z' || c >= sharp && c != divided {
+		return c - apart
 	}
-	return c, false
+	return c
+}
+
+// spellings are the bytes that are equal to one in either case.
+func spellings(c byte) []byte {
+	var list []byte
+	for b := range 256 {
+		if folded(byte(b)) == folded(c) {
+			list = append(list, byte(b))
+		}
+	}
+	return list
 }
 
 // Identity is "": there is nothing to share.
 func (Search) Identity() string { return "" }
 
 // Describe says what is looked for.
-func (s Search) Describe() string { return fmt.Sprintf("%q at %d to %d", s.Pattern, s.From, s.To) }
+func (s Search) Describe() string {
+	if s.AnyCase {
+		return fmt.Sprintf("search for %q in any case, from %d to %d", s.Pattern, s.From, s.To)
+	}
+	return fmt.Sprintf("search for %q from %d to %d", s.Pattern, s.From, s.To)
+}
 
 // Keys is none.
 func (Search) Keys() []Field { return nil }
@@ -80,8 +102,7 @@ func (s Search) Ask(r Reader, _ string) Truth {
 		equal := 0
 		for equal < len(s.Pattern) {
 			b, _ := at(place + equal)
-			other, both := otherCase(s.Pattern[equal])
-			if b != s.Pattern[equal] && !(s.AnyCase && both && b == other) {
+			if b != s.Pattern[equal] && !(s.AnyCase && folded(b) == folded(s.Pattern[equal])) {
 				break
 			}
 			equal++

@@ -1,6 +1,9 @@
 package predicate
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // U32 is one test of "-m u32": a number made of four bytes of the packet lies in
 // one of the spans. Each step does something to the number, or with "@" takes it
@@ -18,7 +21,62 @@ type U32Step struct {
 	Number   uint32
 }
 
-var _ Instance = U32{}
+// U32All is all tests of "-m u32" where one of them has an "@": then they are no
+// tests of fields.
+type U32All struct{ Tests []U32 }
+
+var (
+	_ Instance = U32{}
+	_ Content  = U32All{}
+)
+
+// Predicate is the tests as tests of the bits of numbers, where they are that.
+func (a U32All) Predicate() Predicate {
+	var all All
+	for _, t := range a.Tests {
+		p := t.Predicate()
+		if _, jumps := p.(Stateful); jumps {
+			return Stateful{Instance: a}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// Content marks the type.
+func (U32All) Content() {}
+
+// Identity is "": there is nothing to share.
+func (U32All) Identity() string { return "" }
+
+// Describe says what is read.
+func (a U32All) Describe() string {
+	var b strings.Builder
+	b.WriteString("u32")
+	for _, t := range a.Tests {
+		b.WriteString(" ")
+		for _, s := range t.Steps {
+			fmt.Fprintf(&b, "%s%d", s.Operator, s.Number)
+		}
+		for i, s := range t.Spans {
+			fmt.Fprintf(&b, "%c%d:%d", "=,"[min(i, 1)], s.Low.Lo, s.High.Lo)
+		}
+	}
+	return b.String()
+}
+
+// Keys is none.
+func (U32All) Keys() []Field { return nil }
+
+// Ask asks the tests in their order.
+func (a U32All) Ask(r Reader, scope string) Truth {
+	for _, t := range a.Tests {
+		if answer := t.Ask(r, scope); answer != Yes {
+			return answer
+		}
+	}
+	return Yes
+}
 
 // Predicate is the test as tests of the bits of one number, where there is one.
 func (u U32) Predicate() Predicate {
