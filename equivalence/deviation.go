@@ -64,6 +64,8 @@ var deviations = []deviation{
 	{code: "connbytes-uncounted", explains: declaredBySource("connbytes-uncounted")},
 	{code: "connlimit-established", explains: declaredBySource("connlimit-established")},
 	{code: "hashlimit-expiry", explains: declaredBySource("hashlimit-expiry")},
+	{code: "hbh-position", explains: declaredBySource("hbh-position")},
+	{code: "srh-segments-left", explains: declaredBySource("srh-segments-left")},
 	{code: "hashlimit-bytes", explains: declaredBySource("hashlimit-bytes")},
 	{code: "hashlimit-ah-ports", explains: declaredBySource("hashlimit-ah-ports")},
 	{code: "ipv6-header-end", explains: declaredBySource("ipv6-header-end")},

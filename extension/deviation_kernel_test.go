@@ -189,6 +189,22 @@ func TestDeviations(t *testing.T) {
 				a, b := run(from(101))
 				return dropped(a) && !dropped(b)
 			}},
+		{"hbh-position", "*filter\n-A INPUT -m hbh --hbh-opts 5:2 -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				a, b := run(packet.Spec{
+					Version: 6, Headers: []packet.Extension{{Proto: packet.DestOpts, Body: []byte{1, 4, 0, 0, 0, 0}}, {Proto: packet.HopByHop, Body: []byte{5, 2, 0, 0, 0, 0}}},
+					Proto: packet.UDP, DstPort: 22, In: "eth0", State: packet.New,
+				})
+				return dropped(a) && !dropped(b)
+			}},
+		{"srh-segments-left", "*mangle\n-A PREROUTING -m srh -j DROP\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				body := append([]byte{4, 2, 0, 0, 0, 0}, make([]byte, 16)...)
+				a, b := run(packet.Spec{
+					Version: 6, Headers: []packet.Extension{{Proto: packet.Routing, Body: body}}, Proto: packet.UDP, DstPort: 22, In: "eth0", State: packet.New,
+				})
+				return !dropped(a) && dropped(b)
+			}},
 		{"hashlimit-bytes", "*filter\n-A INPUT -m hashlimit --hashlimit-above 100b/s --hashlimit-mode srcip --hashlimit-name dev3 -j DROP\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				long := syn
@@ -223,7 +239,7 @@ func TestDeviations(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.code, func(t *testing.T) {
 			v4, v6 := []byte(tt.rules), []byte("*filter\nCOMMIT\n")
-			inIPv6 := tt.code == "ipv6-ah" || tt.code == "tcpmss-loopback"
+			inIPv6 := tt.code == "ipv6-ah" || tt.code == "tcpmss-loopback" || tt.code == "hbh-position" || tt.code == "srh-segments-left"
 			if inIPv6 {
 				v4, v6 = v6, v4
 			}

@@ -36,7 +36,7 @@ func (m *dstMatch) Options() iptables.Options {
 func (m *dstMatch) Meaning(iptables.Context) predicate.Meaning {
 	tests := predicate.All{lengthMeaning(headerDestOpts, m.Length)}
 	if m.Content.Present {
-		tests = append(tests, predicate.Unmodelled{What: "the options of an IPv6 header"})
+		tests = append(tests, optionsMeaning(headerDestOpts, m.Content.Value))
 	}
 	return headerMeaning(headerDestOpts, tests)
 }

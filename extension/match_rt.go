@@ -78,7 +78,14 @@ func (m *rtMatch) Options() iptables.Options {
 // Validate refuses options of type 0 without it.
 func (m *rtMatch) Validate(iptables.Context) []iptables.Problem {
 	zero := m.Type.Present && !m.Type.Negated && m.Type.Value == 0
-	if zero || !m.Reserved.Present && !m.Addresses.Present && !m.NotStrict.Present {
+	if m.NotStrict.Present && !m.Addresses.Present {
+		return []iptables.Problem{{
+			Code:    "missing-option",
+			Summary: "--rt-0-not-strict needs addresses",
+			Detail:  "It says how --rt-0-addrs compares.",
+		}}
+	}
+	if zero || !m.Reserved.Present && !m.Addresses.Present {
 		return nil
 	}
 	return []iptables.Problem{{
@@ -103,23 +110,21 @@ func (m *rtMatch) Meaning(iptables.Context) predicate.Meaning {
 		}))
 	}
 	tests = append(tests, lengthMeaning(headerRouting, m.Length))
-	if m.Reserved.Present || m.Addresses.Present {
-		tests = append(tests, predicate.Unmodelled{What: "what a routing header holds"})
+	if m.Reserved.Present {
+		const reservedAt = 4
+		field := predicate.Field{ID: predicate.HeaderWord, Arg: predicate.Header(headerRouting, reservedAt)}
+		tests = append(tests, predicate.Equal(field, predicate.Number(0)))
+	}
+	if m.Addresses.Present {
+		tests = append(tests, predicate.Stateful{Instance: predicate.RouteAddresses{List: m.Addresses.Value, Among: m.NotStrict.Present}})
 	}
 	return headerMeaning(headerRouting, tests)
 }
 
 func (m *rtMatch) Translate(r *translate.Rule) error {
-	for _, o := range []struct {
-		name  string
-		given bool
-	}{{"--rt-0-res", m.Reserved.Present}, {"--rt-0-addrs", m.Addresses.Present}, {"--rt-0-not-strict", m.NotStrict.Present}} {
-		if o.given {
-			return &translate.Untranslatable{
-				Summary: o.name + " is not translated",
-				Detail: "iptables looks at the addresses of a routing header of type 0 and the bytes before them. Such headers are " +
-					"not to be used any more (RFC 5095): drop them all with --rt-type 0.",
-			}
+	if m.Addresses.Present {
+		if u := m.refusal(); u != nil {
+			return u
 		}
 	}
 	r.Declare(translate.Deviation{Code: "ipv6-header-end", Detail: headerEnd})
@@ -144,5 +149,70 @@ func (m *rtMatch) Translate(r *translate.Rule) error {
 	if !tested {
 		r.Add(nftgen.Exists{Field: nftgen.IP6Routing})
 	}
+	if m.Reserved.Present {
+		for _, f := range []nftgen.Field{nftgen.IP6SegmentLastEntry, nftgen.IP6SegmentFlags, nftgen.IP6SegmentTag} {
+			r.Add(nftgen.Compare{Field: f, Op: nftgen.Eq, Value: make(nftgen.Value, f.Type.Bytes)})
+		}
+	}
+	if m.Addresses.Present {
+		m.addAddresses(r)
+	}
 	return nil
+}
+
+// room is how many addresses a header can have, as far as the rule says.
+func (m *rtMatch) room() int {
+	const most, before, address = 127, 8, 16
+	switch {
+	case !m.NotStrict.Present:
+		return len(m.Addresses.Value)
+	case m.Length.Present && !m.Length.Negated:
+		return min(max(int(m.Length.Value)-before, 0)/address, most)
+	}
+	return most
+}
+
+// refusal refuses addresses that nft has no names for.
+func (m *rtMatch) refusal() *translate.Untranslatable {
+	if m.room() <= nftgen.MostSegments {
+		return nil
+	}
+	return &translate.Untranslatable{
+		Summary: "--rt-0-addrs looks at addresses without a name",
+		Detail: fmt.Sprintf("nft has names for the first %d addresses of a routing header, and the rule looks at up to %d. Such headers are not to be used any more "+
+			"(RFC 5095): drop them all with --rt-type 0. With --rt-0-not-strict, --rt-len says how many there are.", nftgen.MostSegments, m.room()),
+		Range: m.Addresses.Range,
+	}
+}
+
+// addAddresses adds the tests of the addresses: at all the places of the header, or
+// at some of them in order.
+func (m *rtMatch) addAddresses(r *translate.Rule) {
+	at := func(n, place int) nftgen.Stmt {
+		a := m.Addresses.Value[n].As16()
+		return nftgen.Compare{Field: nftgen.IP6RoutingAddress(place), Op: nftgen.Eq, Value: nftgen.Value(a[:])}
+	}
+	// A length is in units of 8 bytes without the first: two for an address, and
+	// perhaps one left over.
+	if !m.NotStrict.Present {
+		n := byte(2 * len(m.Addresses.Value))
+		r.Add(nftgen.InSpan{Field: nftgen.IP6RoutingLength, Low: nftgen.Value{n}, High: nftgen.Value{n + 1}})
+		for i := range m.Addresses.Value {
+			r.Add(at(i, i+1))
+		}
+		return
+	}
+	branch := translate.Branch{Otherwise: translate.Fail}
+	var choose func(n, from int, tests []nftgen.Stmt)
+	choose = func(n, from int, tests []nftgen.Stmt) {
+		if n == len(m.Addresses.Value) {
+			branch.Rows = append(branch.Rows, translate.Row{Stmts: tests, Then: translate.Match})
+			return
+		}
+		for place := from; place <= m.room(); place++ {
+			choose(n+1, place+1, append(tests[:len(tests):len(tests)], at(n, place)))
+		}
+	}
+	choose(0, 1, nil)
+	r.Branch(branch)
 }

@@ -11,14 +11,15 @@ import (
 
 // Fields of the network header.
 var (
-	IPSaddr     = payloadField("ip saddr", fieldID{headerIP, 11}, ipv4Addr, networkHeader, 12, 4, need{l3: IP})
-	IPDaddr     = payloadField("ip daddr", fieldID{headerIP, 12}, ipv4Addr, networkHeader, 16, 4, need{l3: IP})
-	IPProtocol  = payloadField("ip protocol", fieldID{headerIP, 9}, inetProto, networkHeader, 9, 1, need{l3: IP})
-	IPTTL       = payloadField("ip ttl", fieldID{headerIP, 8}, integer8, networkHeader, 8, 1, need{l3: IP})
-	IPFragOff   = payloadField("ip frag-off", fieldID{headerIP, 7}, integer16, networkHeader, 6, 2, need{l3: IP})
-	IP6Saddr    = payloadField("ip6 saddr", fieldID{headerIP6, 8}, ipv6Addr, networkHeader, 8, 16, need{l3: IP6})
-	IP6Daddr    = payloadField("ip6 daddr", fieldID{headerIP6, 9}, ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
-	IP6Hoplimit = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
+	IPSaddr       = payloadField("ip saddr", fieldID{headerIP, 11}, ipv4Addr, networkHeader, 12, 4, need{l3: IP})
+	IPDaddr       = payloadField("ip daddr", fieldID{headerIP, 12}, ipv4Addr, networkHeader, 16, 4, need{l3: IP})
+	IPProtocol    = payloadField("ip protocol", fieldID{headerIP, 9}, inetProto, networkHeader, 9, 1, need{l3: IP})
+	IPTTL         = payloadField("ip ttl", fieldID{headerIP, 8}, integer8, networkHeader, 8, 1, need{l3: IP})
+	IPFragOff     = payloadField("ip frag-off", fieldID{headerIP, 7}, integer16, networkHeader, 6, 2, need{l3: IP})
+	IP6Saddr      = payloadField("ip6 saddr", fieldID{headerIP6, 8}, ipv6Addr, networkHeader, 8, 16, need{l3: IP6})
+	IP6Daddr      = payloadField("ip6 daddr", fieldID{headerIP6, 9}, ipv6Addr, networkHeader, 24, 16, need{l3: IP6})
+	IP6NextHeader = payloadField("ip6 nexthdr", fieldID{headerIP6, 6}, inetProto, networkHeader, 6, 1, need{l3: IP6})
+	IP6Hoplimit   = payloadField("ip6 hoplimit", fieldID{headerIP6, 7}, integer8, networkHeader, 7, 1, need{l3: IP6})
 )
 
 // NetworkBytes are n bytes, at most 16, at an offset from the network header of a
@@ -73,6 +74,29 @@ var (
 	IP6DestOptsLength = ipv6HeaderField("dst hdrlength", unix.IPPROTO_DSTOPTS, 1, integer8, nil)
 	IP6MobilityType   = ipv6HeaderField("mh type", unix.IPPROTO_MH, 2, mobilityType, nil)
 )
+
+// Fields of the routing header of IPv6, of type 4 (RFC 8754, section 2). Of type 0,
+// the first three are one field that is reserved (RFC 2460, section 4.4).
+var (
+	IP6RoutingNext      = ipv6HeaderField("rt nexthdr", unix.IPPROTO_ROUTING, 0, inetProto, nil)
+	IP6SegmentLastEntry = ipv6HeaderField("srh last-entry", unix.IPPROTO_ROUTING, 4, integer8, nil)
+	IP6SegmentFlags     = ipv6HeaderField("srh flags", unix.IPPROTO_ROUTING, 5, integer8, nil)
+	IP6SegmentTag       = ipv6HeaderField("srh tag", unix.IPPROTO_ROUTING, 6, integer16, nil)
+)
+
+// MostSegments is how many addresses of a routing header nft 1.0.6 has names for.
+const MostSegments = 2
+
+// IP6RoutingAddress is the n-th address of a routing header of type 0, from 1 to
+// [MostSegments].
+func IP6RoutingAddress(n int) Field { return routingAddress("rt0 addr", n) }
+
+// IP6Segment is such an address of one of type 4.
+func IP6Segment(n int) Field { return routingAddress("srh sid", n) }
+
+func routingAddress(name string, n int) Field {
+	return ipv6HeaderField(fmt.Sprintf("%s[%d]", name, n), unix.IPPROTO_ROUTING, uint32(8+16*(n-1)), ipv6Addr, nil)
+}
 
 // Fields of the link header.
 var (

@@ -47,6 +47,10 @@ func (v *view) lookFor(number uint8) (at int, found, lost bool) {
 func (v *view) extensionBytes(arg uint32, n int) (predicate.Bits, bool) {
 	number, offset := predicate.HeaderPlace(arg)
 	at, found, _ := v.lookFor(number)
+	const first = 40
+	if found && number == protoHopByHop && at != first && offset > 1 {
+		v.Declare("hbh-position")
+	}
 	at += offset
 	if !found || at+n > len(v.f.Data) {
 		return predicate.Bits{}, false

@@ -180,6 +180,15 @@ func (g *generator) match(c chain) string {
 		}, func() string { return "-m hbh " + g.pick("", g.not()+"--hbh-len "+g.pick("8", "16")) },
 			func() string { return "-m dst " + g.pick("", g.not()+"--dst-len "+g.pick("8", "16")) })
 	}
+	if g.v6 && g.IntN(4) == 0 {
+		choices = append(choices, func() string {
+			return "-m rt --rt-type 0 " + g.pick("--rt-0-res", "--rt-0-addrs 2001:db8::1", "--rt-len 40 --rt-0-addrs 2001:db8::1 --rt-0-not-strict", "--rt-0-addrs ::,::")
+		}, func() string {
+			return "-m hbh " + g.pick("", g.not()+"--hbh-len 8 ") + "--hbh-opts " + g.pick("1", "1:4", "5:2,1:0", "0,0")
+		}, func() string {
+			return "-m srh " + g.pick("", g.not()+"--srh-segs-left-"+g.pick("eq", "gt", "lt")+" "+g.pick("0", "1", "3"), g.not()+"--srh-tag 0", "--srh-lsid 2001:db8::/32")
+		})
+	}
 	if c.leaving() {
 		choices = append(choices, func() string { return "-m devgroup " + g.not() + "--dst-group " + g.pick("0", "1/3", "5") })
 	}
