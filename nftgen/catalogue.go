@@ -182,7 +182,9 @@ var (
 	MetaSKUID    = metaField("meta skuid", uid, unix.NFT_META_SKUID)
 	MetaSKGID    = metaField("meta skgid", gid, unix.NFT_META_SKGID)
 	MetaCPU      = metaField("meta cpu", integer32, unix.NFT_META_CPU)
-	MetaRealm    = metaField("meta rtclassid", realm, unix.NFT_META_RTCLASSID)
+	// MetaClass is the class that the socket's control group has for traffic control.
+	MetaClass = metaField("meta cgroup", integer32, unix.NFT_META_CGROUP)
+	MetaRealm = metaField("meta rtclassid", realm, unix.NFT_META_RTCLASSID)
 	// MetaIifgroup and MetaOifgroup are the groups of the devices.
 	MetaIifgroup = metaField("iifgroup", deviceGroup, unix.NFT_META_IIFGROUP)
 	MetaOifgroup = metaField("oifgroup", deviceGroup, unix.NFT_META_OIFGROUP)

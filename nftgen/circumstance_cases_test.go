@@ -13,4 +13,8 @@ var circumstanceCases = []ruleCase{
 	c(set(MetaDay, only(u8(1)), only(u8(2)), only(u8(5)))), c(eq(MetaDay, u8(0))), c(ne(MetaHour, u32(43199))),
 	c(HasLabel{5}), c(HasLabel{0}), c(HasLabel{127}), c(HasLabel{64}, SetLabel{64}, accept), c(SetLabel{127}), c(SetLabel{0}, HasLabel{0}),
 	c(eq(CTHelper, Value("ftp"))), c(ne(CTHelper, Value("H.245"))), c(set(CTHelper, only(Value("ftp")), only(Value("ftp-2121")))),
+	at(inPrerouting, eq(SocketWildcard, u8(1))), at(inPrerouting, Compare{Field: SocketTransparent, Op: Le, Value: u8(1)}), at(inPrerouting, eq(SocketTransparent, u8(1))),
+	at(inPrerouting, Assign{Field: metaMark, From: &SocketMark}), c(Exists{Field: MetaIPsec}), c(Exists{Field: MetaIPsec, Missing: true}),
+	at(inSrcnat, Exists{Field: RouteIPsec}), at(inSrcnat, Exists{Field: RouteIPsec, Missing: true}), c(eq(MetaClass, u32(5))), c(ne(MetaClass, u32(0x10001))),
+	c(eq(IPsecRequest(false, 0), u32(5))), c(ne(IPsecSPI(false, 3), u32(0x100))), at(inSrcnat, Compare{Field: IPsecRequest(true, 1), Op: Ge, Value: u32(0)}), at(inSrcnat, eq(IPsecSPI(true, 0), u32(7))),
 }

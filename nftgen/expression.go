@@ -156,6 +156,12 @@ func (f Field) loadInto(register, length uint32) expression {
 		}}
 	case loadConstant:
 		return immediate(register, make([]byte, length))
+	case loadSocket:
+		return f.loadSocketExpr(register)
+	case loadRoute:
+		return f.loadRouteExpr(register)
+	case loadXfrm:
+		return f.loadXfrmExpr(register)
 	case loadNumgen:
 		return fromLibrary{&expr.Numgen{Register: register, Modulus: l.key, Type: unix.NFT_NG_INCREMENTAL}}
 	}

@@ -20,6 +20,9 @@ const (
 	loadTCPValue
 	loadFib
 	loadNumgen
+	loadSocket
+	loadRoute
+	loadXfrm
 	loadConstant
 )
 

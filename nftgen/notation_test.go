@@ -95,7 +95,7 @@ var notations map[string]func(a []nfnetlink.Attr) string
 var (
 	metaWords = map[uint64]string{
 		0: "len", 2: "priority", 3: "mark", 12: "nftrace", 6: "iifname", 7: "oifname", 8: "iiftype", 10: "skuid", 11: "skgid", 15: "nfproto", 16: "l4proto",
-		13: "rtclassid", 19: "pkttype", 20: "cpu", 21: "iifgroup", 22: "oifgroup", 24: "prandom", 30: "time", 31: "day", 32: "hour",
+		13: "rtclassid", 19: "pkttype", 20: "cpu", 21: "iifgroup", 22: "oifgroup", 24: "prandom", 18: "cgroup", 25: "secpath", 30: "time", 31: "day", 32: "hour",
 	}
 	ctWords = map[uint64]string{
 		0: "state", 1: "direction", 2: "status", 3: "mark", 5: "expiration", 10: "protocol", 11: "proto_src", 12: "proto_dst",
@@ -236,6 +236,12 @@ func init() {
 		},
 		"objref": func(a []nfnetlink.Attr) string {
 			return fmt.Sprintf("type %d name %s", be(a, unix.NFTA_OBJREF_IMM_TYPE), nfnetlink.FindString(a, unix.NFTA_OBJREF_IMM_NAME))
+		},
+		"socket": func(a []nfnetlink.Attr) string {
+			return fmt.Sprintf("load %s => reg %d", []string{"transparent", "mark", "wildcard"}[be(a, 1)], be(a, 2))
+		},
+		"xfrm": func(a []nfnetlink.Attr) string {
+			return fmt.Sprintf("load %s %d %s => reg %d", []string{"in", "out"}[be(a, 3)], be(a, 4), map[uint64]string{5: "reqid", 6: "spi"}[be(a, 2)], be(a, 1))
 		},
 		"dynset": func(a []nfnetlink.Attr) string {
 			s := fmt.Sprintf("%s reg_key %d set %s timeout %dms", dynsetWords[be(a, unix.NFTA_DYNSET_OP)], be(a, unix.NFTA_DYNSET_SREG_KEY),

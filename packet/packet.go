@@ -72,6 +72,7 @@ type Socket struct {
 	UID, GID uint32
 	Groups   []uint32 // supplementary groups of the user
 	NoFile   bool     // a kernel socket, without user
+	Class    uint32   // of its control group, for traffic control
 }
 
 // A State is a state of connection tracking.

@@ -92,6 +92,7 @@ func wordTable() []Word {
 		number("--cpu", "that handles the packet", func(w *words, n uint32) { w.spec.CPU = n }),
 		Word{"--clock", "TIME", "date and time in UTC, as 2024-02-29T23:59:59; now when left out", (*words).clock},
 		number("--uid", "owner of the local socket", func(w *words, n uint32) { w.socket().UID = n }),
+		number("--class", "of the control group of the local socket", func(w *words, n uint32) { w.socket().Class = n }),
 		number("--gid", "group of the local socket", func(w *words, n uint32) { w.socket().GID = n }),
 		Word{"--groups", "N[,N]...", "supplementary groups of the owner", (*words).groups},
 		Word{"--at", "SECONDS", "time on the virtual clock", (*words).at},

@@ -57,6 +57,9 @@ func (p *Packet) circumstances(b *strings.Builder) {
 	if p.Clock != 0 {
 		fmt.Fprintf(b, ", at %s", p.Wall().Format(clockLayout))
 	}
+	if p.Socket != nil && p.Socket.Class != 0 {
+		fmt.Fprintf(b, ", class %d", p.Socket.Class)
+	}
 	if p.CPU != 0 {
 		fmt.Fprintf(b, ", cpu %d", p.CPU)
 	}

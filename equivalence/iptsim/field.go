@@ -238,6 +238,15 @@ var readers = [...]reader{
 		return number(1, d != nil && d.Loopback)
 	},
 
+	predicate.SocketClass: func(v *view, _ uint32) (predicate.Bits, bool) {
+		if v.f.Packet.Socket == nil {
+			return predicate.Bits{}, false
+		}
+		return number(uint64(v.f.Packet.Socket.Class), true)
+	},
+	// No host of the model has IPsec.
+	predicate.Protected: func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+
 	predicate.ClockTime: func(v *view, _ uint32) (predicate.Bits, bool) {
 		return number(uint64(v.f.Packet.Wall().Unix()), true)
 	},

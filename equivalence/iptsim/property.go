@@ -111,8 +111,9 @@ var properties = map[predicate.FieldID]property{
 	predicate.CTAvgPkt: {64, counted(func(s *packet.Spec, direction int, n uint64) {
 		s.Packets[direction], s.Bytes[direction] = 3, 3*n
 	})},
-	predicate.SocketUID: {32, plain(func(s *packet.Spec, n uint64) { owner(s).UID = uint32(n) })},
-	predicate.SocketGID: {32, plain(func(s *packet.Spec, n uint64) { owner(s).GID = uint32(n) })},
+	predicate.SocketUID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).UID = uint32(n) })},
+	predicate.SocketClass: {32, plain(func(s *packet.Spec, n uint64) { owner(s).Class = uint32(n) })},
+	predicate.SocketGID:   {32, plain(func(s *packet.Spec, n uint64) { owner(s).GID = uint32(n) })},
 	predicate.DstType: {4, func(s *packet.Spec, _ predicate.Field, v predicate.Bits, f iptables.Family) {
 		if a, ok := typicalAddr(packet.RouteType(v.Lo), f); ok {
 			s.Dst, s.Version = a, int(f)

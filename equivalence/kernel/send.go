@@ -54,6 +54,8 @@ func (s *sender) check(p *packet.Packet) error {
 	switch {
 	case s.pinned && p.CPU >= uint32(runtime.NumCPU()), !s.pinned && p.CPU != 0:
 		return notRunnable("there is no such CPU, or the rules do not look at it")
+	case p.Socket != nil && p.Socket.Class != 0:
+		return notRunnable("no control group of the host has a class")
 	case p.Clock != 0:
 		return notRunnable("the kernel's clock shows another time")
 	case version == 0:

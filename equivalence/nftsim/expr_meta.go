@@ -77,13 +77,23 @@ var metaKeys = []metaKey{
 	unix.NFT_META_CPU:         {name: "cpu", size: 4, load: loadU32(func(f *packet.Flight) uint32 { return f.Packet.CPU })},
 	unix.NFT_META_IIFGROUP:    {name: "iifgroup", size: 4, load: loadGroup(inName)},
 	unix.NFT_META_OIFGROUP:    {name: "oifgroup", size: 4, load: loadGroup(outName)},
-	unix.NFT_META_CGROUP:      {name: "cgroup", size: 4},
-	unix.NFT_META_PRANDOM:     {name: "prandom", size: 4, load: loadRandom},
-	25:                        {name: "secpath", size: 1},
-	26:                        {name: "iifkind", size: nameLen},
-	27:                        {name: "oifkind", size: nameLen},
-	28:                        {name: "bri_iifpvid", size: 2},
-	29:                        {name: "bri_iifvproto", size: 2},
+	unix.NFT_META_CGROUP: {name: "cgroup", size: 4, load: func(x *execution, to Register) result {
+		if x.flight.Packet.Socket == nil {
+			return breaks
+		}
+		x.regs.storeU32(to, x.flight.Packet.Socket.Class)
+		return proceed
+	}},
+	unix.NFT_META_PRANDOM: {name: "prandom", size: 4, load: loadRandom},
+	// No packet of a host of the model came protected.
+	25: {name: "secpath", size: 1, load: func(x *execution, to Register) result {
+		x.regs.storeU8(to, 0)
+		return proceed
+	}},
+	26: {name: "iifkind", size: nameLen},
+	27: {name: "oifkind", size: nameLen},
+	28: {name: "bri_iifpvid", size: 2},
+	29: {name: "bri_iifvproto", size: 2},
 	30: {name: "time", size: 8, load: func(x *execution, to Register) result {
 		x.regs.store(to, binary.NativeEndian.AppendUint64(nil, uint64(x.flight.Packet.Wall().UnixNano())))
 		return proceed

@@ -27,6 +27,9 @@ func decodeRt(_ *scope, data []byte) (Instruction, error) {
 	var key uint32
 	err := decodeNest("rt", data, need(unix.NFTA_RT_DREG, decodeRegister(&i.To)),
 		need(unix.NFTA_RT_KEY, decodeU32(&key)))
+	if err == nil && key == routeIPsec {
+		return &RtIPsec{i.To}, i.To.span(1)
+	}
 	if err == nil && key != unix.NFT_RT_TCPMSS {
 		err = notModelled{fmt.Sprintf("key %d", key)}
 	}

@@ -123,6 +123,9 @@ const (
 	SrcTypeOut // restricted to the outgoing interface
 	DstTypeOut
 
+	SocketClass // of the socket's control group, absent without a socket
+	Protected   // 1 when IPsec protects the packet on its way in (Arg 0) or out (1), else absent
+
 	// The wall clock in UTC.
 	ClockTime   // seconds since 1970
 	ClockSecond // of the day
@@ -178,6 +181,7 @@ var fieldNames = [...]string{
 	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",
 	BackType: "back-type", BackByIn: "back-by-in", LoopedBack: "looped-back",
 	ClockTime: "time", ClockSecond: "second-of-day", ClockDay: "weekday",
+	SocketClass: "socket-class", Protected: "protected",
 	Random: "random",
 }
 

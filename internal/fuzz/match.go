@@ -205,8 +205,14 @@ func (g *generator) match(c chain) string {
 			return "-m rpfilter" + g.pick("", " --loose") + g.pick("", " --validmark") + g.pick("", " --accept-local") + g.pick("", " --invert")
 		})
 	}
+	if c.only("PREROUTING", "INPUT", "FORWARD") {
+		choices = append(choices, func() string { return "-m policy --dir in --pol " + g.pick("none", "ipsec") })
+	}
+	if c.only("FORWARD", "OUTPUT", "POSTROUTING") {
+		choices = append(choices, func() string { return "-m policy --dir out --pol " + g.pick("none", "ipsec", "ipsec --reqid 5") })
+	}
 	if c.only("OUTPUT", "POSTROUTING") {
-		choices = append(choices, g.owner, g.owner)
+		choices = append(choices, g.owner, g.owner, func() string { return "-m cgroup " + g.not() + "--cgroup " + g.pick("0", "5") })
 	}
 	if c.table == "filter" || c.table == "raw" {
 		choices = append(choices, g.recent, g.recent)

@@ -1,0 +1,67 @@
+package nftsim
+
+import (
+	"fmt"
+
+	"nftmigrate/packet"
+)
+
+func init() { register("xfrm", decodeXfrm) }
+
+// Xfrm loads something of a transform of IPsec, and breaks where the packet has
+// none, as no packet of a host of the model has.
+//
+// Kernel: net/netfilter/nft_xfrm.c.
+type Xfrm struct {
+	To        Register
+	Key       uint32
+	Direction uint8
+	Number    uint32
+}
+
+func decodeXfrm(_ *scope, data []byte) (Instruction, error) {
+	i := &Xfrm{}
+	err := decodeNest("xfrm", data, need(1, decodeRegister(&i.To)), need(2, decodeU32(&i.Key)),
+		need(3, decodeU8(&i.Direction)), may(4, decodeU32(&i.Number)))
+	if err != nil {
+		return nil, err
+	}
+	const request, index = 5, 6
+	if i.Key != request && i.Key != index {
+		return nil, notModelled{fmt.Sprintf("key %d", i.Key)}
+	}
+	return i, i.To.span(wordSize)
+}
+
+func (i *Xfrm) String() string {
+	return fmt.Sprintf("[ xfrm load %s %d %s => reg %s ]", [...]string{"in", "out"}[i.Direction&1], i.Number, map[uint32]string{5: "reqid", 6: "spi"}[i.Key], i.To)
+}
+
+func (i *Xfrm) loads() (Register, int) { return i.To, wordSize }
+
+func (*Xfrm) exec(*execution) result { return breaks }
+
+func (*Xfrm) symbolic(x *symbolicRun) { x.undecided("transforms of IPsec") }
+
+// routeIPsec is the key of [RtIPsec], NFT_RT_XFRM.
+const routeIPsec = 4
+
+// RtIPsec loads whether the packet will leave protected, which no packet of a host
+// of the model does, and breaks where the packet has no route yet.
+//
+// Kernel: net/netfilter/nft_rt.c.
+type RtIPsec struct{ To Register }
+
+func (i *RtIPsec) String() string { return fmt.Sprintf("[ rt load ipsec => reg %s ]", i.To) }
+
+func (i *RtIPsec) loads() (Register, int) { return i.To, 1 }
+
+func (i *RtIPsec) exec(x *execution) result {
+	if x.flight.Hook == packet.Prerouting {
+		return breaks
+	}
+	x.regs.storeU8(i.To, 0)
+	return proceed
+}
+
+func (*RtIPsec) symbolic(x *symbolicRun) { x.undecided("transforms of IPsec") }
