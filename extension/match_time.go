@@ -111,7 +111,6 @@ func (m *timeMatch) Validate(iptables.Context) []iptables.Problem {
 	var problems []iptables.Problem
 	if m.UTC.Present && m.local() {
 		problems = append(problems, iptables.Problem{
-			Code:    "exclusive-options",
 			Summary: "--utc excludes --kerneltz",
 			Detail:  "The clock is read in one time zone. Remove one of the two.",
 			Range:   m.UTC.Range,
