@@ -2,6 +2,7 @@ package predicate_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -33,6 +34,62 @@ type kernelCase struct {
 	name  string
 	rules []timedRule
 	sends []send
+}
+
+// datagram is what sendUDP sends, as far as a program can foresee it: identification,
+// source port and checksums are 0.
+func (c *clock) datagram() []byte {
+	return []byte{
+		0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0, 127, 0, 0, c.addr, 127, 0, 0, 1,
+		0, 0, 0, 9, 0, 9, 0, 0, 'x',
+	}
+}
+
+// byteTests are those of matches that look at bytes of the packet.
+func byteTests() []kernelCase {
+	program := func(list ...[4]uint32) predicate.BPF {
+		var b predicate.BPF
+		for _, i := range list {
+			b.Program = append(b.Program, predicate.BPFInstruction{Code: uint16(i[0]), True: uint8(i[1]), False: uint8(i[2]), K: i[3]})
+		}
+		return b
+	}
+	u32 := func(low, high uint64, first uint32, steps ...predicate.U32Step) predicate.U32 {
+		return predicate.U32{
+			Steps: append([]predicate.U32Step{{Number: first}}, steps...),
+			Spans: []predicate.Span{{Low: predicate.Number(low), High: predicate.Number(high)}},
+		}
+	}
+	op := func(operator string, number uint32) predicate.U32Step {
+		return predicate.U32Step{Operator: operator, Number: number}
+	}
+	rules := []timedRule{
+		{`-m bpf --bytecode "4,48 0 0 9,21 0 1 17,6 0 0 1,6 0 0 0"`, program([4]uint32{48, 0, 0, 9}, [4]uint32{21, 0, 1, 17}, [4]uint32{6, 0, 0, 1}, [4]uint32{6, 0, 0, 0})},
+		// The destination port behind a header of any length.
+		{
+			`-m bpf --bytecode "5,177 0 0 0,72 0 0 2,21 0 1 9,6 0 0 65535,6 0 0 0"`,
+			program([4]uint32{177, 0, 0, 0}, [4]uint32{72, 0, 0, 2}, [4]uint32{21, 0, 1, 9}, [4]uint32{6, 0, 0, 65535}, [4]uint32{6, 0, 0, 0}),
+		},
+		// Arithmetic on the source address and the length: (n * 3 - 6) ^ 29 ^ 29.
+		{
+			`-m bpf --bytecode "8,32 0 0 12,84 0 0 255,36 0 0 3,20 0 0 6,129 0 0 0,172 0 0 0,172 0 0 0,22 0 0 0"`,
+			program([4]uint32{32, 0, 0, 12}, [4]uint32{84, 0, 0, 255}, [4]uint32{36, 0, 0, 3}, [4]uint32{20, 0, 0, 6}, [4]uint32{129, 0, 0, 0},
+				[4]uint32{172, 0, 0, 0}, [4]uint32{172, 0, 0, 0}, [4]uint32{22, 0, 0, 0}),
+		},
+		{`-m bpf --bytecode "2,32 0 0 26,6 0 0 1"`, program([4]uint32{32, 0, 0, 26}, [4]uint32{6, 0, 0, 1})},
+		{`-m bpf --bytecode "2,48 0 0 28,6 0 0 1"`, program([4]uint32{48, 0, 0, 28}, [4]uint32{6, 0, 0, 1})},
+		{`-m bpf --bytecode "3,48 0 0 15,148 0 0 2,22 0 0 0"`, program([4]uint32{48, 0, 0, 15}, [4]uint32{148, 0, 0, 2}, [4]uint32{22, 0, 0, 0})},
+		{`-m string --string "x" --algo bm`, predicate.Search{Pattern: "x", To: 65535}},
+		{`-m string --string "X" --algo kmp --icase --from 20`, predicate.Search{Pattern: "X", To: 65535, AnyCase: true, From: 20}},
+		{`-m string --string "X" --algo bm`, predicate.Search{Pattern: "X", To: 65535}},
+		{`-m string --hex-string "|7f0000|" --algo bm --from 13`, predicate.Search{Pattern: "\x7f\x00\x00", From: 13, To: 65535}},
+		{`-m string --hex-string "|7f0000|" --algo bm --from 13 --to 18`, predicate.Search{Pattern: "\x7f\x00\x00", From: 13, To: 18}},
+		{`-m u32 --u32 "0>>22&0x3C@0&0xffff=9"`, u32(9, 9, 0, op(">>", 22), op("&", 0x3c), op("@", 0), op("&", 0xffff))},
+		{`-m u32 --u32 "0>>22&0x3C@0&0xffff@16&0xff=0:255"`, u32(0, 255, 0, op(">>", 22), op("&", 0x3c), op("@", 0), op("&", 0xffff), op("@", 16), op("&", 0xff))},
+		{`-m u32 --u32 "8>>16&0xff@8=0"`, u32(0, 0, 8, op(">>", 16), op("&", 0xff), op("@", 8))},
+		{`-m u32 --u32 "12&0xff@11>>24=127"`, u32(127, 127, 12, op("&", 0xff), op("@", 11), op(">>", 24))},
+	}
+	return []kernelCase{{"bytes", rules, []send{{0, 1}, {0, 2}, {0, 3}, {0, 4}}}}
 }
 
 // hashlimitTests are those of rate limits by key. A packet has 29 bytes, which are two
@@ -121,7 +178,7 @@ func TestAgainstKernel(t *testing.T) {
 			[]send{{0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}},
 		},
 	}
-	tests = append(tests, hashlimitTests()...)
+	tests = append(append(tests, hashlimitTests()...), byteTests()...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -266,6 +323,14 @@ func (c *clock) Field(f predicate.Field) (predicate.Bits, predicate.Truth) {
 		return predicate.Number(64), predicate.Yes
 	case predicate.TotalLength:
 		return predicate.Number(29), predicate.Yes
+	case predicate.PacketByte:
+		if b := c.datagram(); int(f.Arg) < len(b) {
+			return predicate.Number(uint64(b[f.Arg])), predicate.Yes
+		}
+	case predicate.PacketWord:
+		if b := c.datagram(); int(f.Arg)+4 <= len(b) {
+			return predicate.Number(uint64(binary.BigEndian.Uint32(b[f.Arg:]))), predicate.Yes
+		}
 	}
 	return predicate.Bits{}, predicate.No
 }
