@@ -14,11 +14,13 @@ func init() { registerMatchFor(v6, "eui64", func() iptables.Match { return new(e
 var (
 	_ iptsim.Meaning       = (*eui64Match)(nil)
 	_ translate.Translator = (*eui64Match)(nil)
+	_ translate.Keeper     = (*eui64Match)(nil)
 	_ iptables.Validator   = (*eui64Match)(nil)
 )
 
-// eui64Match is "-m eui64": the last 64 bits of the source are made from the
-// Ethernet address of who sent the packet (RFC 4291, appendix A).
+// eui64Match is "-m eui64": the interface identifier of the source address is
+// made of the Ethernet source address (RFC 4291 appendix A). nf_tables compares
+// fields with constants, not with one another.
 //
 // Kernel: net/ipv6/netfilter/ip6t_eui64.c.
 type eui64Match struct{}
@@ -28,18 +30,21 @@ func (*eui64Match) Name() string { return "eui64" }
 func (*eui64Match) Options() iptables.Options { return nil }
 
 func (*eui64Match) Validate(c iptables.Context) []iptables.Problem {
-	if outside := c.Hooks &^ (iptables.Prerouting | iptables.Input | iptables.Forward); outside != 0 {
-		return []iptables.Problem{{
-			Code:    "invalid-hook",
-			Summary: "match eui64 is not valid in this chain",
-			Detail:  fmt.Sprintf("The kernel takes it in PREROUTING, INPUT and FORWARD; chain %s is also reached from %s.", c.Chain, hookList(c.Table, outside)),
-		}}
+	hooks := iptables.Prerouting | iptables.Input | iptables.Forward
+	outside := c.Hooks &^ hooks
+	if outside == 0 {
+		return nil
 	}
-	return nil
+	return []iptables.Problem{{
+		Code:    "invalid-hook",
+		Summary: `match "eui64" is not valid in this chain`,
+		Detail: fmt.Sprintf("The kernel accepts it where packets come from %s only; chain %s is also reached from %s.",
+			hookList(c.Table, hooks), c.Chain, hookList(c.Table, outside)),
+	}}
 }
 
 func (*eui64Match) Meaning(iptables.Context) predicate.Meaning {
-	return predicate.Meaning{Match: predicate.Unmodelled{What: "addresses that are made from Ethernet addresses"}}
+	return predicate.Meaning{Match: predicate.Stateful{Instance: predicate.EUI64{}}}
 }
 
 // Translate has no form: the text of nft compares with constants only.
@@ -50,4 +55,11 @@ func (*eui64Match) Translate(*translate.Rule) error {
 		Detail: "The text of nft has no words that compare the source with the Ethernet address of the packet. " +
 			"List the hosts: ether saddr . ip6 saddr in a set of pairs.",
 	}
+}
+
+// Keep writes the structure, which holds nothing.
+func (*eui64Match) Keep(*translate.Rule) (translate.Kept, error) {
+	var info xtLayout
+	info.u32(0)
+	return translate.Kept{Name: "eui64", Info: info.data}, nil
 }
