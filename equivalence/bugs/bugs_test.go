@@ -58,7 +58,7 @@ const (
 // TestPlantedBugs checks each ruleset against its translation, which must show
 // no difference, and against each edit of it, which must.
 func TestPlantedBugs(t *testing.T) {
-	for _, r := range slices.Concat(matchRulesets, layoutRulesets, stateRulesets, rewriteRulesets, targetRulesets) {
+	for _, r := range slices.Concat(matchRulesets, layoutRulesets, stateRulesets, rewriteRulesets, targetRulesets, circumstanceRulesets) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			right := r.translate(t)

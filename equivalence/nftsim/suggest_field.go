@@ -119,6 +119,7 @@ var metaFields = map[MetaKey]setter{
 	unix.NFT_META_SKGID:    func(s *packet.Spec, v []byte) { socketOf(s).GID = native(v) },
 	unix.NFT_META_L4PROTO:  func(s *packet.Spec, v []byte) { s.Proto = v[0] },
 	unix.NFT_META_PKTTYPE:  func(s *packet.Spec, v []byte) { s.PktType = v[0] },
+	32:                     func(s *packet.Spec, v []byte) { s.Clock = (1714521600 + int64(native(v)%86400)) * 1e9 },
 	30:                     func(s *packet.Spec, v []byte) { s.Clock = int64(binary.NativeEndian.Uint64(v) & math.MaxInt64) },
 	unix.NFT_META_PRANDOM:  func(s *packet.Spec, v []byte) { s.Random = []uint32{native(v)} },
 	unix.NFT_META_NFPROTO: func(s *packet.Spec, v []byte) {
