@@ -20,7 +20,10 @@ type BPFInstruction struct {
 	K           uint32
 }
 
-var _ Instance = BPF{}
+var _ Content = BPF{}
+
+// Content marks the type.
+func (BPF) Content() {}
 
 // Classes, sizes, modes and operations of instructions.
 //
@@ -111,7 +114,13 @@ func (i BPFInstruction) Check(at, all int) error {
 func (BPF) Identity() string { return "" }
 
 // Describe says the program.
-func (b BPF) Describe() string { return fmt.Sprintf("bpf %v", b.Program) }
+func (b BPF) Describe() string {
+	text := "bpf"
+	for _, i := range b.Program {
+		text += fmt.Sprintf(" %d:%d:%d:%d", i.Code, i.True, i.False, i.K)
+	}
+	return text
+}
 
 // Keys is the length of the packet, which a program can ask for.
 func (BPF) Keys() []Field { return []Field{{ID: TotalLength}} }

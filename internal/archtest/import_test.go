@@ -112,6 +112,13 @@ var bans = []ban{
 	},
 	{
 		from:   []string{"..."},
+		except: []string{"equivalence/nftsim"},
+		direct: true,
+		never:  []string{"golang.org/x/net/..."},
+		reason: "programs of BPF have an interpreter of their own on the side of iptables",
+	},
+	{
+		from:   []string{"..."},
 		except: []string{"report"},
 		direct: true,
 		never:  []string{"github.com/sergi/go-diff/..."},
