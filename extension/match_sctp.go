@@ -2,11 +2,13 @@ package extension
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
 	"nftmigrate/translate"
 )
 
@@ -54,8 +56,8 @@ type sctpChunk struct {
 var sctpChunkTypes = []struct{ name, flags string }{
 	{"DATA", "----IUBE"}, {"INIT", ""}, {"INIT_ACK", ""}, {"SACK", ""}, {"HEARTBEAT", ""}, {"HEARTBEAT_ACK", ""},
 	{"ABORT", "-------T"}, {"SHUTDOWN", ""}, {"SHUTDOWN_ACK", ""}, {"ERROR", ""}, {"COOKIE_ECHO", ""}, {"COOKIE_ACK", ""},
-	{"ECN_ECNE", ""}, {"ECN_CWR", ""}, {"SHUTDOWN_COMPLETE", "-------T"}, {"I_DATA", "----IUBE"}, {"RE_CONFIG", ""}, {"PAD", ""},
-	{"ASCONF", ""}, {"ASCONF_ACK", ""}, {"FORWARD_TSN", ""}, {"I_FORWARD_TSN", ""},
+	{"ECN_ECNE", ""}, {"ECN_CWR", ""}, {"SHUTDOWN_COMPLETE", "-------T"}, {"I_DATA", "----IUBE"}, {"ASCONF_ACK", ""}, {"RE_CONFIG", ""},
+	{"PAD", ""}, {"FORWARD_TSN", ""}, {"ASCONF", ""}, {"I_FORWARD_TSN", ""},
 }
 
 // Count returns 2.
@@ -161,22 +163,117 @@ func (m *sctpMatch) Meaning(iptables.Context) predicate.Meaning {
 		portWithin(predicate.SrcPort, m.Sport),
 		portWithin(predicate.DstPort, m.Dport),
 	}
+	var dropped predicate.Predicate = truncated(12)
 	if m.Chunks.Present {
-		match = append(match, predicate.Unmodelled{What: "the chunks of SCTP"})
+		walk := m.Chunks.Value.walk()
+		cut := walk
+		cut.Cut = true
+		dropped = predicate.Any{dropped, append(slices.Clone(match), predicate.Stateful{Instance: cut})}
+		match = append(match, negatedIf(m.Chunks.Negated, predicate.Stateful{Instance: walk}))
 	}
-	return predicate.Meaning{Hotdrop: truncated(12), Match: match}
+	return predicate.Meaning{Hotdrop: dropped, Match: match}
+}
+
+// sctpChunkNumbers are the numbers of the types, in the order of their names (RFC 9260,
+// section 3.2, and the registry of IANA).
+var sctpChunkNumbers = []uint8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 64, 128, 130, 132, 192, 193, 194}
+
+// walk is what the list asks of the chunks. A flag is asked to be set by a capital
+// letter, not to be by a small one; the letters stand for bits from the highest on.
+func (c *sctpChunks) walk() predicate.Chunks {
+	walk := predicate.Chunks{Scope: c.scope, Every: c.every, Types: map[uint8]predicate.ChunkFlags{}}
+	for _, chunk := range c.list {
+		var f predicate.ChunkFlags
+		for _, letter := range chunk.flags {
+			for i, name := range sctpChunkTypes[chunk.place].flags {
+				switch bit := uint8(0x80) >> i; letter {
+				case name:
+					f.Mask, f.Value = f.Mask|bit, f.Value|bit
+				case name | 0x20:
+					f.Mask |= bit
+				}
+			}
+		}
+		walk.Types[sctpChunkNumbers[chunk.place]] = f
+	}
+	return walk
 }
 
 func (m *sctpMatch) Translate(r *translate.Rule) error {
 	if m.Chunks.Present {
-		return &translate.Untranslatable{
-			Summary: "--chunk-types is not translated",
-			Detail: "iptables drops packets whose chunks it cannot walk to the end, and looks at each chunk of a type; " +
-				"nftables does neither. Match the ports alone.",
-			Range: m.Chunks.Range,
+		if u := m.refusal(); u != nil {
+			return u
 		}
 	}
 	addPorts(r, protocolSCTP, m.Sport, m.Dport)
 	r.FirstFragment()
+	if m.Chunks.Present {
+		m.addChunks(r)
+	}
 	return nil
+}
+
+// refusal refuses what nftables cannot ask of chunks.
+func (m *sctpMatch) refusal() *translate.Untranslatable {
+	why := ""
+	switch c := m.Chunks.Value; {
+	case c.every && c.scope == "all":
+		why = "No name of nft stands for a type that has none."
+	case c.every:
+	case c.scope == "only" && len(c.list) > 0:
+		why = "Of chunks of other types, nftables can ask for those only that have a name."
+	default:
+		for _, chunk := range c.list {
+			if chunk.flags != "" {
+				why = "iptables looks at the flags of every chunk of a type, nftables at those of the first."
+			}
+			if nftgen.SCTPChunk(sctpChunkWords[chunk.place]).Text == "" {
+				why = "One of the types has no name in nft."
+			}
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	return &translate.Untranslatable{
+		Summary: "--chunk-types asks what nftables cannot",
+		Detail:  why + " Ask for any or all of types without flags, or match the ports alone.", Range: m.Chunks.Range,
+	}
+}
+
+// sctpChunkWords are the names of the types in nft, in the order of those in
+// iptables, "" for none.
+var sctpChunkWords = []string{
+	"data", "init", "init-ack", "sack", "heartbeat", "heartbeat-ack", "abort", "shutdown", "shutdown-ack", "error", "cookie-echo", "cookie-ack",
+	"ecne", "cwr", "shutdown-complete", "", "asconf-ack", "", "", "forward-tsn", "asconf", "",
+}
+
+// addChunks adds the tests of the chunks. There is always one, or the packet is
+// dropped.
+func (m *sctpMatch) addChunks(r *translate.Rule) {
+	c, negated := m.Chunks.Value, m.Chunks.Negated
+	if holds := c.every || c.scope == "all" && len(c.list) == 0; holds || len(c.list) == 0 {
+		if holds == negated {
+			r.Never()
+		}
+		return
+	}
+	proto := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{protocolSCTP}}
+	there := func(missing bool) (list []nftgen.Stmt) {
+		for _, chunk := range c.list {
+			list = append(list, nftgen.Exists{Field: nftgen.SCTPChunk(sctpChunkWords[chunk.place]), Missing: missing})
+		}
+		return list
+	}
+	// All of them there, or none: one rule; any there, or missing: alternatives.
+	if (c.scope == "all") != negated {
+		r.Add(proto)
+		r.Add(there(negated)...)
+		return
+	}
+	branch := translate.Branch{Otherwise: translate.Fail}
+	for _, test := range there(negated) {
+		branch.Rows = append(branch.Rows, translate.Row{Stmts: []nftgen.Stmt{proto, test}, Then: translate.Match})
+	}
+	r.Branch(branch)
 }

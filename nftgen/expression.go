@@ -139,6 +139,11 @@ func (f Field) loadInto(register, length uint32) expression {
 			DestRegister: register, Type: uint8(l.key), Len: length,
 			Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpTcpopt,
 		}}
+	case loadExthdrSCTP:
+		const chunks = 3 // NFT_EXTHDR_OP_SCTP
+		return fromLibrary{&expr.Exthdr{
+			DestRegister: register, Type: uint8(l.key), Len: length, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOp(chunks),
+		}}
 	case loadTCPValue:
 		return fromLibrary{&expr.Exthdr{DestRegister: register, Type: uint8(l.key), Offset: l.offset, Len: length, Op: expr.ExthdrOpTcpopt}}
 	case loadExthdrIPv6:

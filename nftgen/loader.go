@@ -24,6 +24,7 @@ const (
 	loadRoute
 	loadXfrm
 	loadConstant
+	loadExthdrSCTP
 )
 
 // A loader says how a field gets into a register.

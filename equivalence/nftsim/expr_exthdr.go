@@ -44,6 +44,7 @@ type ExthdrReset struct{ Type uint8 }
 const (
 	exthdrIPv6 = 0
 	exthdrTCP  = 1
+	exthdrSCTP = 3
 )
 
 const exthdrSourceRegister = 7
@@ -67,6 +68,9 @@ func decodeExthdr(_ *scope, data []byte) (Instruction, error) {
 		}))
 	if err != nil {
 		return nil, err
+	}
+	if op == exthdrSCTP && loads && flags == unix.NFT_EXTHDR_F_PRESENT && length == 1 && offset == 0 {
+		return &ChunkLoad{Type: kind, To: to}, to.span(1)
 	}
 	if op != exthdrIPv6 && op != exthdrTCP {
 		return nil, notModelled{fmt.Sprintf("exthdr operation %d", op)}

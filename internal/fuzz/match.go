@@ -34,7 +34,11 @@ func (g *generator) protocolMatch(proto string) string {
 	case "udp":
 		return fmt.Sprintf("-m udp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
 	case "sctp":
-		return fmt.Sprintf("-m sctp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports())
+		chunks := ""
+		if g.IntN(4) == 0 {
+			chunks = " " + g.not() + "--chunk-types " + g.pick("any", "all") + " " + g.pick("DATA", "INIT,SACK", "NONE", "COOKIE_ECHO,ASCONF")
+		}
+		return fmt.Sprintf("-m sctp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports()) + chunks
 	case "dccp":
 		return "-m dccp " + g.not() + "--dport " + g.ports() + " " + g.not() + "--dccp-types " + g.pick("REQUEST", "DATA,ACK,INVALID", "RESET")
 	case "esp":
