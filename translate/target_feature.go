@@ -154,6 +154,9 @@ func setFeatures(s *nftgen.Set) []Feature {
 	if s.Interval && len(s.Key) > 1 {
 		list = append(list, concatRanges)
 	}
+	if s.Counter {
+		list = append(list, Feature{"counters of elements", Version{5, 7}, Version{0, 9, 5}})
+	}
 	return list
 }
 
