@@ -165,7 +165,13 @@ func (b *body) split(origin diag.Range) *nftgen.Chain {
 // append appends an nft rule. Where the test of "-p", or that of the family,
 // stayed behind in the rule that jumps here and nft asks for it again, it is
 // repeated.
+//
+// A row about a protocol that "-p" excludes never matches, and is left out: nft
+// would take its test for the one of the rule.
 func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stmt) {
+	if b.protocol != 0 && slices.ContainsFunc(stmts, func(s nftgen.Stmt) bool { return excludes(s, b.protocol) }) {
+		return
+	}
 	if b.protocol != 0 && nftgen.WantsProtocol(stmts) {
 		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{b.protocol}}
 		stmts = append([]nftgen.Stmt{test}, stmts...)
@@ -176,6 +182,22 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 		rule.Family = b.family
 	}
 	chain.Rules = append(chain.Rules, &rule)
+}
+
+// excludes reports whether a statement holds for no packet of a protocol.
+func excludes(s nftgen.Stmt, proto uint8) bool {
+	switch s := s.(type) {
+	case nftgen.Compare:
+		if s.Field.Text == nftgen.MetaL4Proto.Text && s.Mask == nil {
+			return s.Op == nftgen.Eq && s.Value[0] != proto || s.Op == nftgen.Ne && s.Value[0] == proto
+		}
+	case nftgen.OneOf:
+		if s.Field.Text == nftgen.MetaL4Proto.Text {
+			in := slices.ContainsFunc(s.Intervals, func(i nftgen.Interval) bool { return i.Low[0] <= proto && proto <= i.High[0] })
+			return in == s.Not
+		}
+	}
+	return false
 }
 
 // answersByICMP reports whether a statement answers with an error of one family.

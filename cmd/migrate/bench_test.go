@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"nftmigrate/diag"
 	"nftmigrate/equivalence"
@@ -89,7 +90,7 @@ func BenchmarkProveSet(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				proof, err := equivalence.Prove(context.Background(), p.source, p.target, equivalence.ProofOptions{Versions: []int{4}})
+				proof, err := equivalence.Prove(context.Background(), p.source, p.target, equivalence.ProofOptions{Versions: []int{4}, Time: time.Hour})
 				if err != nil || proof.Word != equivalence.Equivalent {
 					b.Fatal(err, proof.Word)
 				}
