@@ -147,7 +147,10 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone":
+			if t.Kind == "zone" {
+				t.Text = "of " + t.Text
+			}
 			said = append(said, t.Kind+" "+t.Text)
 		}
 	}
@@ -161,6 +164,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "notrack ")
 		case packet.TraceEvent:
 			done = append(done, "trace ")
+		case packet.ZoneEvent:
+			done = append(done, "zone of "+e.Of.String())
 		case packet.QueueEvent:
 			done = append(done, "queue "+e.String())
 		case packet.ExternalEvent:

@@ -13,6 +13,7 @@ func init() { registerTarget("NOTRACK", func() iptables.Target { return new(notr
 var (
 	_ iptsim.Doing         = (*notrackTarget)(nil)
 	_ translate.Translator = (*notrackTarget)(nil)
+	_ translate.Collector  = (*notrackTarget)(nil)
 	_ iptables.Validator   = (*notrackTarget)(nil)
 )
 
@@ -36,5 +37,11 @@ func (*notrackTarget) Action(iptables.Context) predicate.Action {
 
 func (*notrackTarget) Translate(r *translate.Rule) error {
 	r.Add(nftgen.Notrack{})
+	return nil
+}
+
+// Collect notes that packets are exempted.
+func (*notrackTarget) Collect(s *translate.Shared, c iptables.Context) error {
+	*exempts(s, c.Family) = true
 	return nil
 }

@@ -70,6 +70,8 @@ func Tracks(s Stmt) bool {
 		return true
 	case Xt:
 		return s.Tracks
+	case SetZone:
+		return true
 	case Update:
 		if slices.ContainsFunc(s.Stmts, Tracks) {
 			return true

@@ -62,6 +62,13 @@ type (
 	// NotrackEvent is the exemption from tracking.
 	NotrackEvent struct{}
 
+	// ZoneEvent is the zone in which connection tracking will look for the packet,
+	// or for packets of one direction.
+	ZoneEvent struct {
+		Zone uint16
+		Of   ZoneDirection
+	}
+
 	// TraceEvent is the start of reports about the packet's way to listeners.
 	TraceEvent struct{}
 
@@ -94,6 +101,7 @@ func (QueueEvent) event()    {}
 func (RerouteEvent) event()  {}
 func (StateEvent) event()    {}
 func (ExternalEvent) event() {}
+func (ZoneEvent) event()     {}
 
 func (e LogEvent) String() string {
 	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
@@ -137,6 +145,25 @@ func (e NATEvent) String() string {
 	}
 	return b.String()
 }
+
+// A ZoneDirection is the direction that a zone counts for.
+type ZoneDirection uint8
+
+// The directions. In the other one, packets are looked for in zone 0.
+const (
+	ZoneBoth ZoneDirection = iota
+	ZoneOriginal
+	ZoneReply
+)
+
+func (d ZoneDirection) String() string {
+	if d <= ZoneReply {
+		return [...]string{"both", "original", "reply"}[d]
+	}
+	return "invalid direction"
+}
+
+func (e ZoneEvent) String() string { return fmt.Sprintf("zone %d of %v", e.Zone, e.Of) }
 
 func (e QueueEvent) String() string {
 	s := fmt.Sprintf("queue %d-%d", e.First, e.Last)
@@ -254,6 +281,9 @@ type Flight struct {
 	Tracking Tracking // zero State before conntrack has looked (priority -200)
 	// Entry of Tracking is an own copy.
 	Notrack bool // a stage exempted the packet
+	// Template says that a stage told connection tracking how to treat the packet.
+	// Before tracking has looked, rules take the template for its connection.
+	Template bool
 	// Queued is set by a stage that hands the packet over to a queue, beside the
 	// event and the verdict Accept: what becomes of it the listener decides.
 	Queued  bool

@@ -23,4 +23,24 @@ COMMIT
 			{name: "lost queue", batch: dropRule("INPUT", 3), shows: eventsDiffer},
 		},
 	},
+	{
+		name: "zones",
+		v4: `*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p udp -m udp --dport 1 -j CT --notrack
+-A PREROUTING -p udp -m udp --dport 1:2 -j CT --zone 5
+-A PREROUTING -p udp -m udp --dport 3 -j CT --zone-orig 6
+-A PREROUTING -p udp -m udp --dport 4 -j CT
+-A PREROUTING -p udp -m udp --dport 4 -j CT --zone 7
+COMMIT
+`,
+		bugs: []bug{
+			{name: "exempted and tracked again", old: " ct state ! untracked ct zone set 5", new: " ct zone set 5", shows: trackingDiffers},
+			{name: "another zone", old: "ct zone set 5", new: "ct zone set 4", shows: eventsDiffer},
+			{name: "zone of the other direction", old: "ct original zone set 6", new: "ct reply zone set 6", shows: eventsDiffer},
+			{name: "zone of both directions", old: "ct original zone set 6", new: "ct zone set 6", shows: eventsDiffer},
+			{name: "lost template", batch: dropRule("raw_PREROUTING", 4), shows: eventsDiffer},
+		},
+	},
 }

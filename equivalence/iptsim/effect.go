@@ -24,6 +24,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			outcome, unknown = translate(v, e)
 		case predicate.Notrack:
 			notrack(v.f)
+		case predicate.Zone:
+			setZone(v.f, e)
 		case predicate.Lookup:
 			unknown = lookup(v, e)
 		case predicate.Trace:
@@ -57,11 +59,31 @@ func groupEvent(e predicate.LogGroup) packet.LogEvent {
 //
 // Kernel: net/netfilter/xt_CT.c.
 func notrack(f *packet.Flight) {
-	if f.Notrack || f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked {
+	if told(f) {
 		return
 	}
 	f.Notrack = true
 	f.Emit(packet.NotrackEvent{})
+}
+
+// setZone tells of a zone a packet that nothing was told of.
+func setZone(f *packet.Flight, e predicate.Zone) {
+	if told(f) {
+		return
+	}
+	f.Template = true
+	f.Emit(packet.ZoneEvent{Zone: e.Number, Of: zoneDirections[e.Of]})
+}
+
+var zoneDirections = map[predicate.ZoneDirection]packet.ZoneDirection{
+	predicate.ZoneBoth: packet.ZoneBoth, predicate.ZoneOriginal: packet.ZoneOriginal, predicate.ZoneReply: packet.ZoneReply,
+}
+
+// told reports whether a packet has a connection, a template or an exemption.
+//
+// Kernel: net/netfilter/xt_CT.c, xt_ct_target.
+func told(f *packet.Flight) bool {
+	return f.Notrack || f.Template || f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked
 }
 
 // A setter writes a field that the packet has.

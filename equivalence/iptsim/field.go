@@ -352,6 +352,8 @@ func (v *view) device(name string) *packet.Device {
 func (v *view) ctState(uint32) (predicate.Bits, bool) {
 	state := uint64(predicate.StateInvalid)
 	switch {
+	case v.f.Template && v.f.Tracking.State == 0:
+		state = predicate.StateNew
 	case v.f.Notrack:
 		state = predicate.StateUntracked
 	case int(v.f.Tracking.State) < len(stateBits) && stateBits[v.f.Tracking.State] != 0:

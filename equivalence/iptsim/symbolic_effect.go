@@ -13,7 +13,6 @@ import (
 // effect is the function of one effect of a target: it continues, or decides by
 // itself.
 func (c *compiler) effect(e predicate.Effect) bdd.Ref {
-	s := c.space
 	switch e := e.(type) {
 	case predicate.Assign:
 		return c.assign(e)
@@ -31,11 +30,9 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 	case predicate.NAT:
 		return c.nat(e)
 	case predicate.Notrack:
-		untracked := s.Number(s.Bits(symbolic.Tracking), uint64(packet.Untracked))
-		said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.HasEntry()), untracked)
-		exempt := s.Write(s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})
-		exempt = s.Then(s.Event(symbolic.Token{Kind: "notrack"}), exempt)
-		return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: exempt}))
+		return c.tell(symbolic.Notrack, symbolic.Token{Kind: "notrack"})
+	case predicate.Zone:
+		return c.tell(symbolic.Template, symbolic.Token{Kind: "zone", Text: zoneDirections[e.Of].String(), Cells: numberCells(uint64(e.Number), 16)})
 	case predicate.Lookup:
 		return c.lookup(e)
 	case predicate.Trace:
@@ -50,6 +47,15 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.unsure(e.What)
 	}
 	return c.unsure("effect")
+}
+
+// tell is what tells connection tracking of a packet that nothing was told of.
+func (c *compiler) tell(what symbolic.Group, t symbolic.Token) bdd.Ref {
+	s := c.space
+	untracked := s.Number(s.Bits(symbolic.Tracking), uint64(packet.Untracked))
+	said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.HasEntry()), s.Or(s.Templated(), untracked))
+	does := s.Then(s.Event(t), s.Write(s.Levels(what), []symbolic.Cell{symbolic.One}))
+	return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: does}))
 }
 
 func (c *compiler) event(t symbolic.Token) bdd.Ref {

@@ -250,5 +250,11 @@ func (c *compiler) ctState() symbolic.Word {
 		}
 	}
 	set(6, exempt)
+	// A template is taken for a new connection (bit 3).
+	template := s.Templated()
+	for i := range w {
+		w[i] = s.Diff(w[i], template)
+	}
+	set(3, template)
 	return w
 }

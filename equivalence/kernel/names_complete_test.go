@@ -132,6 +132,7 @@ var unseen = map[symbolic.Group]struct {
 	symbolic.InName:        {[]int{1}, "there are few classes of device names"},
 	symbolic.OutName:       {[]int{1}, "there are few classes of device names"},
 	symbolic.Notrack:       {[]int{0}, "where nf_tables reads it, a rule of the same stage set it"},
+	symbolic.Template:      {[]int{0}, "where a rule reads it, a rule of the same stage set it"},
 	symbolic.CTStatus:      {[]int{1, 2, 3}, "iptables reads the first six bits"},
 	symbolic.Length:        {[]int{2, 3}, "a packet has at most 65,575 bytes"},
 	symbolic.CPU:           {[]int{1, 2, 3}, "there are few"},
@@ -231,6 +232,7 @@ func exchanged(a, b part) renaming {
 // alike are parts whose exchange no packet can show.
 var alike = [][2]symbolic.Group{
 	{symbolic.HasSocket, symbolic.HasFile}, // nobody can make a socket of the kernel's own
+	{symbolic.Template, symbolic.Notrack},  // both are 0 until a rule of the stage that reads them sets them
 }
 
 // exchangedNames plants a bug: what Bind says of two parts is exchanged. A packet

@@ -84,6 +84,12 @@ func (f family) states() []row {
 		raw: exempts, iptables: "-m conntrack --ctstate UNTRACKED", nft: "ct state untracked",
 		samples: []sample{f.udp(), f.udp(dport(4789)), f.tcp(dport(4789))},
 	})
+	rows = append(rows, row{
+		name: "ct state behind a rule that gives a template", setup: early, parts: parts(symbolic.Template),
+		raw:      [2]string{"-p udp -m udp --dport 4789 -j CT --zone 5", "udp dport 4789 ct state ! untracked ct zone set 5"},
+		iptables: "-m conntrack --ctstate NEW", nft: "ct state new",
+		samples: []sample{f.udp(), f.udp(dport(4789)), f.tcp(dport(4789))},
+	})
 	const one = 0x89abcdef
 	connMark := each(f.udp(established, func(s *sample) { s.ConnMark = one }), 32, func(s *sample, bit int) { s.ConnMark ^= 1 << bit })
 	connMark = append(connMark, f.udp(), f.malformed(), f.udp(state(packet.Untracked)))

@@ -38,6 +38,8 @@ var effects = []struct{ name, chains string }{
  chain o { type nat hook output priority -100; tcp dport 22 redirect to :23; udp dport 53 dnat ip to 198.51.100.12; }`},
 	{"notrack", `chain c { type filter hook prerouting priority -300; udp dport 53 notrack; tcp dport 22 notrack; }
  chain d { type filter hook prerouting priority 0; ct state untracked meta mark set 77; ct state new meta mark set 78; }`},
+	{"zone", `chain c { type filter hook prerouting priority -300; ct state new meta mark set 76; tcp dport 22 notrack; udp dport 53 ct zone set 5; tcp dport 80 ct original zone set 6; tcp dport 22 ct reply zone set 7; udp dport 53 notrack; ct state new meta mark set 79; ct state untracked meta mark set 80; }
+ chain d { type filter hook prerouting priority 0; ct state untracked meta mark set 77; }`},
 }
 
 // Everything that a ruleset does to a packet is compared with what the kernel

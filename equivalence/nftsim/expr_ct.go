@@ -144,6 +144,9 @@ func decodeCt(s *scope, data []byte) (Instruction, error) {
 	if k.directed && l.Direction == DirNone {
 		return nil, fmt.Errorf("%s without a direction", k.name)
 	}
+	if sets && l.Key == unix.NFT_CT_ZONE {
+		return &CtZone{From: from, Of: l.Direction}, from.span(k.size)
+	}
 	if sets {
 		if k.set == nil || l.Direction != DirNone {
 			return nil, notModelled{"setting " + k.name}
@@ -182,6 +185,9 @@ func (*CtSet) tracks(int) bool  { return true }
 func (i *CtLoad) exec(x *execution) result {
 	e := x.flight.Tracking.Entry
 	if e == nil && i.Key != unix.NFT_CT_STATE {
+		if templated(x.flight) {
+			return x.unknown("loading %s of a template", ctKeys[i.Key].name)
+		}
 		return breaks
 	}
 	return ctKeys[i.Key].load(x, e, i.Direction, i.To)
@@ -206,7 +212,10 @@ var stateBits = map[packet.State]uint32{
 
 func loadState(x *execution, _ *packet.Entry, _ Direction, to Register) result {
 	state := x.flight.Tracking.State
-	if state == 0 && x.flight.Notrack {
+	switch {
+	case templated(x.flight):
+		state = packet.New
+	case state == 0 && x.flight.Notrack:
 		state = packet.Untracked
 	}
 	x.regs.storeU32(to, stateBits[state])

@@ -21,7 +21,7 @@ func (*Notrack) String() string { return "[ notrack ]" }
 
 func (*Notrack) exec(x *execution) result {
 	f := x.flight
-	if f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked || f.Notrack {
+	if f.Tracking.Entry != nil || f.Tracking.State == packet.Untracked || f.Notrack || f.Template {
 		return proceed
 	}
 	f.Notrack = true
@@ -32,7 +32,7 @@ func (*Notrack) exec(x *execution) result {
 func (*Notrack) symbolic(x *symbolicRun) {
 	s := x.space
 	untracked := s.Number(x.bits(symbolic.Tracking), uint64(packet.Untracked))
-	said := s.Or(s.Or(x.bit(symbolic.Notrack), x.space.HasEntry()), untracked)
+	said := s.Or(s.Or(x.bit(symbolic.Notrack), x.space.HasEntry()), s.Or(x.template(), untracked))
 	x.split(said, nothing, func(y *symbolicRun) {
 		y.emit(symbolic.Token{Kind: "notrack"})
 		y.effect = s.Set(y.effect, s.Levels(symbolic.Notrack), []symbolic.Cell{symbolic.One})

@@ -53,6 +53,7 @@ func (x *symbolicRun) stateWord() symbolic.Word {
 		bits := symbolic.Constant(uint64(stateBits[st]), len(w))
 		if st == 0 {
 			bits = x.choice(x.bit(symbolic.Notrack), symbolic.Constant(uint64(stateBits[packet.Untracked]), len(w)), bits)
+			bits = x.choice(x.template(), symbolic.Constant(uint64(stateBits[packet.New]), len(w)), bits)
 		}
 		for k := range w {
 			w[k] = s.Or(w[k], s.And(is, bits[k]))
@@ -98,6 +99,7 @@ func (i *CtLoad) symbolic(x *symbolicRun) {
 		return
 	}
 	if i.Key != unix.NFT_CT_STATE {
+		x.undecidedWhere(x.template(), "loading ct "+ctKeys[i.Key].name+" of a template")
 		x.require(x.space.HasEntry())
 	}
 	if !x.ended {

@@ -258,6 +258,7 @@ func (c *compiled) unlikeWrites(l symbolic.Leaf, point func(l bdd.Level) (bool, 
 	changes(before.Mark != after.Mark, symbolic.Mark)
 	changes(before.Priority != after.Priority, symbolic.Priority)
 	changes(before.Notrack != after.Notrack, symbolic.Notrack)
+	changes(before.Template != after.Template, symbolic.Template)
 	if e := before.Tracking.Entry; e != nil {
 		changes(*e != *after.Tracking.Entry, symbolic.CTMark, symbolic.CTLabels)
 	}

@@ -81,6 +81,14 @@ type (
 	// Notrack exempts the packet from connection tracking.
 	Notrack struct{}
 
+	// Zone tells connection tracking to look for the packet in a zone, or for
+	// packets of one direction. It does nothing to a packet that something was told
+	// of already.
+	Zone struct {
+		Number uint16
+		Of     ZoneDirection
+	}
+
 	// Lookup sets a field of 8 bits to the value that a table has for its old one.
 	Lookup struct {
 		Field  Field
@@ -116,9 +124,20 @@ func (LogGroup) effect()         {}
 func (Reject) effect()           {}
 func (NAT) effect()              {}
 func (Notrack) effect()          {}
+func (Zone) effect()             {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
 func (Queue) effect()            {}
 func (External) effect()         {}
 func (SetMSS) effect()           {}
 func (UnmodelledEffect) effect() {}
+
+// A ZoneDirection is the direction that a zone counts for.
+type ZoneDirection uint8
+
+// The directions.
+const (
+	ZoneBoth ZoneDirection = iota
+	ZoneOriginal
+	ZoneReply
+)

@@ -198,6 +198,7 @@ func (b *binding) circumstances() {
 	b.values[OutName] = uint64(names.Class(f.Out, b.space.tests))
 	b.values[Mark], b.values[Priority] = uint64(f.Mark), uint64(f.Priority)
 	b.flag(Notrack, f.Notrack)
+	b.flag(Template, f.Template)
 	if f.Packet == nil {
 		return
 	}

@@ -169,7 +169,7 @@ var domainRules = []domainRule{
 			d.require(d.is(MoreFragments, 0))
 		}
 	}},
-	{about: []Group{Tracking, Notrack, CTDirection, CTStatus}, restrict: (*domain).tracking},
+	{about: []Group{Tracking, Notrack, Template, CTDirection, CTStatus}, restrict: (*domain).tracking},
 	{about: []Group{Transport}, restrict: (*domain).shortTCP},
 	{about: []Group{CTExpires}, restrict: func(d *domain) {
 		status := d.space.Bits(CTStatus)
@@ -321,6 +321,7 @@ func (d *domain) tracking() {
 	}
 	if d.at.Start {
 		d.require(s.Not(s.Bit(Notrack)))
+		d.require(s.Not(s.Bit(Template)))
 	}
 	if d.at.NAT {
 		d.require(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Related))))

@@ -29,7 +29,8 @@ const (
 	// Tracking is what connection tracking found (packet.State), 0 before it
 	// has looked.
 	Tracking
-	Notrack // a rule exempted the packet from tracking
+	Notrack  // a rule exempted the packet from tracking
+	Template // a rule told tracking how to treat the packet
 	CTDirection
 	CTStatus // IPS_*, include/uapi/linux/netfilter/nf_conntrack_common.h
 
@@ -145,6 +146,7 @@ var groups = []struct {
 	{TransportBytes, "transport bytes", 9},
 	{Tracking, "ct state", 3},
 	{Notrack, "notrack", 1},
+	{Template, "template", 1},
 	{CTDirection, "ct direction", 1},
 	{CTStatus, "ct status", 32},
 	{Fragment, "fragment offset", 13},

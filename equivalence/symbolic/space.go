@@ -204,6 +204,15 @@ func (s *Space) Exempted() bdd.Ref {
 	return s.Bit(Notrack)
 }
 
+// Templated holds for packets to which a rule before connection tracking gave a
+// template. Behind it, they have a connection or none like others.
+func (s *Space) Templated() bdd.Ref {
+	if s.Unfragmented && s.hook >= 0 && !s.early {
+		return bdd.False
+	}
+	return s.And(s.Bit(Template), s.Number(s.tracking(), 0))
+}
+
 // tracking are the bits of Tracking: of numbers that it cannot have at the stage,
 // those of one that it can have, so that functions do not depend on them.
 func (s *Space) tracking() Word {

@@ -23,7 +23,7 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 		switch g.IntN(4) {
 		case 0, 1:
 			if !g.stateless {
-				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9"), ""
 			}
 		case 2:
 			return "-j TRACE", ""
