@@ -62,8 +62,9 @@ func TestSymbolicEffects(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			batch, _, _ := compile(t, fmt.Sprintf("table inet t {\n%s\n}", strings.ReplaceAll(e.chains, ";", "\n")))
 			for name, tally := range compareStages(t, batch, rand.New(rand.NewPCG(2, uint64(n))), 400) {
-				// Without a connection, nat chains are undecided in the machine, too.
-				if tally.undecided > 0 && !strings.Contains(e.name, "nat") {
+				// Without a connection, nat chains are undecided in the machine, too, and
+				// zones for packets that tracking has looked at.
+				if tally.undecided > 0 && !strings.Contains(e.name, "nat") && e.name != "zone" {
 					t.Errorf("%s: %+v", name, tally)
 				}
 			}

@@ -173,6 +173,15 @@ func (c *compiled) unlike(l symbolic.Leaf, point func(l bdd.Level) (bool, bool),
 			events = append(events, t.Text)
 		case "notrack":
 			events = append(events, "notrack")
+		case "zone":
+			zone := 0
+			for _, x := range t.Cells {
+				zone *= 2
+				if cell(x) {
+					zone++
+				}
+			}
+			events = append(events, fmt.Sprintf("zone %d of %s", zone, t.Text))
 		case "snat", "dnat", "masquerade", "redirect":
 			events = append(events, natWords(t, before.Data[0]>>4, cell))
 		case "ask", "set add", "set update", "set delete", "remember", "forget":
