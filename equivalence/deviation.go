@@ -70,6 +70,8 @@ var deviations = []deviation{
 	{code: "hashlimit-ah-ports", explains: declaredBySource("hashlimit-ah-ports")},
 	{code: "ipv6-header-end", explains: declaredBySource("ipv6-header-end")},
 	{code: "tcpmss-reading", explains: declaredBySource("tcpmss-reading")},
+	{code: "tcpoptstrip-odd", explains: declaredBySource("tcpoptstrip-odd")},
+	{code: "ecn-fragment", explains: declaredBySource("ecn-fragment")},
 	{code: "limit-resolution", explains: declaredBySource("limit-resolution")},
 	{code: "limit-tick", explains: declaredBySource("limit-tick")},
 	{

@@ -147,9 +147,9 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external", "zone":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup":
 			if t.Kind == "zone" {
-				t.Text = "of " + t.Text
+				t.Text = "of " + t.Text // the number can depend on the packet
 			}
 			said = append(said, t.Kind+" "+t.Text)
 		}
@@ -164,6 +164,10 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "notrack ")
 		case packet.TraceEvent:
 			done = append(done, "trace ")
+		case packet.AuditEvent:
+			done = append(done, "audit ")
+		case packet.DupEvent:
+			done = append(done, "dup ")
 		case packet.ZoneEvent:
 			done = append(done, "zone of "+e.Of.String())
 		case packet.QueueEvent:

@@ -49,25 +49,25 @@ func (z *ctZone) String() string {
 	return fmt.Sprint(z.zone.number)
 }
 
-// A helperName is the name of a helper of connection tracking.
-type helperName struct{ iptables.Word }
+// A ctHelper is the name of a helper of connection tracking.
+type ctHelper struct{ iptables.Word }
 
-// helperNameMax is the longest name of a helper.
+// ctHelperMax is the longest name of a helper.
 //
 // Kernel: include/uapi/linux/netfilter/xt_CT.h.
-const helperNameMax = 15
+const ctHelperMax = 15
 
 // Set reads a name.
-func (n *helperName) Set(arg string) error {
-	if len(arg) > helperNameMax {
-		return fmt.Errorf("%q has %d bytes, and the name of a helper has at most %d", arg, len(arg), helperNameMax)
+func (n *ctHelper) Set(arg string) error {
+	if len(arg) > ctHelperMax {
+		return fmt.Errorf("%q has %d bytes, and the name of a helper has at most %d", arg, len(arg), ctHelperMax)
 	}
 	n.Word = iptables.Word(arg)
 	return nil
 }
 
 // IsDefault reports whether there is no name.
-func (n *helperName) IsDefault() bool { return n.Word == "" }
+func (n *ctHelper) IsDefault() bool { return n.Word == "" }
 
 // A timeoutName is the name of a policy of timeouts.
 type timeoutName struct{ iptables.Word }

@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"testing"
@@ -70,6 +71,23 @@ func TestDeviations(t *testing.T) {
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				a, b := run(syn)
 				return len(a.Data) == len(b.Data)+4
+			}},
+		{"tcpoptstrip-odd", "*mangle\n-A PREROUTING -p tcp -j TCPOPTSTRIP --strip-options 5\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				twice, beyond := syn, syn
+				twice.TCPOptions = []byte{5, 2, 5, 2}
+				beyond.TCPOptions = []byte{1, 1, 5, 9}
+				a, b := run(twice)
+				c, d := run(beyond)
+				return !bytes.Equal(a.Data, b.Data) && !dropped(c) && dropped(d)
+			}},
+		{"ecn-fragment", "*mangle\n-A PREROUTING -p tcp -j ECN --ecn-tcp-cwr 1\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				later := syn
+				later.State, later.FragmentOffset, later.Payload = 0, 10, make([]byte, 24)
+				later.Dst = netip.MustParseAddr("198.51.100.9") // so that nobody puts it together
+				a, b := run(later)
+				return len(a.Data) == 44 && a.Data[33] == 0x80 && b.Data[33] == 0
 			}},
 		{"tcpmss-reading", "*mangle\n-A PREROUTING -p tcp -m tcpmss --mss 1000:2000 -j MARK --or-mark 1\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
@@ -245,12 +263,12 @@ func TestDeviations(t *testing.T) {
 			}
 			_, batch := translated(t, tt.rules, inIPv6)
 			devices := packet.DefaultHost([]string{"eth0"})
-			xtables, err := kernel.NewXtables(devices, v4, v6, kernel.Options{})
+			xtables, err := kernel.NewXtables(devices, v4, v6, kernel.Options{Untracked: tt.code == "ecn-fragment"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer xtables.Close()
-			nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{})
+			nftables, err := kernel.NewNftables(devices, batch.Messages, kernel.Options{Untracked: tt.code == "ecn-fragment"})
 			if err != nil {
 				t.Fatal(err)
 			}

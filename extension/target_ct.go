@@ -39,7 +39,7 @@ var (
 // Kernel: net/netfilter/xt_CT.c, xt_ct_target and xt_ct_tg_check.
 type ctTarget struct {
 	Notrack   iptables.Opt[iptables.Flag]
-	Helper    iptables.Opt[helperName]
+	Helper    iptables.Opt[ctHelper]
 	Timeout   iptables.Opt[timeoutName]
 	Events    iptables.Opt[ctEvents]
 	Expected  iptables.Opt[expectationEvents]

@@ -96,7 +96,7 @@ var logFlags = []struct {
 	{0x20, "flags ether"},
 }
 
-var logLevels = []string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"}
+var logLevels = []string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"}
 
 func (s Log) check() error {
 	known := uint8(0)
@@ -106,6 +106,8 @@ func (s Log) check() error {
 	switch {
 	case int(s.Level) >= len(logLevels):
 		return fmt.Errorf("write log: there is no level %d", s.Level)
+	case s.Level == auditLevel && (s.Prefix != "" || s.Flags != 0):
+		return fmt.Errorf("write log: a record of the audit system has neither prefix nor flags")
 	case s.Flags&^known != 0:
 		return fmt.Errorf("write log: there is no flag %#x", s.Flags&^known)
 	}
@@ -146,7 +148,7 @@ func (s Assign) check() error {
 }
 
 func (s SetField) check() error {
-	if !slices.Contains([]string{IPTTL.Text, IP6Hoplimit.Text, IPDSCP.Text, IP6DSCP.Text, IPECN.Text, IP6ECN.Text}, s.Field.Text) {
+	if !slices.Contains([]string{IPTTL.Text, IP6Hoplimit.Text, IPDSCP.Text, IP6DSCP.Text, IPECN.Text, IP6ECN.Text, TCPFlags.Text}, s.Field.Text) {
 		return fmt.Errorf("write %s set: it cannot be set", s.Field.Text)
 	}
 	if s.Field.load.mask != nil {

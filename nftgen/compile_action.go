@@ -106,6 +106,11 @@ func stateful(s Stmt) expr.Any {
 	return nil
 }
 
+// auditLevel makes a record for the audit system of a log message.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_LOGLEVEL_AUDIT.
+const auditLevel = 8
+
 // defaultLevel is the kernel's level of log messages, LOGLEVEL_WARNING.
 const defaultLevel = 4
 
@@ -207,8 +212,11 @@ func (c *compiler) assign(s Assign) {
 	c.add(exprs...)
 }
 
-// ipChecksum is where the checksum of an IPv4 header is.
-const ipChecksum = 10
+// Where the checksums of an IPv4 header and of a TCP header are.
+const (
+	ipChecksum  = 10
+	tcpChecksum = 16
+)
 
 // setField loads what stands beside the field, changes it and writes it back. In
 // IPv4, where a checksum follows, these are whole words of 16 bits.
@@ -222,8 +230,12 @@ func (c *compiler) setField(s SetField) {
 	}
 	offset := l.offset
 	write := &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBase(l.key)}
-	if s.Field.Family() == IP {
+	tcp := s.Field.Text == TCPFlags.Text
+	if tcp || s.Field.Family() == IP {
 		write.CsumType, write.CsumOffset = expr.CsumTypeInet, ipChecksum
+		if tcp {
+			write.CsumOffset = tcpChecksum
+		}
 		switch {
 		case len(mask)%2 == 0:
 		case offset%2 == 1:

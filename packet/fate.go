@@ -69,6 +69,12 @@ type (
 		Of   ZoneDirection
 	}
 
+	// DupEvent is a copy of the packet that goes to a gateway.
+	DupEvent struct{ Gateway netip.Addr }
+
+	// AuditEvent is a record of the packet to the audit system.
+	AuditEvent struct{}
+
 	// TraceEvent is the start of reports about the packet's way to listeners.
 	TraceEvent struct{}
 
@@ -102,6 +108,8 @@ func (RerouteEvent) event()  {}
 func (StateEvent) event()    {}
 func (ExternalEvent) event() {}
 func (ZoneEvent) event()     {}
+func (DupEvent) event()      {}
+func (AuditEvent) event()    {}
 
 func (e LogEvent) String() string {
 	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
@@ -181,6 +189,8 @@ func (TraceEvent) String() string      { return "trace" }
 func (RerouteEvent) String() string    { return "reroute" }
 func (e StateEvent) String() string    { return e.What }
 func (e ExternalEvent) String() string { return e.What }
+func (e DupEvent) String() string      { return "copy to " + e.Gateway.String() }
+func (AuditEvent) String() string      { return "audit" }
 
 // A Fate is what became of a packet.
 type Fate struct {

@@ -61,13 +61,13 @@ type Renaming struct{ Table, Chain, Name string }
 // that has no exact counterpart; when one of them is an error, the result is
 // nil.
 //
-// Where extensions of xtables are kept, each family has a table of its own,
-// because the kernel finds most of them from none of both; so it has for a target
-// whose tables of both translate no addresses.
+// Where extensions of xtables are kept, or packets are copied, each family has a
+// table of its own, because the kernel does that in tables of one family only; so
+// it has for a target whose tables of both translate no addresses.
 func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 	if v4 == nil || v6 == nil || !o.apartFor(v4, v6) {
 		result, list := translateTogether(v4, v6, o)
-		if result == nil || v4 == nil || v6 == nil || result.Ruleset.Table.XtRules() == 0 {
+		if result == nil || v4 == nil || v6 == nil || !result.Ruleset.Table.OneFamily() {
 			return result, list
 		}
 	}

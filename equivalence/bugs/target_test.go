@@ -24,6 +24,29 @@ COMMIT
 		},
 	},
 	{
+		name: "segments and copies",
+		v4: `*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 1 -j TCPOPTSTRIP --strip-options 5,8
+-A PREROUTING -p tcp -m tcp --dport 2 -j ECN --ecn-tcp-ece 1
+-A PREROUTING -p udp -m udp --dport 3 -j TEE --gateway 192.0.2.9
+-A PREROUTING -p udp -m udp --dport 4 -j AUDIT --type drop
+COMMIT
+`,
+		bugs: []bug{
+			{name: "option that stays", old: "reset tcp option 5 ", new: "", shows: dataDiffers},
+			{name: "another option", old: "reset tcp option 8", new: "reset tcp option 2", shows: dataDiffers},
+			{name: "flags that are lost", old: "tcp flags == syn tcp flags set (syn|ecn)", new: "tcp flags == syn tcp flags set ecn", shows: dataDiffers},
+			{name: "another gateway", old: "dup to 192.0.2.9", new: "dup to 192.0.2.8", shows: eventsDiffer},
+			{name: "lost copy", old: " dup to 192.0.2.9", new: " counter", shows: eventsDiffer},
+			{name: "log for audit", old: "log level audit", new: "log level info", shows: eventsDiffer},
+		},
+	},
+	{
 		name: "zones",
 		v4: `*raw
 :PREROUTING ACCEPT [0:0]

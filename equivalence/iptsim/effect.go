@@ -30,6 +30,14 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			unknown = lookup(v, e)
 		case predicate.Trace:
 			v.f.Emit(packet.TraceEvent{})
+		case predicate.Dup:
+			v.f.Emit(packet.DupEvent(e))
+		case predicate.Audit:
+			v.f.Emit(packet.AuditEvent{})
+		case predicate.StripOptions:
+			outcome = stripOptions(v, e.Kinds)
+		case predicate.SetTCPFlags:
+			outcome = setTCPFlags(v, e)
 		case predicate.Queue:
 			v.f.Queue(packet.QueueEvent(e))
 		case predicate.External:

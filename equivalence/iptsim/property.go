@@ -65,9 +65,15 @@ var properties = map[predicate.FieldID]property{
 	predicate.ICMPType: {8, plain(func(s *packet.Spec, n uint64) { s.Type = uint8(n) })},
 	predicate.ICMPCode: {8, plain(func(s *packet.Spec, n uint64) { s.Code = uint8(n) })},
 	predicate.TCPOption: {1, func(s *packet.Spec, f predicate.Field, v predicate.Bits, _ iptables.Family) {
+		// Behind others that the rule wants, as far as there is room.
+		const room = 36
+		held := s.TCPOptions
 		s.TCPOptions = nil
+		if v.Lo == 1 && f.Arg > optionNOP && len(held) <= room {
+			s.TCPOptions = held[:len(held):len(held)]
+		}
 		if v.Lo == 1 {
-			s.TCPOptions = []byte{byte(f.Arg), 2}
+			s.TCPOptions = append(s.TCPOptions, byte(f.Arg), 2)
 		}
 	}},
 	predicate.Mark:      {32, plain(func(s *packet.Spec, n uint64) { s.Mark = uint32(n) })},

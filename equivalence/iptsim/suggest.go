@@ -105,6 +105,13 @@ func ruleTests(r *rule, family iptables.Family) []packet.Test {
 			w.flatten(m.meaning.Match)
 		}
 	}
+	for _, e := range r.effects {
+		strip, ok := e.(predicate.StripOptions)
+		for i := 0; ok && i < len(strip.Kinds); i++ {
+			option := predicate.Field{ID: predicate.TCPOption, Arg: uint32(strip.Kinds[i])}
+			w.flatten(predicate.Equal(option, predicate.Number(1)))
+		}
+	}
 	return w.tests
 }
 

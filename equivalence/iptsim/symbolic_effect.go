@@ -37,6 +37,14 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.lookup(e)
 	case predicate.Trace:
 		return c.event(symbolic.Token{Kind: "trace"})
+	case predicate.Dup:
+		return c.event(symbolic.Token{Kind: "dup", Cells: addressCells(e.Gateway)})
+	case predicate.Audit:
+		return c.event(symbolic.Token{Kind: "audit"})
+	case predicate.StripOptions:
+		return c.stripOptions(e.Kinds)
+	case predicate.SetTCPFlags:
+		return c.setTCPFlags(e)
 	case predicate.Queue:
 		return c.event(symbolic.Token{Kind: "queue", Text: packet.QueueEvent(e).String()})
 	case predicate.External:

@@ -92,6 +92,9 @@ func divertExpressions(list []byte) (out []byte, groups []uint16, err error) {
 			}
 			fallthrough
 		case "log":
+			if audits(data) {
+				break
+			}
 			diverted, group, err := divertLog(data)
 			if err != nil {
 				return nil, nil, err
@@ -103,6 +106,15 @@ func divertExpressions(list []byte) (out []byte, groups []uint16, err error) {
 		out = nfnetlink.AppendAttr(out, nested(element.Type, unix.NFTA_LIST_ELEM), element.Data)
 	}
 	return out, groups, nil
+}
+
+// audits reports whether a log expression makes a record for the audit system,
+// which nobody sees here.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_LOGLEVEL_AUDIT.
+func audits(attrs []nfnetlink.Attr) bool {
+	level := nfnetlink.Find(attrs, unix.NFTA_LOG_LEVEL)
+	return len(level) == 4 && binary.BigEndian.Uint32(level) == 8
 }
 
 // logOfTarget returns the attributes of a log expression that does what an xt

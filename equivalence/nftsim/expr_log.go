@@ -101,11 +101,24 @@ func (i *Log) event() packet.LogEvent {
 	return e
 }
 
+// audits reports whether the message is a record for the audit system.
+//
+// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_LOGLEVEL_AUDIT.
+func (i *Log) audits() bool { return i.Group < 0 && i.Level == 8 }
+
 func (i *Log) exec(x *execution) result {
+	if i.audits() {
+		x.flight.Emit(packet.AuditEvent{})
+		return proceed
+	}
 	x.flight.Emit(i.event())
 	return proceed
 }
 
 func (i *Log) symbolic(x *symbolicRun) {
+	if i.audits() {
+		x.emit(symbolic.Token{Kind: "audit"})
+		return
+	}
 	x.emit(symbolic.Token{Kind: "log", Text: i.event().String()})
 }

@@ -98,6 +98,20 @@ type (
 	// Trace has the kernel tell listeners of each rule that the packet meets.
 	Trace struct{}
 
+	// Dup sends a copy of the packet to a gateway.
+	Dup struct{ Gateway netip.Addr }
+
+	// Audit makes a record of the packet for the audit system.
+	Audit struct{}
+
+	// StripOptions overwrites all TCP options of some kinds with no-operation options.
+	// A packet without a whole TCP header is dropped, but not a later fragment.
+	StripOptions struct{ Kinds []uint8 }
+
+	// SetTCPFlags sets flags of a TCP header to (flags & Keep) ^ Xor, and drops a TCP
+	// packet that has no whole one. Of other protocols it leaves packets alone.
+	SetTCPFlags struct{ Keep, Xor uint8 }
+
 	// Queue hands the packet over to a program that listens to one of several
 	// queues. What follows in Then is for packets that it lets pass.
 	Queue struct {
@@ -127,6 +141,10 @@ func (Notrack) effect()          {}
 func (Zone) effect()             {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
+func (Dup) effect()              {}
+func (Audit) effect()            {}
+func (StripOptions) effect()     {}
+func (SetTCPFlags) effect()      {}
 func (Queue) effect()            {}
 func (External) effect()         {}
 func (SetMSS) effect()           {}

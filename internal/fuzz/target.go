@@ -43,6 +43,9 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	if g.queues && g.IntN(6) == 0 {
 		return g.pick("-j QUEUE", "-j NFQUEUE", "-j NFQUEUE --queue-bypass", "-j NFQUEUE --queue-num 7", "-j NFQUEUE --queue-balance 1:4 --queue-cpu-fanout"), ""
 	}
+	if g.IntN(16) == 0 {
+		return g.pick("-j AUDIT --type drop", "-j TEE --gateway "+g.address()), ""
+	}
 	if g.IntN(4) == 0 {
 		return g.log(), ""
 	}
@@ -130,6 +133,11 @@ func (g *generator) mangle(c chain) (target, proto string) {
 			clamp = g.pick("--set-mss 600", "--set-mss 1400", "--set-mss 536")
 		}
 		return "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS " + clamp, "tcp"
+	case 3:
+		if g.v6 || g.IntN(2) == 0 {
+			return "-j TCPOPTSTRIP --strip-options " + g.pick("8", "2", "4,5,8", "3"), "tcp"
+		}
+		return "-j ECN --ecn-tcp-" + g.pick("remove", "cwr 1", "ece 0", "ece 1 --ecn-tcp-cwr 0"), "tcp"
 	}
 	if g.IntN(3) == 0 {
 		return g.rewrite(c), ""
@@ -143,6 +151,12 @@ func (g *generator) mangle(c chain) (target, proto string) {
 // rewrite returns a change of the network header, or of the class.
 func (g *generator) rewrite(c chain) string {
 	hops := map[bool]string{false: "-j TTL --ttl", true: "-j HL --hl"}[g.v6]
+	if !g.v6 {
+		list := []string{"-j ECN --ecn-ip-ect 1", "-j ECN --ecn-ip-ect 3"}
+		if g.IntN(8) == 0 {
+			return g.pick(list...)
+		}
+	}
 	list := []string{
 		hops + "-set 7", hops + "-inc 1", hops + "-dec 2", "-j DSCP --set-dscp 10", "-j TOS --set-tos 0x12",
 		"-j TOS --set-tos 0x10/0x3f", "-j TOS --xor-tos 0x05", "-j TOS --set-tos 0x01/0x03",
