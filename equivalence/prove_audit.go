@@ -147,7 +147,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup", "synproxy":
 			if t.Kind == "zone" {
 				t.Text = "of " + t.Text // the number can depend on the packet
 			}
@@ -164,6 +164,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "notrack ")
 		case packet.TraceEvent:
 			done = append(done, "trace ")
+		case packet.SynProxyEvent:
+			done = append(done, "synproxy "+e.String())
 		case packet.AuditEvent:
 			done = append(done, "audit ")
 		case packet.DupEvent:

@@ -19,7 +19,7 @@ func TestCheck(t *testing.T) {
 		"comment with a line end":            {Comment: "a\nb"},
 		"log prefix too long":                {Stmts: []Stmt{Log{Prefix: long[:128]}}},
 		"log prefix with a quote":            {Stmts: []Stmt{Log{Prefix: `"`}}},
-		"log level":                          {Stmts: []Stmt{Log{Level: 8}}},
+		"log level":                          {Stmts: []Stmt{Log{Level: 9}}},
 		"log flag":                           {Stmts: []Stmt{Log{Flags: 0x10}}},
 		"name too long":                      {Stmts: []Stmt{IfName{Field: MetaIifname, Name: "abcdefghijklmnop"}}},
 		"name of nothing":                    {Stmts: []Stmt{IfName{Field: MetaIifname}}},

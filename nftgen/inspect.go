@@ -70,7 +70,7 @@ func Tracks(s Stmt) bool {
 		return true
 	case Xt:
 		return s.Tracks
-	case SetZone:
+	case SetZone, SynProxy:
 		return true
 	case Update:
 		if slices.ContainsFunc(s.Stmts, Tracks) {

@@ -69,6 +69,15 @@ type (
 		Of   ZoneDirection
 	}
 
+	// SynProxyEvent is a segment of a handshake that the host answers in place of the
+	// server. Options are NF_SYNPROXY_OPT_* of
+	// include/uapi/linux/netfilter/nf_SYNPROXY.h.
+	SynProxyEvent struct {
+		Options uint32
+		MSS     uint16
+		WScale  uint8
+	}
+
 	// DupEvent is a copy of the packet that goes to a gateway.
 	DupEvent struct{ Gateway netip.Addr }
 
@@ -108,6 +117,7 @@ func (RerouteEvent) event()  {}
 func (StateEvent) event()    {}
 func (ExternalEvent) event() {}
 func (ZoneEvent) event()     {}
+func (SynProxyEvent) event() {}
 func (DupEvent) event()      {}
 func (AuditEvent) event()    {}
 
@@ -189,8 +199,12 @@ func (TraceEvent) String() string      { return "trace" }
 func (RerouteEvent) String() string    { return "reroute" }
 func (e StateEvent) String() string    { return e.What }
 func (e ExternalEvent) String() string { return e.What }
-func (e DupEvent) String() string      { return "copy to " + e.Gateway.String() }
-func (AuditEvent) String() string      { return "audit" }
+func (e SynProxyEvent) String() string {
+	return fmt.Sprintf("synproxy options %#x mss %d wscale %d", e.Options, e.MSS, e.WScale)
+}
+
+func (e DupEvent) String() string { return "copy to " + e.Gateway.String() }
+func (AuditEvent) String() string { return "audit" }
 
 // A Fate is what became of a packet.
 type Fate struct {

@@ -47,6 +47,22 @@ COMMIT
 		},
 	},
 	{
+		name: "handshakes",
+		v4: `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 1 -j SYNPROXY --mss 1460 --wscale 7
+-A INPUT -p tcp -m tcp --dport 2 -j SYNPROXY --timestamp
+COMMIT
+`,
+		bugs: []bug{
+			{name: "another size", old: "synproxy mss 1460 wscale 7", new: "synproxy mss 1400 wscale 7", shows: eventsDiffer},
+			{name: "lost timestamps", old: "synproxy timestamp", new: "synproxy", shows: eventsDiffer},
+			{name: "every segment with an ACK", old: "tcp dport 1 tcp flags & (fin|syn|rst|ack) == ack synproxy", new: "tcp dport 1 tcp flags & ack == ack synproxy", shows: verdictDiffers},
+		},
+	},
+	{
 		name: "zones",
 		v4: `*raw
 :PREROUTING ACCEPT [0:0]

@@ -30,6 +30,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			unknown = lookup(v, e)
 		case predicate.Trace:
 			v.f.Emit(packet.TraceEvent{})
+		case predicate.SynProxy:
+			outcome = synProxy(v, e)
 		case predicate.Dup:
 			v.f.Emit(packet.DupEvent(e))
 		case predicate.Audit:

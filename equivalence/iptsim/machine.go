@@ -173,7 +173,7 @@ func (r *rule) usesConntrack() bool {
 	}
 	for _, e := range r.effects {
 		switch e := e.(type) {
-		case predicate.NAT, predicate.Zone:
+		case predicate.NAT, predicate.Zone, predicate.SynProxy:
 			return true
 		case predicate.Assign:
 			if isConnection(e.Field.ID) || isConnection(e.From.ID) {

@@ -98,6 +98,14 @@ type (
 	// Trace has the kernel tell listeners of each rule that the packet meets.
 	Trace struct{}
 
+	// SynProxy takes a TCP SYN, and a plain ACK, from the sender and answers in place
+	// of the server. Options are NF_SYNPROXY_OPT_*.
+	SynProxy struct {
+		Options uint32
+		MSS     uint16
+		WScale  uint8
+	}
+
 	// Dup sends a copy of the packet to a gateway.
 	Dup struct{ Gateway netip.Addr }
 
@@ -141,6 +149,7 @@ func (Notrack) effect()          {}
 func (Zone) effect()             {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
+func (SynProxy) effect()         {}
 func (Dup) effect()              {}
 func (Audit) effect()            {}
 func (StripOptions) effect()     {}

@@ -38,6 +38,10 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 			return "-j REJECT --reject-with " + g.pick(rejections[g.v6]...), ""
 		case 1:
 			return "-j REJECT --reject-with tcp-reset", "tcp"
+		case 2:
+			if c.only("INPUT", "FORWARD") && !g.stateless && g.IntN(3) == 0 {
+				return "-j SYNPROXY" + g.pick("", " --mss 1460 --wscale 7", " --timestamp --sack-perm"), "tcp"
+			}
 		}
 	}
 	if g.queues && g.IntN(6) == 0 {
