@@ -57,8 +57,8 @@ COMMIT
 COMMIT
 `,
 		bugs: []bug{
-			{name: "another size", old: "synproxy mss 1460 wscale 7", new: "synproxy mss 1400 wscale 7", shows: eventsDiffer},
-			{name: "lost timestamps", old: "synproxy timestamp", new: "synproxy", shows: eventsDiffer},
+			{name: "another size", old: "tcp dport 1 tcp flags & (fin|syn|rst|ack) == syn synproxy mss 1460", new: "tcp dport 1 tcp flags & (fin|syn|rst|ack) == syn synproxy mss 1400", shows: eventsDiffer},
+			{name: "lost timestamps", old: "tcp dport 2 tcp flags & (fin|syn|rst|ack) == ack synproxy timestamp", new: "tcp dport 2 tcp flags & (fin|syn|rst|ack) == ack synproxy", shows: eventsDiffer},
 			{name: "every segment with an ACK", old: "tcp dport 1 tcp flags & (fin|syn|rst|ack) == ack synproxy", new: "tcp dport 1 tcp flags & ack == ack synproxy", shows: verdictDiffers},
 		},
 	},
