@@ -59,9 +59,9 @@ var stmtKinds = map[string]Feature{
 	"Dup":         {"copies of packets", Version{4, 3}, Version{0, 6}},
 	"HasLabel":    {"labels of connections", Version{3, 16}, Version{0, 5}},
 	"SetLabel":    {"changes of labels of connections", Version{4, 10}, Version{0, 8}},
+	"SynProxy":    {"synproxy", Version{5, 3}, Version{0, 9, 2}},
 	"SetZone":     {"zones of connections", Version{4, 11}, Version{0, 8}},
 	"TProxy":      {"tproxy", Version{4, 19}, Version{0, 9, 1}},
-	"Synproxy":    {"synproxy", Version{5, 3}, Version{0, 9, 2}},
 	"ResetOption": {"removal of TCP options", Version{5, 18}, Version{1, 0, 2}},
 }
 

@@ -39,7 +39,9 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 		case 1:
 			return "-j REJECT --reject-with tcp-reset", "tcp"
 		case 2:
-			if c.only("INPUT", "FORWARD") && !g.stateless && g.IntN(3) == 0 {
+			// A rule with SYNPROXY makes the kernel change segments of connections that
+			// the models know nothing of, in both engines alike.
+			if g.queues && c.only("INPUT", "FORWARD") && !g.stateless && g.IntN(3) == 0 {
 				return "-j SYNPROXY" + g.pick("", " --mss 1460 --wscale 7", " --timestamp --sack-perm"), "tcp"
 			}
 		}
