@@ -21,7 +21,7 @@ type generator struct {
 	// fragments are seen.
 	stateless bool
 	// queues has packets handed over to queues, which takes an option of the kernel
-	// that not every kernel has.
+	// that not every kernel has, and targets that send packets of their own.
 	queues bool
 }
 

@@ -50,7 +50,10 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 		return g.pick("-j QUEUE", "-j NFQUEUE", "-j NFQUEUE --queue-bypass", "-j NFQUEUE --queue-num 7", "-j NFQUEUE --queue-balance 1:4 --queue-cpu-fanout"), ""
 	}
 	if g.IntN(16) == 0 {
-		return g.pick("-j AUDIT --type drop", "-j TEE --gateway "+g.address()), ""
+		if g.queues { // the copy of a reset looks like an answer to who watches the kernel
+			return "-j TEE --gateway " + g.address(), ""
+		}
+		return "-j AUDIT --type drop", ""
 	}
 	if g.IntN(4) == 0 {
 		return g.log(), ""
