@@ -17,6 +17,7 @@ import (
 	"nftmigrate/extension"
 	"nftmigrate/internal/scratch"
 	"nftmigrate/internal/testkit"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/translate"
@@ -32,6 +33,7 @@ type ruleset struct {
 	name   string
 	v4, v6 string
 	bugs   []bug
+	sets   string // of ipset, that rules name
 }
 
 // A bug is one edit of the translation: of the batch, or of the text.
@@ -86,6 +88,10 @@ func (r ruleset) translate(t *testing.T) *translation {
 	t.Helper()
 	out := &translation{}
 	var machines []equivalence.Machine
+	sets, list := ipset.Parse(diag.NewSource("sets.ipset", []byte(r.sets)))
+	if list.HasErrors() {
+		t.Fatalf("sets: %v", list)
+	}
 	parse := func(name, text string, family iptables.Family) *iptables.Ruleset {
 		if text == "" {
 			return nil
@@ -94,12 +100,12 @@ func (r ruleset) translate(t *testing.T) *translation {
 		if list.HasErrors() {
 			t.Fatalf("rules: %v", list)
 		}
-		machines = append(machines, iptsim.New(rs))
+		machines = append(machines, iptsim.NewWithSets(rs, sets))
 		out.versions = append(out.versions, int(family))
 		return rs
 	}
 	v4, v6 := parse("rules.v4", r.v4, iptables.IPv4), parse("rules.v6", r.v6, iptables.IPv6)
-	result, list := translate.Translate(v4, v6, translate.Options{})
+	result, list := translate.Translate(v4, v6, translate.Options{Sets: sets})
 	if list.HasErrors() {
 		t.Fatalf("translate: %v", list)
 	}

@@ -120,6 +120,7 @@ func (k *kernels) source(host *packet.Host, o kernel.Options) (*kernel.Machine, 
 		}
 		return []byte(s)
 	}
+	o.Sets = text(k.subject.sets)
 	m, err := kernel.NewXtables(host, text(k.subject.v4), text(k.subject.v6), o)
 	if err == nil {
 		k.sources[key] = m

@@ -19,6 +19,7 @@ import (
 type subject struct {
 	name   string
 	v4, v6 string
+	sets   string // of ipset, that rules name
 	// nft is that form, "" for the translation.
 	nft string
 }
@@ -40,8 +41,12 @@ func subjects(t *testing.T) []subject {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if strings.Contains(string(v4), "-j SET") {
+			continue // a proof is undecided where packets change sets
+		}
 		v6, _ := os.ReadFile(strings.TrimSuffix(path, ".v4") + ".v6")
-		list = append(list, subject{name: strings.TrimPrefix(path, "../../"), v4: string(v4), v6: string(v6)})
+		sets, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "sets.ipset"))
+		list = append(list, subject{name: strings.TrimPrefix(path, "../../"), v4: string(v4), v6: string(v6), sets: string(sets)})
 	}
 	return append(list, moreSubjects...)
 }
@@ -49,7 +54,7 @@ func subjects(t *testing.T) []subject {
 // right returns the translation of a subject with the right batch.
 func (s subject) right(t *testing.T) (*translation, []netlink.Message) {
 	t.Helper()
-	right := ruleset{name: s.name, v4: s.v4, v6: s.v6}.translate(t)
+	right := ruleset{name: s.name, v4: s.v4, v6: s.v6, sets: s.sets}.translate(t)
 	if s.nft == "" {
 		return right, right.batch(t)
 	}
