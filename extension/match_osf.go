@@ -10,16 +10,17 @@ import (
 	"nftmigrate/translate"
 )
 
-func init() { registerMatch("osf", func() iptables.Match { return new(osfMatch) }) }
+func init() { registerMatchFor(v4, "osf", func() iptables.Match { return new(osfMatch) }) }
 
 var (
 	_ iptsim.Meaning       = (*osfMatch)(nil)
 	_ translate.Translator = (*osfMatch)(nil)
+	_ translate.Keeper     = (*osfMatch)(nil)
 	_ iptables.Validator   = (*osfMatch)(nil)
 )
 
 // osfMatch is "-m osf": a TCP SYN looks like one of an operating system, by
-// fingerprints that user space loads.
+// fingerprints that user space loads. There is none for IPv6.
 //
 // Kernel: net/netfilter/xt_osf.c, nfnetlink_osf.c.
 type osfMatch struct {
@@ -80,8 +81,20 @@ func (*osfMatch) Validate(c iptables.Context) []iptables.Problem {
 	return problems
 }
 
-func (*osfMatch) Meaning(iptables.Context) predicate.Meaning {
-	return predicate.Meaning{Match: predicate.Unmodelled{What: "fingerprints of operating systems"}}
+func (m *osfMatch) Meaning(iptables.Context) predicate.Meaning {
+	not, more := "", ""
+	if m.Genre.Negated {
+		not = "no "
+	}
+	if m.TTL.Present {
+		more += fmt.Sprintf(", TTL by rule %d", m.TTL.Value.U8)
+	}
+	if m.Log.Present {
+		more += fmt.Sprintf(", logged by rule %d", m.Log.Value.U8)
+	}
+	return predicate.Meaning{Match: predicate.Stateful{Instance: predicate.Outside{
+		Words: fmt.Sprintf("%sfingerprint of %q%s", not, string(m.Genre.Value.Word), more),
+	}}}
 }
 
 // Translate has no exact form.
@@ -92,4 +105,26 @@ func (*osfMatch) Translate(*translate.Rule) error {
 		Detail: "iptables looks for any fingerprint of the system that fits, nftables takes the first that fits of all systems, and logs nothing. " +
 			"Where that is good enough, write osf name \"…\" by hand.",
 	}
+}
+
+// Keep writes the structure, with negation as one of its bits: what the kernel
+// makes of it stays the kernel's.
+//
+// Kernel: include/uapi/linux/netfilter/nfnetlink_osf.h, struct nf_osf_info.
+func (m *osfMatch) Keep(*translate.Rule) (translate.Kept, error) {
+	const ttl, log, invert, genreSize = 2, 4, 8, 32
+	var flags uint32
+	for bit, given := range map[uint32]bool{ttl: m.TTL.Present, log: m.Log.Present, invert: m.Genre.Negated} {
+		if given {
+			flags |= bit
+		}
+	}
+	name := string(m.Genre.Value.Word)
+	var info xtLayout
+	info.text(name, genreSize)
+	info.u32(uint32(len(name)))
+	info.u32(flags)
+	info.u32(uint32(m.Log.Value.U8))
+	info.u32(uint32(m.TTL.Value.U8))
+	return translate.Kept{Name: "osf", Info: info.data, Protocol: 6}, nil
 }

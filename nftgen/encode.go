@@ -177,6 +177,9 @@ func (e *encoder) rule(c *Chain, r *Rule) error {
 	a.text(unix.NFTA_RULE_TABLE, e.table.Name)
 	a.text(unix.NFTA_RULE_CHAIN, c.Name)
 	a.nested(unix.NFTA_RULE_EXPRESSIONS, list)
+	if compat := r.compat(); compat != nil {
+		a.nested(unix.NFTA_RULE_COMPAT, compat)
+	}
 	if r.Comment != "" {
 		userdata := append([]byte{ruleComment, byte(len(r.Comment) + 1)}, r.Comment...)
 		a.bytes(unix.NFTA_RULE_USERDATA, append(userdata, 0)...)

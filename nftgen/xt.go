@@ -23,9 +23,28 @@ type Xt struct {
 	Text string
 	// Tracks says that the extension makes the kernel track connections.
 	Tracks bool
+	// Protocol is the one that the kernel wants the rule to name, 0 for any.
+	Protocol uint8
 }
 
 func (Xt) stmt() {}
+
+// compat is the protocol of the rule, which the kernel cannot read from its
+// expressions. It is nil where no extension asks for one.
+//
+// Kernel: net/netfilter/nft_compat.c, nft_parse_compat.
+func (r *Rule) compat() attributes {
+	for _, s := range r.Stmts {
+		if x, ok := s.(Xt); ok && x.Protocol != 0 {
+			const protocol, flags = 1, 2 // NFTA_RULE_COMPAT_PROTO, NFTA_RULE_COMPAT_FLAGS
+			var a attributes
+			a.u32(protocol, uint32(x.Protocol))
+			a.u32(flags, 0)
+			return a
+		}
+	}
+	return nil
+}
 
 // Limits of names and of structures.
 //

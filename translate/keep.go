@@ -27,6 +27,9 @@ type Kept struct {
 	Table string
 	// Tracks says that it makes the kernel track connections.
 	Tracks bool
+	// Protocol is the only protocol of the rules in which the kernel allows the
+	// extension, 0 for any.
+	Protocol uint8
 }
 
 // A keptRule is a rule of the source that only a batch can hold.
@@ -127,7 +130,7 @@ func (t *translation) keep(r *Rule, p part, keeper Keeper) bool {
 		kept.Info = append(kept.Info, 0)
 	}
 	r.Add(nftgen.Xt{
-		Target: p.target, Name: kept.Name, Revision: kept.Revision, Info: kept.Info, Text: p.text(), Tracks: kept.Tracks,
+		Target: p.target, Name: kept.Name, Revision: kept.Revision, Info: kept.Info, Text: p.text(), Tracks: kept.Tracks, Protocol: kept.Protocol,
 	})
 	t.kept = append(t.kept, keptRule{p.where, p.text()})
 	t.diags.Add(diag.Diagnostic{
