@@ -41,7 +41,8 @@ func checkComment(s string) error {
 // check refuses a statement that is not well-formed, or that nft 1.0.6 has no
 // text for.
 func check(s Stmt) error {
-	for _, f := range Fields(s) {
+	var few [2]Field
+	for _, f := range AppendFields(few[:0], s) {
 		if f.Type == nil || f.load.kind == 0 {
 			return fmt.Errorf("write a %T: it has no field", s)
 		}
@@ -64,7 +65,8 @@ func checkPartial(s Stmt) error {
 	if _, sets := s.(SetField); sets {
 		return nil
 	}
-	for _, f := range Fields(s) {
+	var few [2]Field
+	for _, f := range AppendFields(few[:0], s) {
 		c, compared := s.(Compare)
 		fits := compared && c.Mask == nil && c.Op <= Ne && filled(c.Value, 0)
 		if compared && f.load.numbered && c.Mask == nil {
@@ -79,7 +81,8 @@ func checkPartial(s Stmt) error {
 
 // checkFamilyTest refuses tests of the family from which nft concludes wrongly.
 func checkFamilyTest(s Stmt) error {
-	fields := Fields(s)
+	var few [2]Field
+	fields := AppendFields(few[:0], s)
 	if len(fields) != 1 || fields[0].Text != MetaNFProto.Text {
 		return nil
 	}

@@ -252,7 +252,8 @@ func (c *compiler) learn(f Field, v Value) {
 
 // statement adds one statement that was checked.
 func (c *compiler) statement(s Stmt) error {
-	if err := c.require(Fields(s)...); err != nil {
+	var few [2]Field
+	if err := c.require(AppendFields(few[:0], s)...); err != nil {
 		return err
 	}
 	switch s := s.(type) {

@@ -3,39 +3,44 @@ package nftgen
 import "slices"
 
 // Fields returns the fields that a statement reads.
-func Fields(s Stmt) []Field {
+func Fields(s Stmt) []Field { return AppendFields(nil, s) }
+
+// AppendFields appends the fields that a statement reads to a list, which can be
+// one that needs no memory: there are millions of statements.
+func AppendFields(list []Field, s Stmt) []Field {
 	switch s := s.(type) {
 	case Compare:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case IfName:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case InPrefix:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case InSpan:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case AnyBit:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case OneOf:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case OneOfTuple:
-		return s.Fields
+		return append(list, s.Fields...)
 	case InSet:
-		return s.Fields
+		return append(list, s.Fields...)
 	case Exists:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case HasLabel, SetLabel:
-		return []Field{labels}
+		return append(list, labels)
 	case Assign:
+		list = append(list, s.Field)
 		if s.From != nil {
-			return []Field{s.Field, *s.From}
+			list = append(list, *s.From)
 		}
-		return []Field{s.Field}
+		return list
 	case SetField:
-		return []Field{s.Field}
+		return append(list, s.Field)
 	case Update:
-		return s.Fields
+		return append(list, s.Fields...)
 	}
-	return nil
+	return list
 }
 
 // Family returns the family that a field belongs to, or 0.
@@ -77,7 +82,8 @@ func Tracks(s Stmt) bool {
 			return true
 		}
 	}
-	for _, f := range Fields(s) {
+	var few [2]Field
+	for _, f := range AppendFields(few[:0], s) {
 		if f.load.kind == loadCT {
 			return true
 		}
@@ -90,7 +96,8 @@ func Tracks(s Stmt) bool {
 func Pure(s Stmt) bool {
 	switch s := s.(type) {
 	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists, HasLabel:
-		for _, f := range Fields(s) {
+		var few [2]Field
+		for _, f := range AppendFields(few[:0], s) {
 			if f.load.kind == loadNumgen || f.load.kind == loadMeta && f.load.key == MetaRandom.load.key {
 				return false
 			}
@@ -121,7 +128,8 @@ func WantsProtocol(stmts []Stmt) bool {
 		if c, ok := s.(Compare); ok && c.Op == Eq && c.Field.Text == MetaL4Proto.Text {
 			return false
 		}
-		for _, f := range Fields(s) {
+		var few [2]Field
+		for _, f := range AppendFields(few[:0], s) {
 			if transports[f.Protocol()].name != "" {
 				return false
 			}

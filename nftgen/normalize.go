@@ -87,7 +87,8 @@ func guard(family Family, stmts []Stmt) Family {
 		if c, ok := s.(Compare); ok && c.Field.Text == MetaNFProto.Text && c.Op == Eq {
 			return 0
 		}
-		for _, f := range Fields(s) {
+		var few [2]Field
+		for _, f := range AppendFields(few[:0], s) {
 			for _, n := range f.needs {
 				link = link || n.ether || f.load.kind == loadExthdrIPv6
 				l3 := n.l3

@@ -229,7 +229,8 @@ func dropImplied(items []item) []item {
 			if again, ok := later.stmt.(nftgen.Compare); ok && again.Field.Text == c.Field.Text && again.Op == c.Op && bytes.Equal(again.Value, c.Value) {
 				return append(append([]item(nil), items[:i]...), items[i+1:]...)
 			}
-			for _, f := range nftgen.Fields(later.stmt) {
+			var few [2]nftgen.Field
+			for _, f := range nftgen.AppendFields(few[:0], later.stmt) {
 				if f.Protocol() == c.Value[0] {
 					return append(append([]item(nil), items[:i]...), items[i+1:]...)
 				}

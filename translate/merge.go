@@ -108,7 +108,8 @@ func neutralKey(r *Rule) string {
 // writeNeutral writes a statement into a key; it returns false for one that must
 // not be shared.
 func (r *Rule) writeNeutral(b *strings.Builder, s nftgen.Stmt) bool {
-	for _, f := range nftgen.Fields(s) {
+	var few [2]nftgen.Field
+	for _, f := range nftgen.AppendFields(few[:0], s) {
 		if f.Family() != 0 {
 			return false
 		}
@@ -133,7 +134,8 @@ func (r *Rule) writeNeutral(b *strings.Builder, s nftgen.Stmt) bool {
 }
 
 func writeStmt(b *strings.Builder, s nftgen.Stmt) {
-	for _, f := range nftgen.Fields(s) {
+	var few [2]nftgen.Field
+	for _, f := range nftgen.AppendFields(few[:0], s) {
 		b.WriteString("\x00" + f.Text)
 	}
 	switch s := s.(type) {

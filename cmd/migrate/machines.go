@@ -13,6 +13,7 @@ import (
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/internal/scratch"
+	"nftmigrate/nftgen"
 )
 
 // A pair is both sides of a check: the machines, what they are called, and the
@@ -69,8 +70,12 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 
 // ourPair makes the pair of an input and our translation of it.
 func ourPair(in *input, t *translated) (*pair, error) {
-	p := &pair{names: [2]string{in.sources(), "its translation"}, batch: t.batch.Messages, text: t.text}
-	for _, origin := range t.batch.Origins {
+	batch, err := nftgen.Encode(t.Ruleset)
+	if err != nil {
+		return nil, fmt.Errorf("encode the translation: %w", err)
+	}
+	p := &pair{names: [2]string{in.sources(), "its translation"}, batch: batch.Messages, text: t.text}
+	for _, origin := range batch.Origins {
 		p.labels = append(p.labels, origin.FileLine())
 	}
 	p.declare(t, func(string) bool { return true }) // others would have been refused

@@ -41,8 +41,7 @@ func (f *translateFlags) register(c *cobra.Command) {
 // A translated is a translation in all its forms.
 type translated struct {
 	*translate.Result
-	text  []byte
-	batch *nftgen.Batch
+	text []byte
 }
 
 // translate translates an input. The diagnostics of the input are in the list.
@@ -85,11 +84,6 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 		return nil, list, fmt.Errorf("print the translation: %w", err)
 	}
 	t.text = text.Bytes()
-	batch, err := nftgen.Encode(result.Ruleset)
-	if err != nil {
-		return nil, list, fmt.Errorf("encode the translation: %w", err)
-	}
-	t.batch = batch
 	return t, list, nil
 }
 
