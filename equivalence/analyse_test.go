@@ -138,7 +138,7 @@ COMMIT`, ipt: []found{
 		{"--dport 53", "SNN", "other packets come to the chain 7"},
 	}, nft: map[string]string{
 		"INPUT#3": "SNN tests exclude each other", "INPUT#4": "SNN tests exclude each other", "INPUT#5": "SNN impossible at the hook", "both#1": "SNN impossible at the hook",
-		"_udp#1": "SNN other packets come to the chain INPUT#1",
+		"_//udp#1": "SNN other packets come to the chain INPUT#1",
 	}},
 	{name: "writes", rules: `
 *mangle
