@@ -15,6 +15,7 @@ import (
 	"nftmigrate/internal/scratch"
 	"nftmigrate/internal/testkit"
 	"nftmigrate/iptables"
+	"nftmigrate/translate"
 )
 
 // corpusPackets is how many packets are compared for each real ruleset.
@@ -48,7 +49,7 @@ func TestCorpus(t *testing.T) {
 				family = iptables.IPv6
 			}
 			loadable := legacyLoads(t, family, text)
-			p, list, err := machines(context.Background(), in, &translateFlags{table: "firewall"})
+			p, list, err := machines(context.Background(), in, &translateFlags{table: "firewall", allow: []string{translate.AllowAll}})
 			if err != nil {
 				t.Fatal(err)
 			}
