@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,7 +101,15 @@ func section(t *testing.T, b *bytes.Buffer, title, kind string, states map[strin
 			spelled = "v4: " + spelled + "; v6: " + spell(fresh(iptables.IPv6, name).Options())
 		}
 		var said []string
-		for _, code := range declared[kind+"_"+strings.ToLower(name)] {
+		codes := declared[kind+"_"+strings.ToLower(name)]
+		if found := states[kind+"_"+strings.ToLower(name)]; found != nil {
+			for _, code := range slices.Sorted(maps.Keys(found.codes)) {
+				if !slices.Contains(codes, code) {
+					codes = append(codes, code)
+				}
+			}
+		}
+		for _, code := range codes {
 			said = append(said, "`"+code+"`")
 		}
 		delete(declared, kind+"_"+strings.ToLower(name))

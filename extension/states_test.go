@@ -9,6 +9,7 @@ import (
 
 	"nftmigrate/diag"
 	"nftmigrate/extension"
+	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/translate"
@@ -19,6 +20,7 @@ type supportStates struct {
 	exact         bool
 	forms         map[string]bool // of the unusual ones
 	deviates      bool
+	codes         map[string]bool // of the deviations
 	kept, refused map[string]bool // the options that it is about
 }
 
@@ -67,7 +69,7 @@ func statesByName(t *testing.T) map[string]*supportStates {
 	}
 	states := map[string]*supportStates{}
 	for prefix, name := range registered() {
-		s := &supportStates{forms: map[string]bool{}, kept: map[string]bool{}, refused: map[string]bool{}}
+		s := &supportStates{codes: map[string]bool{}, forms: map[string]bool{}, kept: map[string]bool{}, refused: map[string]bool{}}
 		about := own[prefix]
 		if about == nil {
 			about = all
@@ -75,7 +77,7 @@ func statesByName(t *testing.T) map[string]*supportStates {
 		for _, a := range about {
 			for file, f := range map[string]iptables.Family{"rules.v4": iptables.IPv4, "rules.v6": iptables.IPv6} {
 				if text := a.file(file); text != nil {
-					s.add(name, diag.NewSource(file, text), f)
+					s.add(name, diag.NewSource(file, text), f, a.sets())
 				}
 			}
 		}
@@ -115,7 +117,12 @@ func ownerOf(archive string) (string, bool) {
 
 // add translates the rules of a file and notes what became of those with the
 // match or target.
-func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
+func (s *supportStates) add(name string, src *diag.Source, f iptables.Family, ipsets []byte) {
+	var sets *ipset.Sets
+	if ipsets != nil {
+		sets, _ = ipset.Parse(diag.NewSource("sets", ipsets))
+	}
+	options := translate.Options{KeepXt: true, Sets: sets}
 	rs, list := iptables.Parse(src, f, extension.Registry)
 	if list.HasErrors() {
 		return // not valid iptables, which the archive is about
@@ -124,7 +131,7 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
 	if f == iptables.IPv6 {
 		v4, v6 = nil, rs
 	}
-	result, list := translate.Translate(v4, v6, translate.Options{KeepXt: true})
+	result, list := translate.Translate(v4, v6, options)
 	about := map[int]bool{} // by line
 	for _, table := range rs.Tables {
 		for _, c := range table.Chains {
@@ -144,9 +151,10 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
 		case d.Severity == diag.Error:
 			s.refused[optionAt(d)] = true
 		case d.Code == "kept-as-xt":
-			s.kept[keptOption(d, v4, v6)] = true
-		default:
+			s.kept[keptOption(d, v4, v6, sets)] = true
+		case d.Severity == diag.Warning:
 			s.deviates = true
+			s.codes[d.Code] = true
 		}
 	}
 	if result == nil {
@@ -160,7 +168,7 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
 				})
 			}
 		}
-		if result, _ = translate.Translate(v4, v6, translate.Options{KeepXt: true}); result == nil {
+		if result, _ = translate.Translate(v4, v6, options); result == nil {
 			return
 		}
 	}
@@ -179,8 +187,8 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family) {
 
 // keptOption returns the option for which a match is kept, "" for the whole: the
 // one that is refused without --keep-xt.
-func keptOption(kept diag.Diagnostic, v4, v6 *iptables.Ruleset) string {
-	_, list := translate.Translate(v4, v6, translate.Options{})
+func keptOption(kept diag.Diagnostic, v4, v6 *iptables.Ruleset, sets *ipset.Sets) string {
+	_, list := translate.Translate(v4, v6, translate.Options{Sets: sets})
 	for _, d := range list {
 		if d.Severity == diag.Error && d.Context == kept.Context {
 			return optionAt(d)
