@@ -2,6 +2,8 @@ package extension
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"nftmigrate/equivalence/iptsim"
@@ -46,6 +48,7 @@ type policyNumber struct {
 type policyAddress struct {
 	iptables.Address
 	given, negated bool
+	bare           bool // without a mask
 }
 
 // text is the address as the tool prints it, without the length of a whole one.
@@ -99,7 +102,12 @@ func (m *policyMatch) Options() iptables.Options {
 			if err := a.Set(arg); err != nil {
 				return err
 			}
-			*field(e) = policyAddress{a, true, negated}
+			// The tool keeps what the mask leaves out.
+			host, _, masked := strings.Cut(arg, "/")
+			if whole, err := netip.ParseAddr(host); err == nil {
+				a.Addr = whole
+			}
+			*field(e) = policyAddress{a, true, negated, !masked}
 			return nil
 		}
 	}
@@ -216,6 +224,10 @@ func (m *policyMatch) Meaning(iptables.Context) predicate.Meaning {
 	var p predicate.Predicate = predicate.Present{Field: predicate.Field{ID: predicate.Protected, Arg: way}}
 	if m.Policy.Value == "none" {
 		p = predicate.Not{P: p}
+	} else if slices.ContainsFunc(m.elements, policyElement.beyond) {
+		p = predicate.Stateful{Instance: predicate.Outside{
+			Words: m.words(), Needs: []predicate.Field{{ID: predicate.Protected, Arg: way}},
+		}}
 	} else if m.elements != nil {
 		p = predicate.All{p, predicate.Unmodelled{What: "transforms of IPsec"}}
 	}

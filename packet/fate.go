@@ -318,8 +318,11 @@ type Flight struct {
 	Unsure   bool // see [Fate]
 	Declared []string
 	Unknown  []string
-	Traced   bool
-	Trace    []Step
+	// Unanswered says that what Unknown lists last is the answer to a question that
+	// is itself known, and that a proof compares: the fingerprints of the kernel.
+	Unanswered bool
+	Traced     bool
+	Trace      []Step
 	// Visit, when not nil, is told of each rule that looks at the packet, by the
 	// machine's own name for the rule.
 	Visit func(rule any, how Look)

@@ -53,7 +53,7 @@ func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
 			trace(f, r, packet.Missed, where, "dropped inside")
 			return packet.Drop
 		case undecided:
-			f.Unknown = append(f.Unknown, r.describe(where))
+			f.Unknown, f.Unanswered = append(f.Unknown, r.describe(where)), r.unanswered(where)
 			trace(f, r, packet.Missed, where, "undecided at")
 			return packet.Undecided
 		}
@@ -149,6 +149,29 @@ func (r *rule) test(v *view) (result ruleResult, where string) {
 		}
 	}
 	return matched, ""
+}
+
+// unanswered reports whether the test that was undecided is of content, which the
+// proof knows as a question.
+func (r *rule) unanswered(where string) bool {
+	for i := range r.matches {
+		if m := &r.matches[i]; m.unknown == "" && m.use.Match.Name() == where {
+			return asksContent(m.meaning.Match)
+		}
+	}
+	return false
+}
+
+// asksContent reports whether content is all that the test can be undecided of.
+func asksContent(p predicate.Predicate) bool {
+	switch p := p.(type) {
+	case predicate.Stateful:
+		_, ok := p.Instance.(predicate.Content)
+		return ok
+	case predicate.Not:
+		return asksContent(p.P)
+	}
+	return false
 }
 
 // test compares in the kernel's order: addresses, devices, protocol, fragment.

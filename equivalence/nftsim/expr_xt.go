@@ -88,6 +88,7 @@ func (i *XtMatch) exec(x *execution) result {
 	match, known := i.match.holds(x)
 	switch {
 	case !known:
+		x.flight.Unanswered = true
 		return x.unknown("match %v on such a packet", i.Key)
 	case match == i.match.negated():
 		return breaks

@@ -3,7 +3,10 @@ package predicate
 // Outside is a match that asks what no machine models: the fingerprints that
 // user space loaded, an estimator of rates, the transforms of a packet. Its answer
 // for a packet is unknown; a proof compares what is asked.
-type Outside struct{ Words string }
+type Outside struct {
+	Words string
+	Needs []Field // a packet without one of them does not match
+}
 
 var _ Content = Outside{}
 
@@ -16,8 +19,15 @@ func (Outside) Identity() string { return "" }
 // Describe says what is asked.
 func (o Outside) Describe() string { return o.Words }
 
-// Keys is none.
-func (Outside) Keys() []Field { return nil }
+// Keys is what the packet needs.
+func (o Outside) Keys() []Field { return o.Needs }
 
-// Ask does not know.
-func (Outside) Ask(Reader, string) Truth { return Unknown }
+// Ask knows the answer only for packets that lack something.
+func (o Outside) Ask(r Reader, _ string) Truth {
+	for _, f := range o.Needs {
+		if _, there := r.Field(f); there == No {
+			return No
+		}
+	}
+	return Unknown
+}
