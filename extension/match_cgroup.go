@@ -58,7 +58,14 @@ func (m *cgroupMatch) Validate(c iptables.Context) []iptables.Problem {
 
 func (m *cgroupMatch) Meaning(iptables.Context) predicate.Meaning {
 	if m.Path.Present {
-		return predicate.Meaning{Match: predicate.Unmodelled{What: "paths of control groups"}}
+		not := ""
+		if m.Path.Negated {
+			not = "not "
+		}
+		return predicate.Meaning{Match: predicate.Stateful{Instance: predicate.Outside{
+			Words: fmt.Sprintf("control group %sbelow %q", not, string(m.Path.Value)),
+			Needs: []predicate.Field{{ID: predicate.SocketExists}},
+		}}}
 	}
 	class := predicate.Field{ID: predicate.SocketClass}
 	return predicate.Meaning{Match: predicate.All{
