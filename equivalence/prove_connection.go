@@ -54,12 +54,18 @@ func (b *builder) translated() {
 		}
 		e := *pkt.Tracking.Entry
 		e.Status |= packet.StatusSrcNATDone | packet.StatusDstNATDone
-		if destination {
-			e.Reply.Src, e.Reply.SrcPort = later, laterPort
+		ported := e.Protocol != packet.ICMP && e.Protocol != packet.ICMPv6
+		switch {
+		case destination:
 			e.Status |= packet.StatusDstNAT
-		} else {
-			e.Reply.Dst, e.Reply.DstPort = later, laterPort
+			if e.Reply.Src = later; ported {
+				e.Reply.SrcPort = laterPort
+			}
+		default:
 			e.Status |= packet.StatusSrcNAT
+			if e.Reply.Dst = later; ported {
+				e.Reply.DstPort = laterPort
+			}
 		}
 		s.Entry = &e
 		return

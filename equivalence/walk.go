@@ -328,12 +328,19 @@ func starts(f *packet.Flight) bool {
 // bind applies a translation to the first packet of a connection. Of a range
 // the packet's own value is kept when it is inside, else the lowest is taken:
 // the kernel chooses by a hash, and the comparison is of the ranges.
+//
+// Kernel: net/netfilter/nf_nat_core.c, get_unique_tuple and nf_nat_setup_info;
+// nf_nat_proto.c, icmp_manip_pkt.
 func bind(f *packet.Flight, n packet.NATEvent, dst bool) packet.Verdict {
 	e := f.Tracking.Entry
 	now := packet.Endpoints(f.Data)
+	pings := e.Protocol == packet.ICMP || e.Protocol == packet.ICMPv6
 	addr, port := now.Src, now.SrcPort
 	if dst {
-		addr, port = now.Dst, now.DstPort
+		addr = now.Dst
+		if !pings {
+			port = now.DstPort
+		}
 	}
 	newAddr, newPort := addr, port
 	if n.Min.IsValid() && (addr.Less(n.Min) || n.Max.Less(addr)) {
@@ -354,13 +361,20 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) packet.Verdict {
 	if newPort != port {
 		packet.RewritePort(f.Data, dst, newPort)
 	}
+	// What a reply calls its ports; both directions of ICMP have one identifier,
+	// and behind it their type and code.
+	own := &e.Reply.SrcPort
 	if dst {
 		e.Status |= packet.StatusDstNAT
-		e.Reply.Src, e.Reply.SrcPort = newAddr, newPort
+		e.Reply.Src = newAddr
 	} else {
 		e.Status |= packet.StatusSrcNAT
-		e.Reply.Dst, e.Reply.DstPort = newAddr, newPort
+		e.Reply.Dst = newAddr
+		if !pings {
+			own = &e.Reply.DstPort
+		}
 	}
+	*own = newPort
 	return packet.Accept
 }
 
@@ -372,13 +386,16 @@ func follow(f *packet.Flight, dst bool) packet.Verdict {
 	}
 	// What the packet should look like behind this hook is the inverse of the
 	// other direction's tuple.
-	want := packet.Tuple{Src: e.Reply.Dst, Dst: e.Reply.Src, SrcPort: e.Reply.DstPort, DstPort: e.Reply.SrcPort}
+	other := e.Reply
 	if f.Tracking.Reply {
-		want = packet.Tuple{Src: e.Original.Dst, Dst: e.Original.Src, SrcPort: e.Original.DstPort, DstPort: e.Original.SrcPort}
+		other = e.Original
 	}
-	addr, port := want.Src, want.SrcPort
+	addr, port := other.Dst, other.DstPort
+	if dst || e.Protocol == packet.ICMP || e.Protocol == packet.ICMPv6 {
+		port = other.SrcPort // the identifier of ICMP, whatever is translated
+	}
 	if dst {
-		addr, port = want.Dst, want.DstPort
+		addr = other.Src
 	}
 	if addr.IsValid() {
 		packet.RewriteAddr(f.Data, dst, addr)

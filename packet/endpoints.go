@@ -27,7 +27,11 @@ func Endpoints(data []byte) Tuple {
 }
 
 // IsFragment reports whether the data are a part of a datagram, or are in an IPv6
-// fragment header for another reason, whatever comes behind it.
+// fragment header for another reason, whole or not, whatever comes behind it.
+// Where connections are tracked, all of them are put together before, and headers
+// that are not whole dropped.
+//
+// Kernel: net/ipv6/netfilter/nf_conntrack_reasm.c, nf_ct_frag6_gather.
 func IsFragment(data []byte) bool {
 	l, _ := locate(data)
 	return l.fragment

@@ -41,6 +41,9 @@ func locate6(data []byte) (l location, ok bool) {
 	l = location{start: 40, proto: data[6]}
 	for isExtension(l.proto) {
 		b := data[l.start:]
+		if l.proto == Fragment {
+			l.fragment = true
+		}
 		if len(b) < 8 {
 			return l, false
 		}
@@ -53,7 +56,6 @@ func locate6(data []byte) (l location, ok bool) {
 			size = 8
 			frag := binary.BigEndian.Uint16(b[2:])
 			l.offset, l.more = frag>>3, frag&1 != 0
-			l.fragment = true
 		}
 		if size > len(b) {
 			return l, false

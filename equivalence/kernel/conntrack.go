@@ -221,10 +221,10 @@ var masters = map[byte]packet.Tuple{
 	unix.AF_INET6: {Src: netip.MustParseAddr("2001:db8:ffff:ffff::fffe"), Dst: netip.MustParseAddr("2001:db8:ffff:ffff::fffd"), SrcPort: 1021, DstPort: 21},
 }
 
-// expect makes a connection with the mark and the helper, which for it is that of
-// FTP when none is wanted, and lets it expect one with the
-// tuple, whose first packet then is related and takes over the mark. It returns
-// the connection that expects; the expectation goes with it.
+// expect makes a connection with the mark and the helper, and lets it expect one
+// with the tuple, whose first packet then is related and takes over the mark. It
+// returns the connection that expects; the expectation goes with it. Only one
+// with a helper expects others: when none is wanted, it is that of FTP.
 //
 // Kernel: net/netfilter/nf_conntrack_netlink.c, ctnetlink_create_expect;
 // nf_conntrack_core.c, init_conntrack.

@@ -88,8 +88,7 @@ func TestStates(t *testing.T) {
 					t.Errorf("entry %v, tracked %v", f.Observed.Entry, f.Tracked)
 				}
 				if p.Tracking.Entry != nil && tracked && p.Data[9] != packet.ICMP && p.Data[6] != packet.ICMPv6 {
-					// The helper is one of the connection that expected this one.
-					same := cmpopts.IgnoreFields(packet.Entry{}, "Status", "Expires", "Helper")
+					same := cmpopts.IgnoreFields(packet.Entry{}, "Status", "Expires")
 					address := cmp.Comparer(func(a, b packet.Tuple) bool { return a == b })
 					if d := cmp.Diff(p.Tracking.Entry, f.Observed.Entry, same, address); d != "" {
 						t.Errorf("entry wanted and observed (-want +got):\n%s", d)

@@ -218,7 +218,7 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 		if errors.Is(err, ErrNotRunnable) && len(reports) > 0 {
 			// It met rules before it was refused, so that they remember it.
 			r := readReports(m.sender.host, p, reports)
-			fate, fate.Observed = r.fate, r.tracking(met.own)
+			fate, fate.Observed = r.fate, r.tracking(met)
 		}
 		if forgotten := m.forget(met.made...); forgotten != nil {
 			err = errors.Join(err, forgotten)
@@ -226,7 +226,7 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 		return fate, err
 	}
 	r := readReports(m.sender.host, p, reports)
-	r.fate.Observed = r.tracking(met.own)
+	r.fate.Observed = r.tracking(met)
 	if err := m.refreshed(met.own, r.fate.Observed.Entry); err != nil {
 		return packet.Fate{}, errors.Join(err, m.forget(append(met.made, r.made)...))
 	}

@@ -147,9 +147,9 @@ var states = map[uint32]packet.State{
 	stateNew: packet.New, stateUntracked: packet.Untracked,
 }
 
-// tracking returns what connection tracking found. known is the entry that was
-// there before the packet, if any.
-func (r *reading) tracking(known *packet.Entry) packet.Tracking {
+// tracking returns what connection tracking found among the connections that the
+// packet met.
+func (r *reading) tracking(met circumstances) packet.Tracking {
 	t := packet.Tracking{State: states[r.state], Reply: r.reply}
 	switch t.State {
 	case packet.New, packet.Established, packet.Related:
@@ -159,8 +159,8 @@ func (r *reading) tracking(known *packet.Entry) packet.Tracking {
 	e := packet.Entry{}
 	h, _ := headerOf(r.p.Data)
 	switch {
-	case known != nil && t.State != packet.New:
-		e = *known
+	case met.own != nil && t.State != packet.New:
+		e = *met.own
 	case r.made != nil:
 		// The reply tuple was not translated yet when tracking looked.
 		e = *r.made
@@ -168,6 +168,12 @@ func (r *reading) tracking(known *packet.Entry) packet.Tracking {
 	default:
 		e.Protocol, e.Original = h.proto, h.tuple
 		e.Reply = invert(h.proto, h.tuple)
+	}
+	// The kernel tells the helper that the connection has, not the one that
+	// expected it.
+	e.Helper = ""
+	if t.State == packet.Related && h.quoted == nil {
+		e.Helper = met.helper
 	}
 	e.Status, e.Mark = r.status, r.mark
 	t.Entry = &e

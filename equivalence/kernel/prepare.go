@@ -44,6 +44,8 @@ type circumstances struct {
 	// own is the entry that the packet belongs to, or, of an ICMP error, the
 	// one it is about; nil when there is none.
 	own *packet.Entry
+	// helper is the name of the helper that expects the packet.
+	helper string
 	// made are the entries to delete afterwards.
 	made []*packet.Entry
 }
@@ -98,7 +100,7 @@ func (m *Machine) prepare(p *packet.Packet) (circumstances, error) {
 		if err != nil {
 			return circumstances{}, err
 		}
-		return circumstances{made: []*packet.Entry{master}}, nil
+		return circumstances{helper: master.Helper, made: []*packet.Entry{master}}, nil
 	}
 	if wanted.Helper != "" {
 		return circumstances{}, notRunnable("a helper expects new connections only")
