@@ -38,7 +38,8 @@ type KernelReport struct {
 	Skipped map[string]int // packets that cannot be run, by reason
 	// Volatile counts packets whose fates differ where a rule asks for a random
 	// number, or the clock or earlier packets at a moment that is too near to
-	// the one when the answer changes: the kernel's cannot be set.
+	// the one when the answer changes: the kernel's cannot be set. So it counts
+	// those where a rule asks what packets left behind such a difference.
 	Volatile  int
 	Explained map[string]int
 	// Differences are between the two rulesets in the kernel, Source and
@@ -97,6 +98,9 @@ type kernelRun struct {
 	// apart is the deviation behind which the two rulesets remember different
 	// things, or "".
 	apart string
+	// strayed says of each side that its kernel decided once what its model could
+	// not, so that they may remember different things since.
+	strayed struct{ source, target bool }
 }
 
 func (r *kernelRun) all(ctx context.Context, candidates []candidate) error {
@@ -168,7 +172,14 @@ func (r *kernelRun) one(p *packet.Packet) error {
 
 func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, simTarget packet.Fate) {
 	r.report.Packets++
-	volatile := simSource.Unsure || simTarget.Unsure
+	volatile := simSource.Unsure || simTarget.Unsure ||
+		r.strayed.source && simSource.Volatile || r.strayed.target && simTarget.Volatile
+	// Other events alone change nothing that later rules meet.
+	unlike := func(kernel, sim packet.Fate) bool {
+		return sim.Unsure && slices.ContainsFunc(Differ(seen(kernel), seen(sim)), func(a Aspect) bool { return a != AspectEvents })
+	}
+	r.strayed.source = r.strayed.source || unlike(inSource, simSource)
+	r.strayed.target = r.strayed.target || unlike(inTarget, simTarget)
 	differ := func(list *[]Difference, a, b packet.Fate) {
 		aspects := visible(Differ(seen(a), seen(b)), simSource, simTarget)
 		switch {
