@@ -117,9 +117,14 @@ func (m *ipv6headerMatch) Translate(r *translate.Rule) error {
 			return nil
 		}
 		for i := range headerListNames {
-			if list&(0x80>>i) != 0 {
-				r.Add(headerTests(i, !m.Headers.Negated)...)
+			if list&(0x80>>i) == 0 {
+				continue
 			}
+			if upperExcluded(r, i, !m.Headers.Negated) {
+				r.Never()
+				return nil
+			}
+			r.Add(headerTests(i, !m.Headers.Negated)...)
 		}
 		return nil
 	}
@@ -140,12 +145,36 @@ func (m *ipv6headerMatch) Translate(r *translate.Rule) error {
 	default:
 		for i := range headerListNames {
 			there := list&(0x80>>i) != 0
+			if there && upperExcluded(r, i, true) {
+				r.Never()
+				return nil
+			}
 			if 0x80>>i&upper == 0 || there {
 				r.Add(headerTests(i, there)...)
 			}
 		}
 	}
 	return nil
+}
+
+// upperExcluded reports whether "-p" of the rule contradicts that one of the
+// last three of headerListNames is there, or is not. Such a rule would test two
+// protocols, behind which nft takes no ports.
+func upperExcluded(r *translate.Rule, place int, there bool) bool {
+	const esp, ah, none = 50, 51, 59
+	proto, known := r.ProtocolNumber()
+	if !known || proto == 0 || proto == ah {
+		return false
+	}
+	switch place {
+	case 5:
+		return there != (proto == esp)
+	case 6:
+		return there != (proto == none)
+	case 7:
+		return there != (proto != esp && proto != none)
+	}
+	return false
 }
 
 // headerAlternatives are tests of which one holds when a header is there, or is
