@@ -62,6 +62,16 @@ func (w *Walker) astray(f *packet.Flight) bool {
 	return source.Type != packet.Local && source.Type != packet.Broadcast
 }
 
+// stays reports whether a local IPv4 packet for many hosts, of which the host is
+// one, has no TTL left that leads beyond it. The host is a member of every group.
+//
+// Kernel: net/ipv4/ip_output.c, ip_mc_output; net/ipv4/route.c,
+// __mkroute_output.
+func (w *Walker) stays(f *packet.Flight) bool {
+	dst := packet.Endpoints(f.Data).Dst
+	return dst.Is4() && dst.IsMulticast() && f.Data[8] == 0 && !w.loopback(f.Out)
+}
+
 // misaddressed6 reports whether an arriving IPv6 packet has an address that it
 // may not have.
 func misaddressed6(data []byte, loopback bool) bool {

@@ -54,6 +54,8 @@ func TestRoute(t *testing.T) {
 		{"frame for another host", packet.Spec{In: "eth0", Proto: packet.UDP, PktType: packet.TypeOtherHost}, false, dropped, 0},
 		{"too long for the next device", packet.Spec{In: "eth0", Dst: addr("198.51.100.9"), Proto: packet.UDP, DontFrag: true, Length: 2000}, false, dropped, 1},
 		{"may be cut up", packet.Spec{In: "eth0", Dst: addr("198.51.100.9"), Proto: packet.UDP, Length: 2000}, true, forwarded, 3},
+		{"many hosts beyond the host", packet.Spec{Src: addr("192.0.2.1"), Dst: addr("224.0.0.9"), Proto: packet.UDP, TTL: 1}, true, sent, 2},
+		{"many hosts without the last hop", packet.Spec{Src: addr("192.0.2.1"), Dst: addr("224.0.0.9"), Proto: packet.UDP, TTL: 7}, false, packet.Output, 1},
 		{"reserved scope", packet.Spec{In: "eth0", Version: 6, Dst: addr("ff00::1"), Proto: packet.UDP}, false, dropped, 0},
 		{"link-local source to another link", packet.Spec{In: "eth1", Src: addr("fe80::5"), Dst: addr("2001:db8::9"), Proto: packet.UDP}, false, dropped, 1},
 		{"link-local source to its link", packet.Spec{In: "eth0", Src: addr("fe80::5"), Dst: addr("2001:db8::9"), Proto: packet.UDP}, true, forwarded, 3},
@@ -64,7 +66,12 @@ func TestRoute(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := &fake{hooks: allHooks}
+			m := &fake{hooks: allHooks, run: func(f *packet.Flight) packet.Verdict {
+				if f.Hook == packet.Output && f.Data[8] == 7 {
+					f.Data[8] = 0 // as a rule may
+				}
+				return packet.Accept
+			}}
 			f := NewWalker(m, packet.DefaultHost([]string{"eth0", "eth1"})).Run(p)
 			if accepted := f.Verdict == packet.Accept; accepted != tt.accept || f.Last != tt.last || len(m.seen) != tt.hooks {
 				t.Errorf("accepted %v, last %v, hooks %v; want %v, %v, %d hooks", accepted, f.Last, m.seen, tt.accept, tt.last, tt.hooks)

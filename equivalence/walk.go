@@ -128,6 +128,10 @@ func (w *Walker) path(f *packet.Flight) packet.Verdict {
 			return v
 		}
 		f.Out = w.departure(f)
+		if w.stays(f) {
+			f.Step(packet.Step{Stage: "routing", Text: "a TTL of 0 does not leave for many hosts", Result: "drop"})
+			return packet.Drop
+		}
 		return w.hook(f, packet.Postrouting)
 	}
 	f.In = f.Packet.In

@@ -12,9 +12,10 @@ import (
 
 // A membership is a multicast group on a device. The stack drops what comes for
 // groups that nobody has joined, before the input hook, so that rules for them
-// would never be met.
+// would never be met. What a member sends goes another way than what others send.
 //
-// Kernel: net/ipv4/route.c, ip_route_input_mc; net/ipv6/ip6_input.c, ip6_mc_input.
+// Kernel: net/ipv4/route.c, ip_route_input_mc and __mkroute_output;
+// net/ipv6/ip6_input.c, ip6_mc_input.
 type membership struct {
 	device uint32
 	group  netip.Addr
@@ -34,8 +35,8 @@ func (m *members) close() {
 	}
 }
 
-// join makes the host a member of the group that an arriving packet is for. It
-// does nothing for other packets.
+// join makes the host a member of the group that a packet is for. It does nothing
+// for other packets.
 func (s *sender) join(d *packet.Device, p *packet.Packet) error {
 	version := p.Version()
 	var group netip.Addr

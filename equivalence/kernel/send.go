@@ -246,6 +246,12 @@ var unsent = map[unix.Errno]string{
 //
 // Kernel: net/ipv4/raw.c, raw_send_hdrinc; net/ipv6/raw.c, rawv6_send_hdrinc.
 func (s *sender) leave(p *packet.Packet) error {
+	out, _ := s.host.Output(packet.Endpoints(p.Data).Dst)
+	if d := s.host.Device(out); d != nil {
+		if err := s.join(d, p); err != nil {
+			return err
+		}
+	}
 	o := ownerOf(p)
 	r := s.sockets[o]
 	if r == nil {
