@@ -44,6 +44,7 @@ const (
 
 	ctTupleIP    = 1
 	ctTupleProto = 2
+	ctTupleZone  = 3
 
 	ctIPv4Src = 1
 	ctIPv4Dst = 2
@@ -364,6 +365,20 @@ func parseEntry(data []byte) *packet.Entry {
 		}
 	}
 	return e
+}
+
+// zonedByDirection reports whether a message about an entry names a zone that
+// counts for one direction.
+func zonedByDirection(data []byte) bool {
+	if len(data) < 4 {
+		return false
+	}
+	for kind, value := range attributes(data[4:]) {
+		if (kind == ctTupleOrig || kind == ctTupleReply) && attributeOf(value, ctTupleZone) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func parseTuple(payload []byte) (proto uint8, t packet.Tuple) {

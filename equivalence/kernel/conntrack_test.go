@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -328,5 +329,30 @@ func TestCounters(t *testing.T) {
 				t.Errorf("%s: %v: %v, %v, %+v, want %v, counters %v %v", name, c.p, f.Verdict, err, e, c.verdict, c.packets, c.bytes)
 			}
 		}
+	}
+}
+
+// TestZoneOfDirection has rules look for connections in a zone of one direction:
+// what was made before is not found, and what packets make is cleared away.
+func TestZoneOfDirection(t *testing.T) {
+	needKernel(t)
+	m := nftables(t, `table inet t {
+ chain c { type filter hook prerouting priority -300
+  meta l4proto { udp, 47 } ct original zone set 7
+ }
+}`, Options{})
+	fresh := packet.Spec{Proto: packet.UDP, SrcPort: 5000, DstPort: 53, In: "eth0"}
+	for i := range 2 {
+		if f, err := m.Run(build(t, fresh)); err != nil || f.Observed.State != packet.New {
+			t.Errorf("packet %d: observed %v, %v, want new", i, f.Observed.State, err)
+		}
+	}
+	met := packet.Spec{Proto: 47, In: "eth0", Payload: make([]byte, 8), State: packet.Established}
+	if f, err := m.Run(build(t, met)); !errors.Is(err, ErrNotRunnable) || f.Verdict != packet.Drop {
+		t.Errorf("established elsewhere: %v, %v, want one that is not run", f.Verdict, err)
+	}
+	met.Proto, met.Payload = 50, make([]byte, 8)
+	if f, err := m.Run(build(t, met)); err != nil || f.Observed.State != packet.Established {
+		t.Errorf("established here: observed %v, %v", f.Observed.State, err)
 	}
 }

@@ -227,6 +227,10 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	}
 	r := readReports(m.sender.host, p, reports)
 	r.fate.Observed = r.tracking(met)
+	missed := m.missed(met.own, r)
+	if missed != nil && !errors.Is(missed, ErrNotRunnable) {
+		return packet.Fate{}, errors.Join(missed, m.forget(append(met.made, r.made)...))
+	}
 	if err := m.refreshed(met.own, r.fate.Observed.Entry); err != nil {
 		return packet.Fate{}, errors.Join(err, m.forget(append(met.made, r.made)...))
 	}
@@ -236,12 +240,16 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 		}
 	}
 	if !m.options.Flow {
-		if r.ended && r.fate.Tracked && r.made == nil && r.state == stateNew {
-			// The ruleset switched events off for this connection.
+		switch {
+		case r.zoned, r.ended && r.fate.Tracked && r.made == nil && r.state == stateNew:
+			// It cannot be named, or the ruleset switched events off for it.
 			err = m.tracker.flush()
-		} else {
+		default:
 			err = m.forget(append(met.made, r.made)...)
 		}
+	}
+	if err == nil {
+		err = missed
 	}
 	return r.fate, err
 }

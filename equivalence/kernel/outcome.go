@@ -19,6 +19,8 @@ type reading struct {
 	ended  bool
 	// made is the entry that the packet made, nil when it made none.
 	made *packet.Entry
+	// zoned says that it has a zone in one direction only.
+	zoned bool
 	// What connection tracking found.
 	state, status, mark uint32
 	reply               bool
@@ -35,7 +37,7 @@ func readReports(host *packet.Host, p *packet.Packet, reports []report) *reading
 		switch {
 		case m.connection != nil:
 			if r.made == nil {
-				r.made = parseEntry(m.connection)
+				r.made, r.zoned = parseEntry(m.connection), zonedByDirection(m.connection)
 			}
 		case m.group == groupSeen:
 			r.seen(m)

@@ -163,6 +163,24 @@ func (m *Machine) clear(p *packet.Packet) error {
 	return m.tracker.remove(e)
 }
 
+// missed says that a packet was to meet a connection that is still there, and
+// began another one, because rules look for it in a zone of one direction. The
+// other direction is the same for both, so that the kernel gives the second one
+// another port or drops the packet.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, __nf_conntrack_confirm; nf_nat_core.c,
+// get_unique_tuple.
+func (m *Machine) missed(own *packet.Entry, r *reading) error {
+	if own == nil || r.state != stateNew || r.ended && !r.zoned {
+		return nil
+	}
+	there, err := m.tracker.find(own.Protocol, own.Original)
+	if err != nil || there == nil {
+		return err
+	}
+	return notRunnable("its connection is in another zone than that where rules look")
+}
+
 // refreshed reads how long a connection that was made for a packet lives on. Tracking
 // says so anew with most packets, before rules look. The kernel tells whole
 // seconds that are left; what it gives to a connection are tens of seconds, of
