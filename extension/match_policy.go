@@ -262,6 +262,13 @@ func (m *policyMatch) Translate(r *translate.Rule) error {
 				}
 			}
 		}
+		if e.spi.given {
+			return &translate.Untranslatable{
+				Summary: "policy --spi means another number on each machine",
+				Detail: "iptables hands the number to the kernel in the byte order of the host, and the kernel compares it in that of the network: on x86 --spi 0x10 " +
+					"looks for 0x10000000. Write ipsec in spi, or out, with the number that is meant, or tell the connections apart by --reqid.",
+			}
+		}
 	}
 	if m.Policy.Value == "none" || m.elements == nil {
 		r.Add(nftgen.Exists{Field: protected, Missing: m.Policy.Value == "none"})
@@ -272,9 +279,6 @@ func (m *policyMatch) Translate(r *translate.Rule) error {
 		var list []nftgen.Stmt
 		if e.reqid.given {
 			list = append(list, nftgen.Compare{Field: nftgen.IPsecRequest(out, uint8(n)), Op: comparison(e.reqid.negated), Value: wide32(e.reqid.n)})
-		}
-		if e.spi.given {
-			list = append(list, nftgen.Compare{Field: nftgen.IPsecSPI(out, uint8(n)), Op: comparison(e.spi.negated), Value: wide32(e.spi.n)})
 		}
 		if list == nil {
 			list = []nftgen.Stmt{there}

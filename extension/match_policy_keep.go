@@ -13,7 +13,7 @@ var _ translate.Keeper = (*policyMatch)(nil)
 
 // beyond reports whether an element asks what nftables has no words for.
 func (e policyElement) beyond() bool {
-	return e.proto.given || e.mode.given || e.src.given || e.dst.given
+	return e.spi.given || e.proto.given || e.mode.given || e.src.given || e.dst.given
 }
 
 // words say what an element asks, as the proof compares it.
