@@ -150,7 +150,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup", "synproxy":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup", "synproxy", "offer":
 			if t.Kind == "zone" {
 				t.Text = "of " + t.Text // the number can depend on the packet
 			}
@@ -169,6 +169,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "trace ")
 		case packet.SynProxyEvent:
 			done = append(done, "synproxy "+e.String())
+		case packet.OfferEvent:
+			done = append(done, "offer "+e.String())
 		case packet.AuditEvent:
 			done = append(done, "audit ")
 		case packet.DupEvent:

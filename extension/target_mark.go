@@ -55,18 +55,19 @@ func (t *markTarget) Translate(r *translate.Rule) error {
 // addMarkChange adds the statement for a change of a mark, if it changes
 // anything.
 func addMarkChange(r *translate.Rule, mark nftgen.Field, c markChange) {
-	assign := nftgen.Assign{Field: mark, Xor: wide32(c.Value)}
-	switch c.Mask {
-	case math.MaxUint32:
-	case 0:
-		if c.Value == 0 {
-			return
-		}
-		fallthrough
-	default:
+	if assign, changes := markAssign(mark, c); changes {
+		r.Add(assign)
+	}
+}
+
+// markAssign is the statement for a change of a mark; changes is false when the
+// mark stays.
+func markAssign(mark nftgen.Field, c markChange) (assign nftgen.Assign, changes bool) {
+	assign = nftgen.Assign{Field: mark, Xor: wide32(c.Value)}
+	if c.Mask != math.MaxUint32 {
 		assign.Keep = wide32(^c.Mask)
 	}
-	r.Add(assign)
+	return assign, c.Mask != 0 || c.Value != 0
 }
 
 // wide32 returns a value of 32 bits.

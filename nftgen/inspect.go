@@ -138,6 +138,8 @@ func WantsProtocol(stmts []Stmt) bool {
 			}
 		}
 		switch s := s.(type) {
+		case TProxy:
+			return true
 		case NAT:
 			return s.LowPort != 0 || s.HiPort != 0
 		case Masquerade:

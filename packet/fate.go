@@ -78,6 +78,14 @@ type (
 		WScale  uint8
 	}
 
+	// OfferEvent is a packet that is offered to a transparent socket at an address,
+	// which is the device's where there is none, and a port, which is the packet's
+	// where it is 0.
+	OfferEvent struct {
+		Address netip.Addr
+		Port    uint16
+	}
+
 	// DupEvent is a copy of the packet that goes to a gateway.
 	DupEvent struct{ Gateway netip.Addr }
 
@@ -118,6 +126,7 @@ func (StateEvent) event()    {}
 func (ExternalEvent) event() {}
 func (ZoneEvent) event()     {}
 func (SynProxyEvent) event() {}
+func (OfferEvent) event()    {}
 func (DupEvent) event()      {}
 func (AuditEvent) event()    {}
 
@@ -201,6 +210,17 @@ func (e StateEvent) String() string    { return e.What }
 func (e ExternalEvent) String() string { return e.What }
 func (e SynProxyEvent) String() string {
 	return fmt.Sprintf("synproxy options %#x mss %d wscale %d", e.Options, e.MSS, e.WScale)
+}
+
+func (e OfferEvent) String() string {
+	at, port := "the address of the device", "the packet's port"
+	if e.Address.IsValid() {
+		at = e.Address.String()
+	}
+	if e.Port != 0 {
+		port = fmt.Sprintf("port %d", e.Port)
+	}
+	return "transparent socket at " + at + ", " + port
 }
 
 func (e DupEvent) String() string { return "copy to " + e.Gateway.String() }

@@ -23,7 +23,8 @@ type body struct {
 // lower appends one source rule to a chain.
 //
 // A rule without branches is one nft rule. A branch whose rows are alternatives
-// before a final verdict becomes one nft rule per row. Any other branch becomes
+// before a final verdict becomes one nft rule per row; so does one whose rows
+// decide about the packet or leave it as it is, and the verdict a further rule. Any other branch becomes
 // a helper chain, so that what stands behind it is evaluated at most once per
 // packet:
 //
@@ -66,6 +67,11 @@ func (b *body) emit(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.Stmt, i
 			for _, row := range branch.Rows {
 				b.append(chain, proto, concat(stmts, row.Stmts, statements(rest)))
 			}
+		case takesOrLeaves(branch) && allPure(stmts) && finalAfterTests(rest):
+			for _, row := range branch.Rows {
+				b.append(chain, proto, concat(stmts, row.Stmts))
+			}
+			b.append(chain, proto, concat(stmts, statements(rest)))
 		default:
 			b.emitBranch(chain, proto, stmts, branch, rest, following)
 		}
@@ -271,6 +277,37 @@ func alternatives(b *Branch) bool {
 		}
 	}
 	return b.Otherwise == Fail
+}
+
+// takesOrLeaves reports whether each row of a branch ends the chain or has no
+// effect, and the rule goes on where none did.
+func takesOrLeaves(b *Branch) bool {
+	for _, row := range b.Rows {
+		acts := false
+		for _, s := range row.Stmts {
+			switch s := s.(type) {
+			case nftgen.VerdictStmt:
+				acts = true
+			case nftgen.Assign:
+				if s.From != nil {
+					return false
+				}
+				acts = true
+			case nftgen.TProxy:
+				if acts {
+					return false
+				}
+			default:
+				if acts || !nftgen.Pure(s) {
+					return false
+				}
+			}
+		}
+		if row.Then != Next || len(row.Stmts) == 0 || !nftgen.Terminal(row.Stmts[len(row.Stmts)-1]) {
+			return false
+		}
+	}
+	return len(b.Rows) > 0 && b.Otherwise == Match
 }
 
 // finalAfterTests reports whether items are tests followed by one statement

@@ -63,6 +63,24 @@ COMMIT
 		},
 	},
 	{
+		name: "transparent sockets",
+		v4: `*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 1 -j TPROXY --on-port 3128 --on-ip 192.0.2.9 --tproxy-mark 0x1/0xff
+-A PREROUTING -p udp -m udp --dport 2 -j TPROXY --on-port 0
+COMMIT
+`,
+		bugs: []bug{
+			{name: "another port", old: "tproxy to 192.0.2.9:3128", new: "tproxy to 192.0.2.9:3129", shows: eventsDiffer},
+			{name: "another address", old: "tproxy to 192.0.2.9:3128", new: "tproxy to :3128", shows: eventsDiffer},
+			{name: "nobody listens", batch: dropRule("mangle_PREROUTING", 2), shows: verdictDiffers},
+		},
+	},
+	{
 		name: "zones",
 		v4: `*raw
 :PREROUTING ACCEPT [0:0]

@@ -32,6 +32,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			v.f.Emit(packet.TraceEvent{})
 		case predicate.SynProxy:
 			outcome = synProxy(v, e)
+		case predicate.Offer:
+			outcome = offer(v, e)
 		case predicate.Dup:
 			v.f.Emit(packet.DupEvent(e))
 		case predicate.Audit:

@@ -175,6 +175,10 @@ func (r *rule) usesConntrack() bool {
 		switch e := e.(type) {
 		case predicate.NAT, predicate.Zone, predicate.SynProxy:
 			return true
+		case predicate.Offer:
+			// It has the kernel put fragments together. Connections are not tracked, which
+			// nothing asks for.
+			return true
 		case predicate.Assign:
 			if isConnection(e.Field.ID) || isConnection(e.From.ID) {
 				return true

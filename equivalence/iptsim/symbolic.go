@@ -133,13 +133,18 @@ func (r *rule) always() bool {
 	return r.target != nil && !r.jump || r.target == nil && r.unknown == "" && r.then > predicate.Continue
 }
 
-// eachPredicate visits the predicates of a rule in the order in which they are
-// evaluated.
+// eachPredicate visits the predicates of a rule, and what its target asks, in the
+// order in which they are evaluated.
 func (r *rule) eachPredicate(visit func(p predicate.Predicate, place string)) {
 	for _, m := range r.matches {
 		place := r.describe(m.use.Match.Name())
 		for _, p := range []predicate.Predicate{m.meaning.Hotdrop, m.meaning.Match} {
 			predicate.Walk(p, func(p predicate.Predicate) { visit(p, place) })
+		}
+	}
+	for _, e := range r.effects {
+		if offer, ok := e.(predicate.Offer); ok {
+			visit(predicate.Stateful{Instance: offer.Socket}, r.describe(r.source.Action.Target.Name()))
 		}
 	}
 }

@@ -39,6 +39,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.event(symbolic.Token{Kind: "trace"})
 	case predicate.SynProxy:
 		return c.synProxy(e)
+	case predicate.Offer:
+		return c.offer(e)
 	case predicate.Dup:
 		return c.event(symbolic.Token{Kind: "dup", Cells: addressCells(e.Gateway)})
 	case predicate.Audit:

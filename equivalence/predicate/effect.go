@@ -106,6 +106,14 @@ type (
 		WScale  uint8
 	}
 
+	// Offer gives a packet of TCP or UDP to a transparent socket: it is accepted, and
+	// its mark becomes mark&Keep ^ Xor. Without such a socket, and without 8 bytes of
+	// a header, the packet is dropped.
+	Offer struct {
+		Socket    TransparentSocket
+		Keep, Xor uint32
+	}
+
 	// Dup sends a copy of the packet to a gateway.
 	Dup struct{ Gateway netip.Addr }
 
@@ -150,6 +158,7 @@ func (Zone) effect()             {}
 func (Lookup) effect()           {}
 func (Trace) effect()            {}
 func (SynProxy) effect()         {}
+func (Offer) effect()            {}
 func (Dup) effect()              {}
 func (Audit) effect()            {}
 func (StripOptions) effect()     {}

@@ -148,6 +148,9 @@ func (g *generator) mangle(c chain) (target, proto string) {
 		}
 		return "-j ECN --ecn-tcp-" + g.pick("remove", "cwr 1", "ece 0", "ece 1 --ecn-tcp-cwr 0"), "tcp"
 	}
+	if c.only("PREROUTING") && g.IntN(4) == 0 {
+		return "-j TPROXY --on-port " + g.pick("0", "3128") + g.pick("", " --on-ip "+g.address()) + g.pick("", " --tproxy-mark 0x1/0xf"), g.pick("tcp", "udp")
+	}
 	if g.IntN(3) == 0 {
 		return g.rewrite(c), ""
 	}
