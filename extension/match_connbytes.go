@@ -95,6 +95,9 @@ func (m *connbytesMatch) Meaning(iptables.Context) predicate.Meaning {
 //
 // Kernel: net/netfilter/nft_ct.c, nft_ct_get_eval.
 func (m *connbytesMatch) Translate(r *translate.Rule) error {
+	if err := aboutTemplate(r); err != nil {
+		return err
+	}
 	dir := nftgen.CTCounterDir(m.Dir.Value)
 	var field nftgen.Field
 	switch m.Mode.Value {

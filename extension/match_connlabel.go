@@ -87,6 +87,9 @@ func (*connlabelMatch) Collect(s *translate.Shared, _ iptables.Context) error {
 
 // Translate tests for the label, which with Set is there when it could be set.
 func (m *connlabelMatch) Translate(r *translate.Rule) error {
+	if err := aboutTemplate(r); err != nil {
+		return err
+	}
 	bit := uint8(m.Label.Value)
 	var stmts []nftgen.Stmt
 	if m.Set.Present {

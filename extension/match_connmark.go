@@ -47,6 +47,9 @@ func (m *connmarkMatch) Meaning(iptables.Context) predicate.Meaning {
 // Translate adds a load of "ct mark", which ends the rule when there is no
 // connection.
 func (m *connmarkMatch) Translate(r *translate.Rule) error {
+	if err := aboutTemplate(r); err != nil {
+		return err
+	}
 	if m.Mark.Value.Mask == 0 || m.Mark.Value.Value&^m.Mark.Value.Mask != 0 {
 		addTracked(r)
 	}

@@ -22,6 +22,11 @@ const (
 // states and translation bits are joined by "or".
 func (m *conntrackMatch) Translate(r *translate.Rule) error {
 	entry, constrained := m.entryTests(r)
+	if constrained || !m.State.Present {
+		if err := aboutTemplate(r); err != nil {
+			return err
+		}
+	}
 	if !m.State.Present {
 		addAlternatives(r, entry)
 		return nil

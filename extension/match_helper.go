@@ -63,6 +63,9 @@ func (m *helperMatch) Meaning(iptables.Context) predicate.Meaning {
 //
 // Kernel: net/netfilter/nft_ct.c, NFT_CT_HELPER.
 func (m *helperMatch) Translate(r *translate.Rule) error {
+	if err := aboutTemplate(r); err != nil {
+		return err
+	}
 	name := string(m.Helper.Value.Text)
 	for i := range len(name) {
 		if c := name[i]; c < ' ' || c == 0x7f || c == '"' || c == '*' || c == '\\' {

@@ -136,8 +136,32 @@ func exempts(s *translate.Shared, f iptables.Family) *bool {
 func (t *ctTarget) Collect(s *translate.Shared, c iptables.Context) error {
 	if t.Notrack.Present {
 		*exempts(s, c.Family) = true
+	} else {
+		*templates(s, c.Family) = true
 	}
 	return nil
+}
+
+// givenTemplates is the key of whether a rule gives packets a template.
+type givenTemplates struct{ family iptables.Family }
+
+// templates returns the place of that.
+func templates(s *translate.Shared, f iptables.Family) *bool {
+	return translate.Value(s, givenTemplates{f}, func() *bool { return new(bool) })
+}
+
+// aboutTemplate refuses a match of table raw that asks for what only a connection
+// has, when a rule gives templates: xtables reads the template, which has a mark
+// of 0 and no bytes, and nftables ends the rule.
+func aboutTemplate(r *translate.Rule) error {
+	if r.Context.Table != "raw" || !*templates(r.Shared, r.Context.Family) {
+		return nil
+	}
+	return &translate.Untranslatable{
+		Summary: "a rule of table raw asks about a connection, and CT gives templates",
+		Detail: "Before connection tracking iptables reads what -j CT left instead of a connection, and nftables reads nothing. " +
+			"Ask in table mangle, or take the match out: no packet has a connection here.",
+	}
 }
 
 // Translate supports "--notrack", behind which the kernel looks at no other
