@@ -37,7 +37,7 @@ it is another spelling of others, which is read and never printed. *State* is wh
 - *declared deviation*: the nft rule differs in a way that is [declared](deviations.md) by the codes of the last column; ` + "`translate`" + `
   stops until ` + "`--allow`" + ` accepts it;
 - *kept as xt*: there is no native form of the option that is named (of the whole, when none is); with ` + "`--keep-xt`" + ` it stays an
-  extension of xtables inside the nft rule;
+  extension of xtables inside the nft rule; *unconfirmed* where no archive holds its bytes, and then verify is undecided;
 - *refused*: there is neither; what is behind it is the option, or the part of a rule, that the diagnostic is about;
 - *unknown*: it is no extension of iptables 1.8.9 to 1.8.13.
 

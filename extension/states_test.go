@@ -17,11 +17,13 @@ import (
 
 // supportStates are what became of the rules about one match or target.
 type supportStates struct {
-	exact         bool
-	forms         map[string]bool // of the unusual ones
-	deviates      bool
-	codes         map[string]bool // of the deviations
-	kept, refused map[string]bool // the options that it is about
+	exact    bool
+	forms    map[string]bool // of the unusual ones
+	deviates bool
+	codes    map[string]bool // of the deviations
+	// The options that it is about. What is unshown is kept, and no archive holds
+	// the bytes.
+	kept, unshown, refused map[string]bool
 }
 
 // nowhere reports whether no rule has a native form.
@@ -38,10 +40,12 @@ func (s *supportStates) String() string {
 	if s.deviates {
 		list = append(list, "declared deviation")
 	}
+	unshown := maps.Clone(s.unshown)
+	maps.DeleteFunc(unshown, func(option string, _ bool) bool { return s.kept[option] })
 	for _, part := range []struct {
 		word string
 		of   map[string]bool
-	}{{"kept as xt", s.kept}, {"refused", s.refused}} {
+	}{{"kept as xt", s.kept}, {"kept as xt, unconfirmed", unshown}, {"refused", s.refused}} {
 		if len(part.of) == 0 {
 			continue
 		}
@@ -69,7 +73,7 @@ func statesByName(t *testing.T) map[string]*supportStates {
 	}
 	states := map[string]*supportStates{}
 	for prefix, name := range registered() {
-		s := &supportStates{codes: map[string]bool{}, forms: map[string]bool{}, kept: map[string]bool{}, refused: map[string]bool{}}
+		s := &supportStates{codes: map[string]bool{}, forms: map[string]bool{}, kept: map[string]bool{}, unshown: map[string]bool{}, refused: map[string]bool{}}
 		about := own[prefix]
 		if about == nil {
 			about = all
@@ -77,7 +81,7 @@ func statesByName(t *testing.T) map[string]*supportStates {
 		for _, a := range about {
 			for file, f := range map[string]iptables.Family{"rules.v4": iptables.IPv4, "rules.v6": iptables.IPv6} {
 				if text := a.file(file); text != nil {
-					s.add(name, diag.NewSource(file, text), f, a.sets())
+					s.add(name, diag.NewSource(file, text), f, a)
 				}
 			}
 		}
@@ -117,10 +121,10 @@ func ownerOf(archive string) (string, bool) {
 
 // add translates the rules of a file and notes what became of those with the
 // match or target.
-func (s *supportStates) add(name string, src *diag.Source, f iptables.Family, ipsets []byte) {
+func (s *supportStates) add(name string, src *diag.Source, f iptables.Family, a *archive) {
 	var sets *ipset.Sets
-	if ipsets != nil {
-		sets, _ = ipset.Parse(diag.NewSource("sets", ipsets))
+	if text := a.sets(); text != nil {
+		sets, _ = ipset.Parse(diag.NewSource("sets", text))
 	}
 	options := translate.Options{KeepXt: true, Sets: sets}
 	rs, list := iptables.Parse(src, f, extension.Registry)
@@ -151,7 +155,12 @@ func (s *supportStates) add(name string, src *diag.Source, f iptables.Family, ip
 		case d.Severity == diag.Error:
 			s.refused[optionAt(d)] = true
 		case d.Code == "kept-as-xt":
-			s.kept[keptOption(d, v4, v6, sets)] = true
+			option := keptOption(d, v4, v6, sets)
+			if !a.keeps() {
+				s.unshown[option] = true // its bytes are in no archive
+			} else {
+				s.kept[option] = true
+			}
 		case d.Severity == diag.Warning:
 			s.deviates = true
 			s.codes[d.Code] = true

@@ -47,8 +47,6 @@ func checkAction(s Stmt) error {
 		return checkPorts(s.LowPort, s.HiPort)
 	case Update:
 		return s.check()
-	case Xt:
-		return s.check()
 	case action:
 		return s.check()
 	}

@@ -16,5 +16,5 @@ var circumstanceCases = []ruleCase{
 	at(inPrerouting, eq(SocketWildcard, u8(1))), at(inPrerouting, Compare{Field: SocketTransparent, Op: Le, Value: u8(1)}), at(inPrerouting, eq(SocketTransparent, u8(1))),
 	at(inPrerouting, Assign{Field: metaMark, From: &SocketMark}), c(Exists{Field: MetaIPsec}), c(Exists{Field: MetaIPsec, Missing: true}),
 	at(inSrcnat, Exists{Field: RouteIPsec}), at(inSrcnat, Exists{Field: RouteIPsec, Missing: true}), c(eq(MetaClass, u32(5))), c(ne(MetaClass, u32(0x10001))),
-	c(eq(IPsecRequest(false, 0), u32(5))), c(ne(IPsecSPI(false, 3), u32(0x100))), at(inSrcnat, Compare{Field: IPsecRequest(true, 1), Op: Ge, Value: u32(0)}), at(inSrcnat, eq(IPsecSPI(true, 0), u32(7))),
+	c(eq(IPsecRequest(false, 0), u32(5))), c(ne(IPsecRequest(false, 3), u32(0x100))), at(inSrcnat, Compare{Field: IPsecRequest(true, 1), Op: Ge, Value: u32(0)}), at(inSrcnat, eq(IPsecRequest(true, 0), u32(7))),
 }

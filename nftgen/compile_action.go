@@ -49,8 +49,6 @@ func (c *compiler) action(s Stmt) error {
 		return s.compile(c)
 	case Update:
 		c.update(s)
-	case Xt:
-		c.add(s.expression())
 	default:
 		return fmt.Errorf("encode a statement of type %T: there is no such statement", s)
 	}

@@ -34,13 +34,10 @@ var (
 )
 
 // IPsecRequest is the number of the request that led to the n-th transform of a
-// packet on its way in or out, and IPsecSPI the transform's index.
+// packet on its way in or out.
 //
 // Kernel: net/netfilter/nft_xfrm.c.
 func IPsecRequest(out bool, n uint8) Field { return xfrmField(out, n, "reqid", integer32, 5) }
-
-// IPsecSPI is the security parameters index.
-func IPsecSPI(out bool, n uint8) Field { return xfrmField(out, n, "spi", network32, 6) }
 
 func socketField(text string, t *Datatype, key uint32) Field {
 	return Field{Text: text, Type: t, load: loader{kind: loadSocket, key: key, length: uint32(t.Bytes)}}

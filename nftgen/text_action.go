@@ -60,8 +60,6 @@ func actionText(s Stmt, table Family) string {
 		return fmt.Sprintf("tcp option maxseg size set %d", s.MSS)
 	case Update:
 		return s.String()
-	case Xt:
-		return "xt(" + s.Text + ")"
 	case action:
 		return s.text(table)
 	}
@@ -118,12 +116,12 @@ var (
 	}
 )
 
-// text writes the statement in a rule of the family.
 // anyCodeNames are the codes of "unreachable" that both families have.
 //
 // Kernel: include/uapi/linux/netfilter/nf_tables.h, enum nft_reject_inet_code.
 var anyCodeNames = []string{"no-route", "port-unreachable", "host-unreachable", "admin-prohibited"}
 
+// text writes the statement in a rule of the family.
 func (s Reject) text(family Family) string {
 	if s.Reset {
 		return "reject with tcp reset"

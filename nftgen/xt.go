@@ -27,7 +27,13 @@ type Xt struct {
 	Protocol uint8
 }
 
-func (Xt) stmt() {}
+var _ action = Xt{}
+
+func (Xt) stmt()          {}
+func (Xt) terminal() bool { return false }
+
+// text shows the extension in the comment that stands for its rule.
+func (s Xt) text(Family) string { return "xt(" + s.Text + ")" }
 
 // compat is the protocol of the rule, which the kernel cannot read from its
 // expressions. It is nil where no extension asks for one.
@@ -67,12 +73,14 @@ func (s Xt) check() error {
 	return nil
 }
 
-func (s Xt) expression() expression {
+func (s Xt) compile(c *compiler) error {
 	info := xt.Unknown(s.Info)
+	var e expr.Any = &expr.Match{Name: s.Name, Rev: uint32(s.Revision), Info: &info}
 	if s.Target {
-		return fromLibrary{&expr.Target{Name: s.Name, Rev: uint32(s.Revision), Info: &info}}
+		e = &expr.Target{Name: s.Name, Rev: uint32(s.Revision), Info: &info}
 	}
-	return fromLibrary{&expr.Match{Name: s.Name, Rev: uint32(s.Revision), Info: &info}}
+	c.add(fromLibrary{e})
+	return nil
 }
 
 // HasXt reports whether the rule has a match or target of xtables.

@@ -147,3 +147,20 @@ func TestDepthNoPlace(t *testing.T) {
 		t.Errorf("neither a translation nor a reason:\n%s", list)
 	}
 }
+
+// TestDepthApart tells of the chains of both families, where each has a table of
+// its own.
+func TestDepthApart(t *testing.T) {
+	files := ladder(20, "-p udp -j NEXT")
+	text := strings.Replace(string(files["rules.v4"]), "COMMIT", "-A OUTPUT -m owner --gid-owner 5 --suppl-groups -j DROP\nCOMMIT", 1)
+	files["rules.v4"], files["rules.v6"] = []byte(text), []byte(text)
+	both, list := translated(t, files, translate.Options{KeepXt: true})
+	if both == nil {
+		t.Fatalf("no translation: %v", list)
+	}
+	delete(files, "rules.v6")
+	one, _ := translated(t, files, translate.Options{KeepXt: true})
+	if len(one.Inlined) == 0 || len(both.Inlined) != 2*len(one.Inlined) {
+		t.Errorf("%d chains were joined of both families, and %d of one", len(both.Inlined), len(one.Inlined))
+	}
+}

@@ -36,8 +36,11 @@ type Options struct {
 // AllowAll allows every declared deviation.
 const AllowAll = "deviation"
 
-func (o *Options) allows(code string) bool {
-	return !o.Strict || slices.Contains(o.Allow, AllowAll) || slices.Contains(o.Allow, code)
+func (o *Options) allows(code string) bool { return !o.Strict || Allows(o.Allow, code) }
+
+// Allows reports whether a list as [Options.Allow] has one accepts a code.
+func Allows(list []string, code string) bool {
+	return slices.Contains(list, AllowAll) || slices.Contains(list, code)
 }
 
 // A Result is a translation.
@@ -80,6 +83,7 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 	first.Ruleset.Head = append(first.Ruleset.Head, second.Ruleset.Head...)
 	first.Ruleset.Other = second.Ruleset.Table
 	first.Renamed = append(first.Renamed, second.Renamed...)
+	first.Inlined = append(first.Inlined, second.Inlined...)
 	for _, d := range second.Deviations {
 		if !slices.Contains(first.Deviations, d) {
 			first.Deviations = append(first.Deviations, d)

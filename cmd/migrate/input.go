@@ -175,18 +175,16 @@ func (in *input) addSets(src *diag.Source) error {
 }
 
 // setsText is the text of the sets, nil without.
-func (in *input) setsText() []byte {
+func (in *input) setsText() ([]byte, error) {
 	if in.sets == nil {
-		return nil
+		return nil, nil
 	}
 	if ipset.LooksLike(in.sets.Source.Text) {
-		return in.sets.Source.Text
+		return in.sets.Source.Text, nil
 	}
 	var text bytes.Buffer // a script made them
-	if err := ipset.Print(&text, in.sets); err != nil {
-		return nil
-	}
-	return text.Bytes()
+	err := ipset.Print(&text, in.sets)
+	return text.Bytes(), err
 }
 
 // sources names the files, for reports.

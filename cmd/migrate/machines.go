@@ -14,6 +14,7 @@ import (
 	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/internal/scratch"
 	"nftmigrate/nftgen"
+	"nftmigrate/translate"
 )
 
 // A pair is both sides of a check: the machines, what they are called, and the
@@ -47,7 +48,7 @@ func machines(ctx context.Context, in *input, flags *translateFlags) (*pair, dia
 		list = in.diags
 		if t != nil {
 			p.text = t.text
-			p.declare(t, flags.allows)
+			p.declare(t, func(code string) bool { return translate.Allows(flags.allow, code) })
 		}
 		batch, more, err := scratch.Compile(ctx, in.nft)
 		list = append(list, more...)

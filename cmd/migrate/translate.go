@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -85,11 +84,6 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	}
 	t.text = text.Bytes()
 	return t, list, nil
-}
-
-// allows reports whether a declared deviation is accepted.
-func (f *translateFlags) allows(code string) bool {
-	return slices.Contains(f.allow, translate.AllowAll) || slices.Contains(f.allow, code)
 }
 
 // foreignTables are the names that iptables-nft claims for itself.

@@ -16,6 +16,7 @@ import (
 	"nftmigrate/iptables"
 	"nftmigrate/packet"
 	"nftmigrate/report"
+	"nftmigrate/script"
 )
 
 const verifySchema = "nftmigrate/verify/2"
@@ -270,8 +271,14 @@ func showCheck(w io.Writer, in *input, p *pair, r *result, kr *equivalence.Kerne
 // kernelPair opens this kernel's machines for both sides.
 func kernelPair(in *input, p *pair) equivalence.KernelPair {
 	open := func(host *packet.Host, tracked bool) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
-		o := kernel.Options{Untracked: !tracked, Sets: in.setsText()}
-		xt, err := kernel.NewXtables(host, textOf(in.v4), textOf(in.v6), o)
+		v4, err4 := textOf(in.v4)
+		v6, err6 := textOf(in.v6)
+		sets, err := in.setsText()
+		if err = errors.Join(err4, err6, err); err != nil {
+			return nil, nil, nil, err
+		}
+		o := kernel.Options{Untracked: !tracked, Sets: sets}
+		xt, err := kernel.NewXtables(host, v4, v6, o)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -318,9 +325,14 @@ func kernelError(err error) error {
 	return fmt.Errorf("run packets through this kernel: %w", err)
 }
 
-func textOf(rs *iptables.Ruleset) []byte {
-	if rs == nil {
-		return nil
+func textOf(rs *iptables.Ruleset) ([]byte, error) {
+	switch {
+	case rs == nil:
+		return nil, nil
+	case !script.Recognise(rs.Source.Text):
+		return rs.Source.Text, nil
 	}
-	return rs.Source.Text
+	var text bytes.Buffer // what the script ends up with
+	err := iptables.Print(&text, rs, iptables.PrintOptions{})
+	return text.Bytes(), err
 }
