@@ -1,8 +1,6 @@
 package extension
 
 import (
-	"fmt"
-
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
@@ -30,17 +28,7 @@ func (*eui64Match) Name() string { return "eui64" }
 func (*eui64Match) Options() iptables.Options { return nil }
 
 func (*eui64Match) Validate(c iptables.Context) []iptables.Problem {
-	hooks := iptables.Prerouting | iptables.Input | iptables.Forward
-	outside := c.Hooks &^ hooks
-	if outside == 0 {
-		return nil
-	}
-	return []iptables.Problem{{
-		Code:    "invalid-hook",
-		Summary: `match "eui64" is not valid in this chain`,
-		Detail: fmt.Sprintf("The kernel accepts it where packets come from %s only; chain %s is also reached from %s.",
-			hookList(c.Table, hooks), c.Chain, hookList(c.Table, outside)),
-	}}
+	return arriving(c, "eui64")
 }
 
 func (*eui64Match) Meaning(iptables.Context) predicate.Meaning {

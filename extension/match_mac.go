@@ -1,8 +1,6 @@
 package extension
 
 import (
-	"fmt"
-
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
@@ -35,17 +33,7 @@ func (m *macMatch) Options() iptables.Options {
 }
 
 func (*macMatch) Validate(c iptables.Context) []iptables.Problem {
-	hooks := iptables.Prerouting | iptables.Input | iptables.Forward
-	outside := c.Hooks &^ hooks
-	if outside == 0 {
-		return nil
-	}
-	return []iptables.Problem{{
-		Code:    "invalid-hook",
-		Summary: `match "mac" is not valid in this chain`,
-		Detail: fmt.Sprintf("The kernel accepts it where packets come from %s only; chain %s is also reached from %s.",
-			hookList(c.Table, hooks), c.Chain, hookList(c.Table, outside)),
-	}}
+	return arriving(c, "mac")
 }
 
 func (m *macMatch) Meaning(iptables.Context) predicate.Meaning {

@@ -30,6 +30,22 @@ func placement(c iptables.Context, target, table string, hooks iptables.HookSet)
 	return nil
 }
 
+// arriving checks that only packets that came in by a device meet a match about
+// the link header.
+func arriving(c iptables.Context, match string) []iptables.Problem {
+	const hooks = iptables.Prerouting | iptables.Input | iptables.Forward
+	outside := c.Hooks &^ hooks
+	if outside == 0 {
+		return nil
+	}
+	return []iptables.Problem{{
+		Code:    "invalid-hook",
+		Summary: fmt.Sprintf("match %q is not valid in this chain", match),
+		Detail: fmt.Sprintf("The kernel accepts it where packets come from %s only; chain %s is also reached from %s.",
+			hookList(c.Table, hooks), c.Chain, hookList(c.Table, outside)),
+	}}
+}
+
 func hookList(table string, hooks iptables.HookSet) string {
 	var names []string
 	for _, chain := range iptables.BuiltinChains(table) {
