@@ -40,6 +40,7 @@ The iptables rules that are loaded stay loaded: both then decide about each
 packet. Nothing is written to disk, so a reboot brings back what was there.`,
 		Example: "  migrate apply rules.v4 --netns web1\n  migrate apply --check rules.v4",
 		RunE: func(c *cobra.Command, args []string) error {
+			files.namespace = namespace
 			in, p, list, err := compared(c.Context(), s, &files, args, &flags, asJSON, applySchema)
 			if err != nil {
 				return err
@@ -86,15 +87,25 @@ packet. Nothing is written to disk, so a reboot brings back what was there.`,
 	return c
 }
 
-// commit commits the batch of a pair in a namespace.
-func commit(c *cobra.Command, p *pair, namespace string) (*report.CommitJSON, error) {
+// openNamespace opens the network namespace of a name, or with "" the one the
+// process is in.
+func openNamespace(name string) (*netns.NS, error) {
 	open := netns.Current
-	if namespace != "" {
-		open = func() (*netns.NS, error) { return netns.OpenNamed(namespace) }
+	if name != "" {
+		open = func() (*netns.NS, error) { return netns.OpenNamed(name) }
 	}
 	ns, err := open()
 	if err != nil {
 		return nil, &exit{exitMissing, fmt.Errorf("open the network namespace: %w", err)}
+	}
+	return ns, nil
+}
+
+// commit commits the batch of a pair in a namespace.
+func commit(c *cobra.Command, p *pair, namespace string) (*report.CommitJSON, error) {
+	ns, err := openNamespace(namespace)
+	if err != nil {
+		return nil, err
 	}
 	defer ns.Close()
 	// Only here is a signal held back: a commit that has begun is finished or

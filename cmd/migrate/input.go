@@ -12,6 +12,7 @@ import (
 	"nftmigrate/diag"
 	"nftmigrate/extension"
 	"nftmigrate/ipset"
+	"nftmigrate/ipset/live"
 	"nftmigrate/iptables"
 	"nftmigrate/script"
 )
@@ -22,7 +23,11 @@ const maxInput = 512 << 20
 // inputFlags are the flags by which every command takes its input.
 type inputFlags struct {
 	v4, v6, ipset, nft string
+	liveSets           bool
 	withNft            bool
+	// namespace is the name of the network namespace whose sets are live, "" for
+	// the one the process is in.
+	namespace string
 }
 
 func (f *inputFlags) register(c *cobra.Command, withNft bool) {
@@ -30,6 +35,7 @@ func (f *inputFlags) register(c *cobra.Command, withNft bool) {
 	c.Flags().StringVar(&f.v4, "v4", "", "iptables-save `FILE`; - is standard input")
 	c.Flags().StringVar(&f.v6, "v6", "", "ip6tables-save `FILE`")
 	c.Flags().StringVar(&f.ipset, "ipset", "", "`FILE` that ipset save wrote, of the sets that rules name")
+	c.Flags().BoolVar(&f.liveSets, "ipset-live", false, "take the sets that rules name from the kernel, as they are now")
 	if withNft {
 		c.Flags().StringVar(&f.nft, "nft", "", ".nft `FILE` to compare with, instead of our translation")
 	}
@@ -64,6 +70,18 @@ func (f *inputFlags) read(s *streams, args []string) (*input, error) {
 	}
 	if f.ipset != "" {
 		src, err := readSource(s, f.ipset)
+		if err != nil {
+			return nil, err
+		}
+		if err := in.addSets(src); err != nil {
+			return nil, err
+		}
+	}
+	if f.liveSets {
+		if f.ipset != "" {
+			return nil, usage("--ipset and --ipset-live both give sets; give one of them")
+		}
+		src, err := f.readLiveSets()
 		if err != nil {
 			return nil, err
 		}
@@ -172,6 +190,27 @@ func (in *input) addSets(src *diag.Source) error {
 	in.sets = sets
 	in.diags = append(in.diags, list...)
 	return nil
+}
+
+// readLiveSets reads the sets of the kernel as a text.
+func (f *inputFlags) readLiveSets() (*diag.Source, error) {
+	ns, err := openNamespace(f.namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	var text []byte
+	err = ns.Do(func() (err error) {
+		text, err = live.Save()
+		return err
+	})
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, &exit{exitMissing, fmt.Errorf("%w; run it as root, or give a file that root wrote: ipset save > sets.ipset", err)}
+	case err != nil:
+		return nil, &exit{exitMissing, err}
+	}
+	return diag.NewSource("<ipset>", text), nil
 }
 
 // setsText is the text of the sets, nil without.

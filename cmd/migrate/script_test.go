@@ -20,12 +20,14 @@ func TestMain(m *testing.M) {
 // TestScript runs the program as a user would; the first word of a script's
 // name is the command that it is about.
 //
-// The conditions nft, kernel, legacy and root say what the machine has. With CI=true
+// The conditions nft, ipset, setpriv, kernel, legacy and root say what the machine has. With CI=true
 // they hold everywhere, so that what is missing fails a script.
 func TestScript(t *testing.T) {
 	features := map[string]func() error{
-		"nft":    func() error { _, err := exec.LookPath("nft"); return err },
-		"legacy": func() error { _, err := exec.LookPath("iptables-legacy-restore"); return err },
+		"nft":     func() error { _, err := exec.LookPath("nft"); return err },
+		"ipset":   func() error { _, err := exec.LookPath("ipset"); return err },
+		"setpriv": func() error { _, err := exec.LookPath("setpriv"); return err },
+		"legacy":  func() error { _, err := exec.LookPath("iptables-legacy-restore"); return err },
 		"root": func() error {
 			if os.Geteuid() != 0 {
 				return os.ErrPermission

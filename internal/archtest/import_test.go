@@ -68,6 +68,11 @@ var bans = []ban{
 		reason: "the language of sets knows nothing of what is made of them",
 	},
 	{
+		from:   []string{"ipset/live"},
+		never:  []string{"nftgen", "translate", "packet", "equivalence/...", "extension/...", "internal/nfnetlink"},
+		reason: "it turns what a kernel says into the language of sets, and no more",
+	},
+	{
 		from:   []string{"equivalence/nftsim", "nftgen", "apply", "iptables"},
 		never:  []string{"ipset"},
 		reason: "only what reads the source knows the language of its sets",
