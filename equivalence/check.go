@@ -13,6 +13,9 @@ import (
 type Options struct {
 	// Packets is the least number of packets; 0 means DefaultPackets.
 	Packets int
+	// Sample, when not nil, are the packets instead of those that are chosen.
+	// KernelCheck alone looks at it.
+	Sample []*packet.Packet
 	// Seed makes another choice of the random packets.
 	Seed uint64
 	// Versions are the IP versions that both rulesets are about. It must not

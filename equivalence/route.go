@@ -134,7 +134,7 @@ func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 // net/ipv6/ip6_output.c, ip6_forward.
 func (w *Walker) route(f *packet.Flight) (route packet.Route, refusal string) {
 	t := packet.Endpoints(f.Data)
-	if !t.Src.IsValid() || t.Dst.Is4() && w.martian(t.Src, t.Dst, f.In) {
+	if !t.Src.IsValid() || t.Dst.Is4() && w.martian(t.Src, t.Dst, f.Data[9], f.In) {
 		return route, "an address that cannot arrive there"
 	}
 	route, ok := w.host.Lookup(t.Dst)
@@ -168,11 +168,13 @@ func (w *Walker) route(f *packet.Flight) (route packet.Route, refusal string) {
 
 // martian reports whether routing drops an IPv4 packet for its addresses. The
 // host filters no reverse paths and accepts its own addresses, so that sources
-// that are broadcast addresses of a network pass.
+// that are broadcast addresses of a network pass. A host without an address may
+// report its groups (RFC 3376 section 4.2.13).
 //
 // Kernel: net/ipv4/route.c, ip_route_input_rcu, ip_route_input_slow and
 // ip_mc_validate_source.
-func (w *Walker) martian(src, dst netip.Addr, device string) bool {
+func (w *Walker) martian(src, dst netip.Addr, protocol uint8, device string) bool {
+	const igmp = 2
 	nowhere := src == netip.IPv4Unspecified()
 	switch {
 	case src.IsMulticast(), src == broadcast4:
@@ -182,7 +184,7 @@ func (w *Walker) martian(src, dst netip.Addr, device string) bool {
 	case (src.IsLoopback() || dst.IsLoopback()) && !w.loopback(device):
 		return true
 	case dst.IsMulticast():
-		return nowhere && !dst.IsLinkLocalMulticast()
+		return nowhere && !dst.IsLinkLocalMulticast() && protocol != igmp
 	}
 	return nowhere != (dst == netip.IPv4Unspecified())
 }

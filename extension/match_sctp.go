@@ -163,15 +163,18 @@ func (m *sctpMatch) Meaning(iptables.Context) predicate.Meaning {
 		portWithin(predicate.SrcPort, m.Sport),
 		portWithin(predicate.DstPort, m.Dport),
 	}
-	var dropped predicate.Predicate = truncated(12)
-	if m.Chunks.Present {
-		walk := m.Chunks.Value.walk()
-		cut := walk
-		cut.Cut = true
-		dropped = predicate.Any{dropped, append(slices.Clone(match), predicate.Stateful{Instance: cut})}
-		match = append(match, negatedIf(m.Chunks.Negated, predicate.Stateful{Instance: walk}))
+	meaning := predicate.Meaning{Hotdrop: truncated(12), Match: match}
+	if !m.Chunks.Present {
+		return meaning
 	}
-	return predicate.Meaning{Hotdrop: dropped, Match: match}
+	walk := m.Chunks.Value.walk()
+	cut := walk
+	cut.Cut = true
+	// What is no chunk is none of those that are looked for: with a negation the
+	// match holds, and the target works on the packet before it is dropped.
+	meaning.Doom = append(slices.Clone(match), predicate.Stateful{Instance: cut})
+	meaning.Match = append(match, negatedIf(m.Chunks.Negated, predicate.Stateful{Instance: walk}))
+	return meaning
 }
 
 // sctpChunkNumbers are the numbers of the types, in the order of their names (RFC 9260,

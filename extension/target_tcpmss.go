@@ -104,7 +104,7 @@ func (t *tcpmssTarget) Translate(r *translate.Rule) error {
 	if t.Clamp.Present && r.Context.Family == iptables.IPv6 && r.Context.Hooks&(iptables.Output|iptables.Postrouting) != 0 {
 		r.Declare(translate.Deviation{
 			Code: "tcpmss-loopback",
-			Detail: "Between addresses of this host, where the MTU is that of the loopback device, xtables leaves a size of up to 65475 as it is. " +
+			Detail: "Between addresses of this host, where the MTU is that of the loopback device, xtables leaves a size of up to 65476 as it is. " +
 				"nftables takes an MTU of more than 65535 for unknown and sets 536.",
 		})
 	}

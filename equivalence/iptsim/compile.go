@@ -93,6 +93,9 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 			if m.meaning.Hotdrop != nil {
 				m.meaning.Hotdrop = predicate.Simplify(m.meaning.Hotdrop)
 			}
+			if m.meaning.Doom != nil {
+				m.meaning.Doom = predicate.Simplify(m.meaning.Doom)
+			}
 			if m.meaning.Match != nil {
 				m.meaning.Match = predicate.Simplify(sets.resolve(m.meaning.Match, ctx.Family))
 			}

@@ -74,10 +74,12 @@ func (v *view) pathMSS() (mss uint16, ok bool) {
 		mtu = min(mtu, back)
 	}
 	if mtu > 0xffff {
-		if v.version == 6 {
+		if v.version == 4 {
+			mtu = 0xffff
+		} else {
 			v.Declare("tcpmss-loopback")
+			mtu = min(mtu, 0xffff+40) // what is told of length is not the header's
 		}
-		mtu = 0xffff
 	}
 	if mtu <= headers {
 		return 0, false

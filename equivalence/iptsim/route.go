@@ -86,11 +86,19 @@ func local4(d *packet.Device, p netip.Prefix, a netip.Addr) packet.RouteType {
 	return packet.Unspec
 }
 
-// type6 looks an address up as a packet to it would be routed.
+// allGroups6 is the route to all groups of IPv6 (RFC 4291 section 2.7).
+var allGroups6 = netip.MustParsePrefix("ff00::/8")
+
+// type6 looks an address up as a packet to it would be routed. The address that
+// a route begins with is the anycast address of the network; to the kernel the
+// network of all groups has one, too.
 //
 // Kernel: net/netfilter/xt_addrtype.c, match_lookup_rt6.
 func type6(h *packet.Host, a netip.Addr, device string) packet.RouteType {
-	if a.IsMulticast() {
+	switch {
+	case a == allGroups6.Addr():
+		return packet.Anycast
+	case allGroups6.Contains(a):
 		return packet.Multicast
 	}
 	reachable := packet.Unreachable

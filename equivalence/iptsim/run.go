@@ -26,6 +26,25 @@ const (
 // Kernel: net/ipv4/netfilter/ip_tables.c, ipt_do_table;
 // net/ipv6/netfilter/ip6_tables.c, ip6t_do_table.
 func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
+	verdict := m.traverse(start, f)
+	if m.view.doomed && verdict != packet.Undecided {
+		return doom(f)
+	}
+	return verdict
+}
+
+// doom drops a packet behind the rule inside of which that was decided. It is not
+// handed over to a queue.
+func doom(f *packet.Flight) packet.Verdict {
+	f.Hotdrop = true
+	if f.Queued {
+		f.Queued, f.Events = false, f.Events[:len(f.Events)-1]
+	}
+	return packet.Drop
+}
+
+// traverse goes from rule to rule, until one decides or dooms the packet.
+func (m *Machine) traverse(start *chain, f *packet.Flight) packet.Verdict {
 	v := &m.view
 	v.reset(f, &m.states)
 	if v.version != int(m.family) {
@@ -33,7 +52,7 @@ func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
 	}
 	m.stack = m.stack[:0]
 	c, i := start, 0
-	for {
+	for !v.doomed {
 		if i >= len(c.rules) {
 			if len(m.stack) == 0 {
 				return m.policy(start, f)
@@ -92,6 +111,7 @@ func (m *Machine) run(start *chain, f *packet.Flight) packet.Verdict {
 			c, i = m.pop()
 		}
 	}
+	return packet.Drop
 }
 
 func (m *Machine) pop() (c *chain, next int) {
@@ -134,6 +154,14 @@ func (r *rule) test(v *view) (result ruleResult, where string) {
 			switch predicate.Eval(m.meaning.Hotdrop, v, m.scope) {
 			case predicate.Yes:
 				return hotdrop, m.use.Match.Name()
+			case predicate.Unknown:
+				return undecided, m.use.Match.Name()
+			}
+		}
+		if m.meaning.Doom != nil {
+			switch predicate.Eval(m.meaning.Doom, v, m.scope) {
+			case predicate.Yes:
+				v.doomed = true
 			case predicate.Unknown:
 				return undecided, m.use.Match.Name()
 			}

@@ -288,8 +288,11 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	}
 	for i := range r.matches {
 		m := &r.matches[i]
-		if m.meaning.Unproven != nil && m.unknown == "" {
-			if odd, ok := c.pure(m.meaning.Unproven); !ok {
+		for _, unproven := range []predicate.Predicate{m.meaning.Unproven, m.meaning.Doom} {
+			if unproven == nil || m.unknown != "" {
+				continue
+			}
+			if odd, ok := c.pure(unproven); !ok {
 				flush()
 				steps = append(steps, c.unsure(m.use.Match.Name()))
 			} else if odd != bdd.False {

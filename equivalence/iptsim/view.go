@@ -43,6 +43,8 @@ type view struct {
 	thoff     int // where the transport header starts
 	offset    int // of the fragment, in units of 8 bytes
 	more      bool
+	// doomed says that the packet is dropped behind the rule.
+	doomed bool
 }
 
 // reset looks at a packet.

@@ -144,6 +144,13 @@ func join(parts []Predicate, by string) string {
 type Meaning struct {
 	Hotdrop Predicate
 	Match   Predicate
+	// Doom, when not nil, is where the kernel drops the packet behind the rule: it
+	// says so inside the match, and the match goes on as Match says. The other
+	// tests are made, and the target does what it does when they hold.
+	//
+	// Kernel: net/ipv4/netfilter/ip_tables.c, ipt_do_table, which looks at hotdrop
+	// between rules only.
+	Doom Predicate
 	// Unproven, when not nil, is where a packet is run but no function is made of
 	// what becomes of it: a proof is undecided there.
 	Unproven Predicate

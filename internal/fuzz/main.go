@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/pprof"
 	"time"
 )
 
-func main() {
+func main() { os.Exit(command()) }
+
+// command is the program; it returns the exit code.
+func command() int {
 	packets := flag.Int("packets", 100_000, "run at least `N` packets")
 	each := flag.Int("each", 2000, "`N` packets for each ruleset")
 	seed := flag.Uint64("seed", 1, "choice of rulesets and packets")
@@ -19,7 +24,16 @@ func main() {
 	workers := flag.Int("parallel", runtime.NumCPU(), "run `N` rulesets at a time")
 	proofs := flag.Int("proofs", 0, "make only proofs, of `N` rulesets, without the kernel")
 	unproven := flag.Bool("unproven", false, "do without proofs, which take most of the time")
+	profile := flag.String("cpuprofile", "", "write where the time goes to `FILE`")
 	flag.Parse()
+	if *profile != "" {
+		stop, err := profileTo(*profile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		defer stop()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0, proofTime: proofTime}
@@ -35,8 +49,26 @@ func main() {
 	}
 	f.summary(time.Since(start))
 	if f.different > 0 {
-		os.Exit(1)
+		return 1
 	}
+	return 0
+}
+
+// profileTo begins a profile of the processor's time, which stop ends.
+func profileTo(file string) (stop func(), err error) {
+	w, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(w); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := w.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}, nil
 }
 
 // limits end a run: so many packets, or only proofs of so many rulesets, or so

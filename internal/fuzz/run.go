@@ -35,6 +35,10 @@ type fuzz struct {
 	only bool // proofs, without the kernel
 	// proofTime is the budget of a proof; 0 makes none.
 	proofTime time.Duration
+	// given, when not nil, is what is run instead of what a generator writes, and
+	// sample the packets of it.
+	given  func() (sources, diag.List)
+	sample []*packet.Packet
 	// alter, when not nil, plants a bug: it returns what is loaded and what is
 	// modelled instead of the batch.
 	alter func(batch []netlink.Message) (loaded, modelled []netlink.Message)
@@ -92,6 +96,9 @@ var families = [2]iptables.Family{iptables.IPv4, iptables.IPv6}
 
 // sources makes the n-th ruleset: of IPv4, of IPv6 or, every fourth, of both.
 func (f *fuzz) sources(n int) (s sources, list diag.List) {
+	if f.given != nil {
+		return f.given()
+	}
 	g := &generator{Rand: rand.New(rand.NewPCG(f.seed, uint64(n))), stateless: n%5 == 4, queues: f.only}
 	for i, family := range families {
 		if both := n%4 == 3; !both && (n%3 == 2) != (i == 1) {
@@ -101,10 +108,7 @@ func (f *fuzz) sources(n int) (s sources, list diag.List) {
 		if n%2 == 1 {
 			s.sets = append(s.sets, g.makeSets()...)
 		}
-		s.text[i] = []byte(g.ruleset())
-		var more diag.List
-		s.parsed[i], more = iptables.Parse(diag.NewSource(fmt.Sprintf("ruleset-%d.%v", n, family), s.text[i]), family, extension.Registry)
-		list = append(list, more...)
+		list = append(list, s.parse(i, fmt.Sprintf("ruleset-%d.%v", n, family), g.ruleset())...)
 	}
 	if s.sets != nil {
 		var more diag.List
@@ -112,6 +116,13 @@ func (f *fuzz) sources(n int) (s sources, list diag.List) {
 		list = append(list, more...)
 	}
 	return s, list
+}
+
+// parse reads the rules of one of the families.
+func (s *sources) parse(i int, name, text string) (list diag.List) {
+	s.text[i] = []byte(text)
+	s.parsed[i], list = iptables.Parse(diag.NewSource(name, s.text[i]), families[i], extension.Registry)
+	return list
 }
 
 func (s sources) machine() equivalence.Machine {
@@ -198,7 +209,7 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	}
 	o.report, err = equivalence.KernelCheck(ctx, s.machine(), target, equivalence.KernelPair{
 		Open: open, Skips: func(err error) bool { return errors.Is(err, kernel.ErrNotRunnable) },
-	}, equivalence.Options{Packets: f.each, Seed: f.seed + uint64(n), Versions: s.versions(), Deviations: codes, MaxDifferences: 3})
+	}, equivalence.Options{Packets: f.each, Sample: f.sample, Seed: f.seed + uint64(n), Versions: s.versions(), Deviations: codes, MaxDifferences: 3})
 	if err != nil {
 		o.report = nil
 		return fail(err)

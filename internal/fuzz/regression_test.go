@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"testing"
+
+	"nftmigrate/diag"
+	"nftmigrate/packet"
+)
+
+// TestRegressions runs packets through both engines and both models that the
+// fuzzer once found to be treated unlike.
+func TestRegressions(t *testing.T) {
+	needs(t)
+	addr := netip.MustParseAddr
+	chunks := func(bytes ...byte) packet.Spec {
+		return packet.Spec{Proto: packet.SCTP, SrcPort: 4000, DstPort: 80, In: "net0", Dst: addr("198.51.100.4"), Payload: bytes}
+	}
+	tests := []struct {
+		name, rules string
+		v6          bool
+		packets     []packet.Spec
+		explained   map[string]int // by declared deviation
+	}{
+		{
+			// The match holds for what is no chunk, and wants the packet to be
+			// dropped: the target works on it first.
+			name: "the target of a packet that is dropped behind the rule",
+			rules: "*filter\n-A FORWARD -p sctp -m sctp ! --chunk-types any DATA -j LOG --log-prefix \"odd \"\n" +
+				"-A FORWARD -j LOG --log-prefix \"behind \"\nCOMMIT\n",
+			packets:   []packet.Spec{chunks(), chunks(0, 0, 0, 0), chunks(1, 0, 0, 4), chunks(0, 0, 0, 4), chunks(1, 0, 0, 4, 0)},
+			explained: map[string]int{"hotdrop": 3},
+		},
+		{
+			name:      "a chain is not entered by a packet that is dropped behind the rule",
+			rules:     "*filter\n:odd - [0:0]\n-A FORWARD -p sctp -m sctp ! --chunk-types all DATA -g odd\n-A odd -j LOG\nCOMMIT\n",
+			packets:   []packet.Spec{chunks(), chunks(1, 0, 0, 4)},
+			explained: map[string]int{"hotdrop": 1},
+		},
+		{
+			name:      "a verdict of a packet that is dropped behind the rule",
+			rules:     "*filter\n-A FORWARD -p sctp -m sctp ! --chunk-types all DATA -j ACCEPT\nCOMMIT\n",
+			packets:   []packet.Spec{chunks(), chunks(1, 0, 0, 4)},
+			explained: map[string]int{"hotdrop": 1},
+		},
+		{
+			name:  "a host without an address reports its groups",
+			rules: "*mangle\n-A INPUT -j MARK --set-mark 1\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Src: addr("0.0.0.0"), Dst: addr("235.0.0.0"), Proto: 2, In: "net0", Payload: make([]byte, 8)},
+				{Src: addr("0.0.0.0"), Dst: addr("235.0.0.0"), Proto: 17, In: "net0", Payload: make([]byte, 8)},
+				{Src: addr("0.0.0.0"), Dst: addr("224.0.0.9"), Proto: 17, In: "net0", Payload: make([]byte, 8)},
+			},
+		},
+		{
+			name: "the first address of all groups is an anycast address",
+			rules: "*filter\n-A OUTPUT -m addrtype --dst-type LOCAL,ANYCAST -j LOG --log-prefix \"own \"\n" +
+				"-A OUTPUT -m addrtype --dst-type MULTICAST -j LOG --log-prefix \"group \"\nCOMMIT\n",
+			v6: true,
+			packets: []packet.Spec{
+				{Dst: addr("ff00::"), Proto: packet.UDP, Socket: &packet.Socket{}},
+				{Dst: addr("ff00::1"), Proto: packet.UDP, Socket: &packet.Socket{}},
+				{Dst: addr("ff02::1"), Proto: packet.UDP, Socket: &packet.Socket{}},
+			},
+		},
+		{
+			name:  "the largest segment between addresses of the host",
+			rules: "*mangle\n-A OUTPUT -p tcp -m tcp --syn -j TCPMSS --clamp-mss-to-pmtu\nCOMMIT\n",
+			v6:    true,
+			packets: []packet.Spec{
+				{Src: addr("2001:db8::1"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 65535, Socket: &packet.Socket{}},
+				{Src: addr("2001:db8::1"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 65475, Socket: &packet.Socket{}},
+			},
+			explained: map[string]int{"tcpmss-loopback": 2},
+		},
+		{
+			// The one engine drops the packet before the counter, the other behind it.
+			name: "counters of packets that are dropped anyway",
+			rules: "*mangle\n-A FORWARD -p tcp -m tcp --tcp-flags SYN SYN -j MARK --set-mark 1\n-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j MARK --or-mark 2\nCOMMIT\n" +
+				"*filter\n-A FORWARD -m mark --mark 0/1 -p tcp -m length --length 0:30 -j DROP\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, In: "net0", Truncate: true, Keep: 4},
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, In: "net0"},
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, In: "net0"},
+			},
+			explained: map[string]int{"hotdrop": 2},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			f := &fuzz{seed: 1, out: &out, counts: make(map[string]int)}
+			f.given = func() (s sources, list diag.List) {
+				i := 0
+				if tt.v6 {
+					i = 1
+				}
+				list = s.parse(i, "rules", tt.rules)
+				return s, list
+			}
+			for _, spec := range tt.packets {
+				p, err := spec.Packet()
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.sample = append(f.sample, p)
+			}
+			f.add(f.ruleset(context.Background(), 0))
+			if f.different != 0 || f.packets != len(tt.packets) || f.volatile != 0 {
+				t.Errorf("%d of %d packets, %d were not compared: %v\n%s", f.packets, len(tt.packets), f.volatile, f.counts, out.String())
+			}
+			for code, want := range tt.explained {
+				if n := f.counts["declared deviation "+code]; n != want {
+					t.Errorf("%d packets of deviation %s, want %d", n, code, want)
+				}
+			}
+		})
+	}
+}
