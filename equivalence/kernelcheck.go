@@ -181,9 +181,10 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 	r.report.Packets++
 	volatile := simSource.Unsure || simTarget.Unsure ||
 		r.strayed.source && simSource.Volatile || r.strayed.target && simTarget.Volatile
-	// Other events alone change nothing that later rules meet.
+	// A model that is undecided stops at a rule, and its kernel goes on to states of
+	// rules behind it. Other events alone change nothing that later rules meet.
 	unlike := func(kernel, sim packet.Fate) bool {
-		return sim.Unsure && slices.ContainsFunc(Differ(seen(kernel), seen(sim)), func(a Aspect) bool { return a != AspectEvents })
+		return sim.Verdict == packet.Undecided || sim.Unsure && slices.ContainsFunc(Differ(seen(kernel), seen(sim)), func(a Aspect) bool { return a != AspectEvents })
 	}
 	r.strayed.source = r.strayed.source || unlike(inSource, simSource)
 	r.strayed.target = r.strayed.target || unlike(inTarget, simTarget)
@@ -218,6 +219,10 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 		}
 		// Both models go on as their kernels do.
 		follows := len(Differ(seen(inSource), seen(simSource))) == 0 && len(Differ(seen(inTarget), seen(simTarget))) == 0
+		if r.apart != "" && (simSource.Verdict == packet.Undecided || simTarget.Verdict == packet.Undecided) {
+			r.report.Volatile++ // nobody says that no memory was asked
+			return
+		}
 		if r.apart != "" && follows && (simSource.Volatile || simTarget.Volatile) {
 			r.report.Explained[r.apart]++
 			return

@@ -20,6 +20,12 @@ type generator struct {
 	// stateless rulesets do not make the kernel track connections, so that
 	// fragments are seen.
 	stateless bool
+	// templates has rules of table raw give templates of connections, instead of
+	// asking about connections: which both do is not translated.
+	templates bool
+	// unmodelled has matches of which a model says of some packets that it does not
+	// know. It then remembers other things than its kernel.
+	unmodelled bool
 	// queues has packets handed over to queues, which takes an option of the kernel
 	// that not every kernel has, and targets that send packets of their own.
 	queues bool
@@ -67,6 +73,7 @@ const deepest = 6
 // ruleset returns a random ruleset.
 func (g *generator) ruleset() string {
 	var b strings.Builder
+	g.templates, g.unmodelled = g.IntN(2) == 0, g.IntN(6) == 0
 	for _, t := range tables {
 		if t.name != "filter" && g.IntN(3) == 0 || g.stateless && t.name == "nat" {
 			continue
@@ -145,8 +152,11 @@ func (g *generator) rule(c chain, user []chain) string {
 	matches, target := split(target)
 	if proto == "" && g.IntN(2) == 0 {
 		proto = g.pick("tcp", "tcp", "udp", "icmp", "sctp", "udplite", "dccp", "esp", "ipcomp", "ah", "47")
-		if g.v6 && proto == "icmp" {
+		switch {
+		case g.v6 && proto == "icmp":
 			proto = "ipv6-icmp"
+		case g.v6 && proto == "47" && g.IntN(2) == 0:
+			proto = "mobility-header"
 		}
 	}
 	switch {
@@ -155,6 +165,9 @@ func (g *generator) rule(c chain, user []chain) string {
 		add(matches)
 		if g.IntN(3) != 0 && matches == "" {
 			add(g.protocolMatch(proto))
+		}
+		if proto == "tcp" && g.unmodelled && g.IntN(8) == 0 && !g.v6 && c.arriving() {
+			add(g.osf())
 		}
 		if g.IntN(4) == 0 {
 			add(g.multiport(proto))
@@ -168,7 +181,11 @@ func (g *generator) rule(c chain, user []chain) string {
 		add(g.match(c))
 	}
 	add(target)
-	return strings.Join(parts, " ")
+	rule := strings.Join(parts, " ")
+	if g.IntN(16) == 0 {
+		return respell(rule)
+	}
+	return rule
 }
 
 // split takes the matches before a target apart from it.

@@ -38,19 +38,27 @@ func (g *generator) protocolMatch(proto string) string {
 		if g.IntN(4) == 0 {
 			chunks = " " + g.not() + "--chunk-types " + g.pick("any", "all") + " " + g.pick("DATA", "INIT,SACK", "NONE", "COOKIE_ECHO,ASCONF")
 		}
+		if g.IntN(4) == 0 {
+			return "-m sctp --sport " + g.ports() + chunks
+		}
 		return fmt.Sprintf("-m sctp %s--sport %s %s--dport %s", g.not(), g.ports(), g.not(), g.ports()) + chunks
 	case "dccp":
+		if g.IntN(4) == 0 {
+			return "-m dccp " + g.not() + "--sport " + g.ports()
+		}
 		return "-m dccp " + g.not() + "--dport " + g.ports() + " " + g.not() + "--dccp-types " + g.pick("REQUEST", "DATA,ACK,INVALID", "RESET")
 	case "esp":
 		return "-m esp " + g.not() + "--espspi " + g.pick("0", "256", "1:1000", "5:2")
 	case "ipcomp":
-		return "-m ipcomp " + g.pick("", g.not()+"--ipcompspi "+g.pick("0", "256", "1:1000", "5:2", "40000:70000"))
+		return "-m ipcomp " + g.pick("", g.not()+"--ipcompspi "+g.pick("0", "256", "1:1000", "5:2", "40000:70000"), "--compres")
 	case "ah":
 		if !g.v6 {
 			return "-m ah " + g.not() + "--ahspi " + g.pick("0", "256", "1:1000", "5:2")
 		}
 	case "icmp":
 		return "-m icmp " + g.not() + "--icmp-type " + g.pick("any", "8", "0", "3", "3/1", "3/4", "11", "5/0", "13", "255/255")
+	case "mobility-header":
+		return "-m mh" + g.pick("", " "+g.not()+"--mh-type "+g.pick("0", "5", "1:5", "0:255"))
 	case "ipv6-icmp":
 		return "-m icmp6 " + g.not() + "--icmpv6-type " + g.pick("128", "129", "1", "1/4", "3", "135", "136", "2", "4/1")
 	}
@@ -115,6 +123,9 @@ func (g *generator) pickMask() uint32 {
 
 // match returns a random match that is right in the chain.
 func (g *generator) match(c chain) string {
+	if g.IntN(12) == 0 {
+		return g.rare(c)
+	}
 	choices := []func() string{
 		func() string { return "-m mark " + g.not() + "--mark " + g.mark() },
 		func() string { return "-m iprange " + g.not() + "--src-range " + g.span() },
@@ -155,13 +166,12 @@ func (g *generator) match(c chain) string {
 		choices = append(choices, g.set, g.set, g.set)
 	}
 	if !g.stateless {
+		choices = append(choices, g.connlimit, func() string {
+			return "-m state " + g.not() + "--state " + g.pick("NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID,NEW", "UNTRACKED")
+		})
+	}
+	if !g.stateless && !(c.table == "raw" && g.templates) {
 		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
-			func() string {
-				return "-m state " + g.not() + "--state " + g.pick("NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID,NEW", "UNTRACKED")
-			},
-			func() string {
-				return "-m connlimit " + g.pick("--connlimit-above 0", "--connlimit-upto 0", "--connlimit-upto 1000000") + g.pick("", " --connlimit-mask 24", " --connlimit-daddr")
-			},
 			func() string { return "-m connmark " + g.not() + "--mark " + g.mark() },
 			func() string { return "-m helper " + g.not() + "--helper " + g.pick("ftp", "ftp-2121", "irc", `""`) },
 			func() string {
@@ -288,8 +298,14 @@ func (g *generator) recent() string {
 			s += " --rttl"
 		}
 	}
-	if g.IntN(5) == 0 {
+	switch g.IntN(10) {
+	case 0, 1:
 		s += " --rdest"
+	case 2:
+		s += " --rsource"
+	}
+	if g.IntN(6) == 0 {
+		s += " --mask " + map[bool]string{false: "255.255.255.255", true: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}[g.v6]
 	}
 	return s
 }
@@ -297,6 +313,9 @@ func (g *generator) recent() string {
 // search returns a pattern with few places.
 func (g *generator) search() string {
 	from := 8 + g.IntN(40)
+	if g.IntN(3) == 0 {
+		return "-m string " + g.not() + "--string " + g.pick("A", "xy", "Dns") + " --algo " + g.pick("bm", "kmp") + g.pick("", fmt.Sprintf(" --from %d --to %d", from, from+4)) + g.pick("", " --icase")
+	}
 	return fmt.Sprintf("-m string %s--hex-string |%s| --algo bm --from %d --to %d%s", g.not(),
 		g.pick("00", "0000", "01", "c0", "c000", "2001", "0a", "41"), from, from+2+g.IntN(4)*g.IntN(4), g.pick("", " --icase"))
 }
@@ -339,13 +358,19 @@ func (g *generator) hashlimit() string {
 	if g.IntN(6) == 0 {
 		rate, burst = g.pick("16b/s", "100b/s", "1kb/s", "2mb/s"), g.pick("3000kb", "5mb")
 	}
-	s := fmt.Sprintf("-m hashlimit %s %s --hashlimit-burst %s --hashlimit-name t%d", g.pick("--hashlimit-upto", "--hashlimit-above"),
+	s := fmt.Sprintf("-m hashlimit %s%s %s --hashlimit-burst %s --hashlimit-name t%d", g.not(), g.pick("--hashlimit-upto", "--hashlimit-above"),
 		rate, burst, g.tables)
 	if mode != "" {
 		s += " --hashlimit-mode " + mode
 	}
 	if g.IntN(3) == 0 {
 		s += " --hashlimit-srcmask " + g.pick("8", "24", "0")
+	}
+	if g.IntN(8) == 0 {
+		s += " --hashlimit-dstmask " + g.pick("8", "24", "0")
+	}
+	if g.IntN(8) == 0 {
+		s += g.pick(" --hashlimit-htable-size 64", " --hashlimit-htable-max 60000", " --hashlimit-htable-gcinterval 600000")
 	}
 	return s + " --hashlimit-htable-expire 36000000"
 }
@@ -362,7 +387,8 @@ func (g *generator) statistic() string {
 func (g *generator) time() string {
 	return "-m time " + g.pick("--datestart 2020 --datestop 2037", "--datestart 2037-01-01T10:00", "--datestop 2020-02-29",
 		"--timestart 00:00 --timestop 23:59:59", "--timestart 12:00 --timestop 11:59:59 --contiguous", "--weekdays Mon,Tue,Wed,Thu,Fri,Sat,Sun",
-		"! --monthdays 30 --datestop 2020", "--kerneltz --datestart 2020")
+		"! --monthdays 30 --datestop 2020", "--kerneltz --datestart 2020", "--utc --datestart 2020",
+		"! --weekdays Mon --datestop 2020", "--monthdays 1,2,31 --datestop 2020")
 }
 
 func (g *generator) comment() string {

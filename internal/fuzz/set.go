@@ -125,7 +125,7 @@ func (g *generator) set() string {
 	if s.nomatch && g.IntN(3) == 0 {
 		options = " --return-nomatch"
 	}
-	return "-m set " + g.not() + "--match-set " + s.name + " " + strings.Join(sides, ",") + options + g.pick("", "", " ! --update-counters")
+	return "-m set " + g.not() + "--match-set " + s.name + " " + strings.Join(sides, ",") + options + g.pick("", "", "", " ! --update-counters", " ! --update-counters", " --update-counters", " ! --update-subcounters", " --update-subcounters")
 }
 
 // changeSet returns a target that changes one of the sets, or "".

@@ -22,7 +22,11 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	case "raw":
 		switch g.IntN(4) {
 		case 0, 1:
-			if !g.stateless {
+			switch {
+			case g.stateless:
+			case !g.templates:
+				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+			default:
 				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9"), ""
 			}
 		case 2:
@@ -42,7 +46,7 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 			// A rule with SYNPROXY makes the kernel change segments of connections that
 			// the models know nothing of, in both engines alike.
 			if g.queues && c.only("INPUT", "FORWARD") && !g.stateless && g.IntN(3) == 0 {
-				return "-j SYNPROXY" + g.pick("", " --mss 1460 --wscale 7", " --timestamp --sack-perm"), "tcp"
+				return "-j SYNPROXY" + g.pick("", " --mss 1460 --wscale 7", " --timestamp --sack-perm", " --ecn"), "tcp"
 			}
 		}
 	}
@@ -51,7 +55,7 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 	}
 	if g.IntN(16) == 0 {
 		if g.queues { // the copy of a reset looks like an answer to who watches the kernel
-			return "-j TEE --gateway " + g.address(), ""
+			return "-j TEE --gateway " + g.address() + g.pick("", "", "", " --oif eth0"), ""
 		}
 		return "-j AUDIT --type drop", ""
 	}
@@ -97,6 +101,7 @@ func (g *generator) external() string {
 	return g.pick(
 		fmt.Sprintf("-j RATEEST --rateest-name e%d --rateest-interval %ds --rateest-ewmalog 9s", n, n+1),
 		fmt.Sprintf("-j IDLETIMER --timeout %d --label t%d", 100+n, n),
+		fmt.Sprintf("-j IDLETIMER --timeout %d --label a%d --alarm", 100+n, n),
 	)
 }
 
@@ -131,7 +136,7 @@ func (g *generator) mangle(c chain) (target, proto string) {
 		if g.stateless {
 			break
 		}
-		return fmt.Sprintf("-j CONNMARK --%s-mark --nfmask %#x --ctmask %#x", g.pick("save", "restore"), g.pickMask(), g.pickMask()), ""
+		return g.copied(), ""
 	case 1:
 		if !g.stateless {
 			kind = "-j CONNMARK --"
@@ -172,6 +177,7 @@ func (g *generator) rewrite(c chain) string {
 	list := []string{
 		hops + "-set 7", hops + "-inc 1", hops + "-dec 2", "-j DSCP --set-dscp 10", "-j TOS --set-tos 0x12",
 		"-j TOS --set-tos 0x10/0x3f", "-j TOS --xor-tos 0x05", "-j TOS --set-tos 0x01/0x03",
+		"-j DSCP --set-dscp-class " + g.pick(dscpClasses...), "-j TOS --and-tos 0xf1", "-j TOS --or-tos 0x22", "-j CHECKSUM --checksum-fill",
 	}
 	if c.leaving() {
 		list = append(list, "-j CLASSIFY --set-class 1:a", "-j CLASSIFY --set-class 0:0")
