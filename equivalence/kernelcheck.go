@@ -257,10 +257,13 @@ func observed(p *packet.Packet, f packet.Fate, now int64) *packet.Packet {
 	return &q
 }
 
-// seen keeps of a fate what the kernel shows: of the events the log messages
-// and the answers; a translation shows in the bytes.
+// seen keeps of a fate what the kernel shows: of the events the log messages, the
+// answers, and last the helper of a connection that began, if its beginning is told
+// whole; a translation shows in the bytes.
 func seen(f packet.Fate) packet.Fate {
 	events := slices.Clone(f.Events)
+	var helper []packet.Event
+	chosen := false
 	for i, e := range events {
 		if log, ok := e.(packet.LogEvent); ok && log.Group >= 0 {
 			log.SnapLen, log.Threshold = -1, 0 // the messages are read whole and at once
@@ -273,9 +276,16 @@ func seen(f packet.Fate) packet.Fate {
 			return false
 		case packet.RejectEvent:
 			return f.Silent
+		case packet.HelperEvent:
+			helper = append(helper, e)
+		case packet.EventMaskEvent:
+			chosen = true
 		}
 		return true
 	})
+	if f.Verdict == packet.Accept && !chosen {
+		f.Events = append(f.Events, helper...)
+	}
 	f.Data = bytes.Clone(f.Data)
 	packet.FixChecksums(f.Data)
 	if f.Verdict != packet.Accept {

@@ -150,7 +150,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "audit", "dup", "synproxy", "offer":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "helper", "event mask", "audit", "dup", "synproxy", "offer":
 			if t.Kind == "zone" {
 				t.Text = "of " + t.Text // the number can depend on the packet
 			}
@@ -177,6 +177,10 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "dup ")
 		case packet.ZoneEvent:
 			done = append(done, "zone of "+e.Of.String())
+		case packet.HelperEvent:
+			done = append(done, "helper "+e.String())
+		case packet.EventMaskEvent:
+			done = append(done, "event mask "+e.String())
 		case packet.QueueEvent:
 			done = append(done, "queue "+e.String())
 		case packet.ExternalEvent:

@@ -253,6 +253,11 @@ func (w *Walker) track(f *packet.Flight) {
 	if e := f.Tracking.Entry; e != nil {
 		own := *e
 		f.Tracking.Entry = &own
+		if f.Tracking.State == packet.New && own.Status&packet.StatusConfirmed == 0 {
+			for _, e := range f.Given.Events() {
+				f.Emit(e)
+			}
+		}
 	}
 }
 

@@ -69,6 +69,17 @@ type (
 		Of   ZoneDirection
 	}
 
+	// HelperEvent is the helper that a new connection is given, of a transport
+	// protocol.
+	HelperEvent struct {
+		Name     string
+		Protocol uint8
+	}
+
+	// EventMaskEvent is the choice of which events of a new connection listeners are
+	// told: bits 1 << IPCT_* of include/uapi/linux/netfilter/nf_conntrack_common.h.
+	EventMaskEvent struct{ Events uint32 }
+
 	// SynProxyEvent is a segment of a handshake that the host answers in place of the
 	// server. Options are NF_SYNPROXY_OPT_* of
 	// include/uapi/linux/netfilter/nf_SYNPROXY.h.
@@ -115,20 +126,22 @@ type (
 	StateEvent struct{ What string }
 )
 
-func (LogEvent) event()      {}
-func (RejectEvent) event()   {}
-func (NATEvent) event()      {}
-func (NotrackEvent) event()  {}
-func (TraceEvent) event()    {}
-func (QueueEvent) event()    {}
-func (RerouteEvent) event()  {}
-func (StateEvent) event()    {}
-func (ExternalEvent) event() {}
-func (ZoneEvent) event()     {}
-func (SynProxyEvent) event() {}
-func (OfferEvent) event()    {}
-func (DupEvent) event()      {}
-func (AuditEvent) event()    {}
+func (LogEvent) event()       {}
+func (RejectEvent) event()    {}
+func (NATEvent) event()       {}
+func (NotrackEvent) event()   {}
+func (TraceEvent) event()     {}
+func (QueueEvent) event()     {}
+func (RerouteEvent) event()   {}
+func (StateEvent) event()     {}
+func (ExternalEvent) event()  {}
+func (ZoneEvent) event()      {}
+func (HelperEvent) event()    {}
+func (EventMaskEvent) event() {}
+func (SynProxyEvent) event()  {}
+func (OfferEvent) event()     {}
+func (DupEvent) event()       {}
+func (AuditEvent) event()     {}
 
 func (e LogEvent) String() string {
 	s := fmt.Sprintf("log prefix %q level %d flags %#x", e.Prefix, e.Level, e.Flags)
@@ -191,6 +204,32 @@ func (d ZoneDirection) String() string {
 }
 
 func (e ZoneEvent) String() string { return fmt.Sprintf("zone %d of %v", e.Zone, e.Of) }
+
+func (e HelperEvent) String() string {
+	return fmt.Sprintf("helper %q of protocol %d", e.Name, e.Protocol)
+}
+
+func (e EventMaskEvent) String() string { return fmt.Sprintf("events %#x", e.Events) }
+
+// Given is what a template says of a new connection.
+type Given struct {
+	Helper   string // "" for none
+	Protocol uint8  // of the helper
+	// Mask is whether listeners are told only some events, which are those of Told.
+	Mask bool
+	Told uint32
+}
+
+// Events are those of a connection that gets it.
+func (g Given) Events() (list []Event) {
+	if g.Helper != "" {
+		list = append(list, HelperEvent{g.Helper, g.Protocol})
+	}
+	if g.Mask {
+		list = append(list, EventMaskEvent{g.Told})
+	}
+	return list
+}
 
 func (e QueueEvent) String() string {
 	s := fmt.Sprintf("queue %d-%d", e.First, e.Last)
@@ -328,6 +367,8 @@ type Flight struct {
 	// Template says that a stage told connection tracking how to treat the packet.
 	// Before tracking has looked, rules take the template for its connection.
 	Template bool
+	// Given is what the template says of a new connection.
+	Given Given
 	// Queued is set by a stage that hands the packet over to a queue, beside the
 	// event and the verdict Accept: what becomes of it the listener decides.
 	Queued  bool

@@ -100,4 +100,25 @@ COMMIT
 			{name: "lost template", batch: dropRule("raw_PREROUTING", 4), shows: eventsDiffer},
 		},
 	},
+	{
+		name: "helpers",
+		v4: `*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 3 -j CT --zone 5
+-A PREROUTING -p tcp -m tcp --dport 1:4 -j CT --helper ftp
+-A PREROUTING -p tcp -m tcp --dport 4 -j CT --helper irc
+-A PREROUTING -p udp -m udp --dport 5 -j CT --ctevents new,destroy
+COMMIT
+`,
+		bugs: []bug{
+			{name: "another helper", old: `type "ftp"`, new: `type "sip"`, shows: eventsDiffer},
+			{name: "other events", old: "ct event set new,destroy", new: "ct event set new", shows: eventsDiffer},
+			{name: "lost events", old: "ct status ! confirmed ct event set new,destroy", new: "", shows: eventsDiffer},
+			{name: "helper of the second template", batch: dropRule("raw_PREROUTING_new", 2), shows: eventsDiffer},
+			{name: "lost helper", batch: dropRule("raw_PREROUTING_new", 3), shows: eventsDiffer},
+			{name: "helper before tracking", old: "priority -199", new: "priority -250", shows: eventsDiffer},
+			{name: "helper of what was expected", batch: dropRule("raw_PREROUTING_new", 1), shows: eventsDiffer},
+		},
+	},
 }

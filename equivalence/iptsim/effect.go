@@ -25,7 +25,7 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 		case predicate.Notrack:
 			notrack(v.f)
 		case predicate.Zone:
-			setZone(v.f, e)
+			unknown = setZone(v.f, e)
 		case predicate.Lookup:
 			unknown = lookup(v, e)
 		case predicate.Trace:
@@ -79,12 +79,21 @@ func notrack(f *packet.Flight) {
 }
 
 // setZone tells of a zone a packet that nothing was told of.
-func setZone(f *packet.Flight, e predicate.Zone) {
-	if told(f) {
-		return
+func setZone(f *packet.Flight, e predicate.Zone) (unknown string) {
+	switch {
+	case told(f):
+		return ""
+	case e.Mark:
+		return "a zone by the mark"
 	}
-	f.Template = true
+	f.Template, f.Given = true, given(e.Connection)
 	f.Emit(packet.ZoneEvent{Zone: e.Number, Of: zoneDirections[e.Of]})
+	return ""
+}
+
+// given is what connection tracking is told beside the zone.
+func given(c predicate.Connection) packet.Given {
+	return packet.Given{Helper: c.Helper, Protocol: c.Protocol, Mask: c.Mask, Told: c.Events}
 }
 
 var zoneDirections = map[predicate.ZoneDirection]packet.ZoneDirection{

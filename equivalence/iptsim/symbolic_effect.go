@@ -30,9 +30,9 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 	case predicate.NAT:
 		return c.nat(e)
 	case predicate.Notrack:
-		return c.tell(symbolic.Notrack, symbolic.Token{Kind: "notrack"})
+		return c.tell(symbolic.Notrack, symbolic.Token{Kind: "notrack"}, 0)
 	case predicate.Zone:
-		return c.tell(symbolic.Template, symbolic.Token{Kind: "zone", Text: zoneDirections[e.Of].String(), Cells: numberCells(uint64(e.Number), 16)})
+		return c.zone(e)
 	case predicate.Lookup:
 		return c.lookup(e)
 	case predicate.Trace:
@@ -62,12 +62,29 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 }
 
 // tell is what tells connection tracking of a packet that nothing was told of.
-func (c *compiler) tell(what symbolic.Group, t symbolic.Token) bdd.Ref {
+// given is the number of what it says of a new connection.
+func (c *compiler) tell(what symbolic.Group, t symbolic.Token, given uint64) bdd.Ref {
 	s := c.space
 	untracked := s.Number(s.Bits(symbolic.Tracking), uint64(packet.Untracked))
 	said := s.Or(s.Or(s.Bit(symbolic.Notrack), s.HasEntry()), s.Or(s.Templated(), untracked))
 	does := s.Then(s.Event(t), s.Write(s.Levels(what), []symbolic.Cell{symbolic.One}))
+	if given != 0 {
+		does = s.Then(does, s.Write(s.Levels(symbolic.Given), numberCells(given, symbolic.Given.Width())))
+	}
 	return s.ITE(said, s.Next(), s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: does}))
+}
+
+// zone tells of a zone, and what a new connection gets.
+func (c *compiler) zone(e predicate.Zone) bdd.Ref {
+	if e.Mark {
+		return c.unsure("a zone by the mark")
+	}
+	n, ok := c.space.GivenNumber(given(e.Connection))
+	if !ok {
+		return c.unsure("so many templates")
+	}
+	t := symbolic.Token{Kind: "zone", Text: zoneDirections[e.Of].String(), Cells: numberCells(uint64(e.Number), 16)}
+	return c.tell(symbolic.Template, t, n)
 }
 
 func (c *compiler) event(t symbolic.Token) bdd.Ref {

@@ -55,8 +55,8 @@ const (
 	subsystem = unix.NFNL_SUBSYS_NFTABLES << 8
 )
 
-// messages are the decoders by message type. Objects and flow tables change
-// nothing by themselves; the expressions that use them are not modelled.
+// messages are the decoders by message type. Flow tables change nothing by
+// themselves; the expressions that use them are not modelled.
 var messages = map[netlink.HeaderType]func(d *decoder, family uint8, data []byte) error{
 	subsystem | unix.NFT_MSG_NEWTABLE:     (*decoder).newTable,
 	subsystem | unix.NFT_MSG_DELTABLE:     (*decoder).delTable,
@@ -64,7 +64,7 @@ var messages = map[netlink.HeaderType]func(d *decoder, family uint8, data []byte
 	subsystem | unix.NFT_MSG_NEWRULE:      (*decoder).newRule,
 	subsystem | unix.NFT_MSG_NEWSET:       (*decoder).newSet,
 	subsystem | unix.NFT_MSG_NEWSETELEM:   (*decoder).newElements,
-	subsystem | unix.NFT_MSG_NEWOBJ:       (*decoder).unused,
+	subsystem | unix.NFT_MSG_NEWOBJ:       (*decoder).newObject,
 	subsystem | unix.NFT_MSG_NEWFLOWTABLE: (*decoder).unused,
 }
 

@@ -147,6 +147,9 @@ func decodeCt(s *scope, data []byte) (Instruction, error) {
 	if sets && l.Key == unix.NFT_CT_ZONE {
 		return &CtZone{From: from, Of: l.Direction}, from.span(k.size)
 	}
+	if sets && l.Key == unix.NFT_CT_EVENTMASK {
+		return &CtEvents{From: from}, from.span(k.size)
+	}
 	if sets {
 		if k.set == nil || l.Direction != DirNone {
 			return nil, notModelled{"setting " + k.name}

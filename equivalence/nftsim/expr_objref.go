@@ -8,8 +8,8 @@ import (
 
 func init() { register("objref", decodeObjref) }
 
-// Objref uses a named object: a counter, a quota, a helper. A counter does
-// nothing to a packet; the other kinds are not modelled.
+// Objref uses a named object: a counter, which does nothing to a packet. A helper
+// is [CtHelper]; the other kinds are not modelled.
 //
 // Kernel: net/netfilter/nft_objref.c.
 type Objref struct {
@@ -17,15 +17,13 @@ type Objref struct {
 	Name string
 }
 
-// objectCounter is the type of a named counter.
-//
-// Kernel: include/uapi/linux/netfilter/nf_tables.h, NFT_OBJECT_COUNTER.
-const objectCounter = 1
-
-func decodeObjref(_ *scope, data []byte) (Instruction, error) {
+func decodeObjref(s *scope, data []byte) (Instruction, error) {
 	i := &Objref{}
 	err := decodeNest("objref", data, may(unix.NFTA_OBJREF_IMM_TYPE, decodeU32(&i.Type)),
 		may(unix.NFTA_OBJREF_IMM_NAME, decodeString(&i.Name)))
+	if h, ok := s.table.objects[objectKey{i.Type, i.Name}].(helperObject); ok && err == nil {
+		return &CtHelper{i.Name, h}, nil
+	}
 	if err == nil && i.Type != objectCounter {
 		err = notModelled{fmt.Sprintf("object %q of type %d", i.Name, i.Type)}
 	}

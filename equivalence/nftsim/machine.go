@@ -29,6 +29,7 @@ type Table struct {
 	Unknown string
 	chains  map[string]*Chain
 	sets    map[string]*Set // the first of each name
+	objects map[objectKey]any
 }
 
 // A Chain is a decoded chain.

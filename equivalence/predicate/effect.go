@@ -87,6 +87,20 @@ type (
 	Zone struct {
 		Number uint16
 		Of     ZoneDirection
+		// Mark is that the mark has the number, in its low 16 bits.
+		Mark bool
+		// Connection is what a new connection gets beside.
+		Connection Connection
+	}
+
+	// Connection is what a template says of a new connection: a helper, "" for none,
+	// of a transport protocol, and with Mask, which events (1 << IPCT_*) listeners
+	// are told.
+	Connection struct {
+		Helper   string
+		Protocol uint8
+		Mask     bool
+		Events   uint32
 	}
 
 	// Lookup sets a field of 8 bits to the value that a table has for its old one.

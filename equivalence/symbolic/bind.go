@@ -199,6 +199,7 @@ func (b *binding) circumstances() {
 	b.values[Mark], b.values[Priority] = uint64(f.Mark), uint64(f.Priority)
 	b.flag(Notrack, f.Notrack)
 	b.flag(Template, f.Template)
+	b.values[Given], _ = b.space.GivenNumber(f.Given)
 	if f.Packet == nil {
 		return
 	}

@@ -192,7 +192,7 @@ func (c *comparer) written(f, g bdd.Ref) {
 	open := s.Diff(c.domain, c.settled)
 	for _, l := range levels {
 		group, _, ok := GroupOf(l)
-		if group == Notrack || group == Template || group == PathMSS || !ok {
+		if group == Notrack || group == Template || group == Helped || group == PathMSS || !ok {
 			continue // none that anybody sees
 		}
 		where := s.And(open, s.Xor(s.left(f, l), s.left(g, l)))

@@ -169,12 +169,22 @@ var domainRules = []domainRule{
 			d.require(d.is(MoreFragments, 0))
 		}
 	}},
-	{about: []Group{Tracking, Notrack, Template, CTDirection, CTStatus}, restrict: (*domain).tracking},
+	{about: []Group{Tracking, Notrack, Template, Given, Helped, CTDirection, CTStatus}, restrict: (*domain).tracking},
 	{about: []Group{Transport}, restrict: (*domain).shortTCP},
 	{about: []Group{CTExpires}, restrict: func(d *domain) {
 		status := d.space.Bits(CTStatus)
 		confirmed := status[len(status)-4] // IPS_CONFIRMED is bit 3
 		d.implies(d.space.Not(confirmed), d.is(CTExpires, 0))
+	}},
+	{about: []Group{CTProtocol}, restrict: func(d *domain) {
+		// The first packet of a connection makes the entry of its own protocol
+		// (net/netfilter/nf_conntrack_core.c, nf_ct_get_tuplepr).
+		s, same := d.space, bdd.True
+		of, own := s.Bits(Protocol), s.Bits(CTProtocol)
+		for i := range own {
+			same = s.And(same, s.Not(s.Xor(of[i], own[i])))
+		}
+		d.implies(s.And(d.is(Tracking, uint64(packet.New)), s.Unconfirmed()), same)
 	}},
 	{about: []Group{CTPacketsBoth, CTAccounting}, restrict: func(d *domain) {
 		if d.at.Accepts("connbytes-uncounted") {
@@ -322,6 +332,8 @@ func (d *domain) tracking() {
 	if d.at.Start {
 		d.require(s.Not(s.Bit(Notrack)))
 		d.require(s.Not(s.Bit(Template)))
+		d.require(d.is(Given, 0))
+		d.require(s.Not(s.Bit(Helped)))
 	}
 	if d.at.NAT {
 		d.require(s.Or(d.is(Tracking, uint64(packet.New)), d.is(Tracking, uint64(packet.Related))))

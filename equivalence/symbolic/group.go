@@ -31,6 +31,8 @@ const (
 	Tracking
 	Notrack  // a rule exempted the packet from tracking
 	Template // a rule told tracking how to treat the packet
+	Given    // what the template says of a new connection, see [Space.GivenNumber]
+	Helped   // the connection has been given a helper
 	CTDirection
 	CTStatus // IPS_*, include/uapi/linux/netfilter/nf_conntrack_common.h
 
@@ -147,6 +149,8 @@ var groups = []struct {
 	{Tracking, "ct state", 3},
 	{Notrack, "notrack", 1},
 	{Template, "template", 1},
+	{Given, "given by the template", 8},
+	{Helped, "given a helper", 1},
 	{CTDirection, "ct direction", 1},
 	{CTStatus, "ct status", 32},
 	{Fragment, "fragment offset", 13},

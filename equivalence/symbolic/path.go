@@ -93,7 +93,7 @@ func (s *Space) Tracked() bdd.Ref {
 	set(Tracking, uint64(packet.Untracked))
 	set(CTDirection, 0)
 	exempt := s.Leaf(Leaf{Verdict: Continue, Effect: s.Write(levels, cells)})
-	return s.ITE(s.Bit(Notrack), exempt, s.next)
+	return s.ITE(s.Bit(Notrack), exempt, s.giving())
 }
 
 // Reassembled is what becomes of parts of a datagram between two hooks: the first

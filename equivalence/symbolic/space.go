@@ -35,7 +35,8 @@ type Space struct {
 	// Unauthenticated says that the functions speak of packets without an IPv6
 	// authentication header only.
 	Unauthenticated bool
-	authAsked       bool // some rule looks for the header
+	given           []packet.Given // what templates say, by number
+	authAsked       bool           // some rule looks for the header
 	tests           *NameTests
 	names           *Names
 	slots           []slot
