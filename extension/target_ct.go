@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"nftmigrate/diag"
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
@@ -27,6 +29,7 @@ var (
 	_ iptsim.Doing         = (*ctTarget)(nil)
 	_ translate.Translator = (*ctTarget)(nil)
 	_ translate.Collector  = (*ctTarget)(nil)
+	_ translate.Templater  = (*ctTarget)(nil)
 	_ iptables.Validator   = (*ctTarget)(nil)
 	_ iptables.Printer     = (*ctTarget)(nil)
 )
@@ -103,24 +106,37 @@ func (t *ctTarget) Validate(c iptables.Context) []iptables.Problem {
 	return problems
 }
 
-func (t *ctTarget) Action(iptables.Context) predicate.Action {
+func (t *ctTarget) Action(c iptables.Context) predicate.Action {
 	var effect predicate.Effect
 	switch {
 	case t.Notrack.Present:
 		effect = predicate.Notrack{}
-	case t.Helper.Present || t.Timeout.Present || t.Events.Present || t.Expected.Present || t.zone.mark:
-		effect = predicate.UnmodelledEffect{What: "CT with more than a zone"}
+	case t.Timeout.Present:
+		effect = predicate.UnmodelledEffect{What: "a policy of timeouts"}
 	default:
-		zone := predicate.Zone{Number: t.zone.number}
+		zone := predicate.Zone{Number: t.zone.number, Mark: t.zone.mark}
 		switch {
 		case t.zone.original && !t.zone.reply:
 			zone.Of = predicate.ZoneOriginal
 		case t.zone.reply && !t.zone.original:
 			zone.Of = predicate.ZoneReply
 		}
+		// A choice of events of expectations alone is one of none of the connection.
+		zone.Connection.Mask = t.Events.Present || t.Expected.Present
+		zone.Connection.Events = uint32(t.Events.Value)
+		if t.Helper.Present {
+			zone.Connection.Helper = string(t.Helper.Value.Word)
+			zone.Connection.Protocol = uint8(c.Rule.Protocol.Value) // Validate wants one
+		}
 		effect = zone
 	}
 	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Continue}
+}
+
+// Template reports what the target is to the rules behind it. Only zones are for
+// connection tracking itself.
+func (t *ctTarget) Template() (gives, late bool) {
+	return !t.Notrack.Present, t.Helper.Present || t.Events.Present || t.Expected.Present
 }
 
 // exemptions is the key of whether a rule of a family exempts packets from
@@ -164,14 +180,18 @@ func aboutTemplate(r *translate.Rule) error {
 	}
 }
 
-// Translate supports "--notrack", behind which the kernel looks at no other
-// option, and zones.
+// Translate gives the packet a template with its zone, which counts as the first
+// also when it says nothing; and, where the rule stands again behind connection
+// tracking, the connection what the template says of it.
 func (t *ctTarget) Translate(r *translate.Rule) error {
-	if t.Notrack.Present {
+	switch {
+	case t.Notrack.Present:
 		r.Add(nftgen.Notrack{})
 		return nil
+	case r.Again:
+		return t.toConnection(r)
 	}
-	if err := t.late(); err != nil {
+	if err := t.refuse(r.Context); err != nil {
 		return err
 	}
 	if *exempts(r.Shared, r.Context.Family) {
@@ -186,33 +206,63 @@ func (t *ctTarget) Translate(r *translate.Rule) error {
 		}
 	}
 	r.Add(set)
+	if t.Events.Present || t.Expected.Present {
+		// The events of helpers, marks and secmarks.
+		const unread = 1<<6 | 1<<7 | 1<<9
+		detail := "Listeners are told of all that becomes of the expectations of connections whose events CT chooses, if some listened when the connection began; " +
+			"iptables tells them what --expevents names. nftables chooses among the events of connections only."
+		if t.Events.Value&unread != 0 {
+			detail += " Besides, nft lists the events helper, mark and secmark by words that it does not read: load this text, which has a number, and not what nft lists."
+		}
+		r.Declare(translate.Deviation{Code: "ct-expectation-events", Detail: detail})
+	}
 	return nil
 }
 
-// late refuses what nftables can only do behind connection tracking, or not at
-// all.
-func (t *ctTarget) late() error {
-	const behind = "nftables does it behind connection tracking, to packets of connections that are not confirmed yet: state it by hand in a chain " +
-		"of priority -199 at the same hook, for packets of ct state new that no earlier rule of table raw accepts, drops, exempts or gives a template. "
-	for _, o := range []struct {
-		name    string
-		present bool
-		where   diag.Range
-		detail  string
-	}{
-		{"helper", t.Helper.Present, t.Helper.Range, behind + fmt.Sprintf("The statement is ct helper set, with an object of type %q.", string(t.Helper.Value.Word))},
-		{"timeout", t.Timeout.Present, t.Timeout.Range, behind + "The statement is ct timeout set, with an object that has the times of the policy, which the save file does not tell."},
-		{"ctevents", t.Events.Present, t.Events.Range, behind + "The statement is ct event set."},
-		{"expevents", t.Expected.Present, t.Expected.Range, "nftables has no statement for the events of expectations. Leave the option out: all events are told then."},
-	} {
-		if o.present {
-			return &translate.Untranslatable{
-				Code:    "untranslatable-option",
-				Summary: fmt.Sprintf("CT --%s is not translated", o.name),
-				Detail:  o.detail,
-				Range:   o.where,
-			}
+// toConnection adds what a new connection gets. Another template does not count
+// then.
+func (t *ctTarget) toConnection(r *translate.Rule) error {
+	if t.Helper.Present {
+		r.Add(nftgen.Use{Object: helperObject(r, string(t.Helper.Value.Word))})
+	}
+	if t.Events.Present || t.Expected.Present {
+		// Of connections that are there already the events stay as they were chosen.
+		const confirmed = 1 << 3
+		r.Add(nftgen.AnyBit{Field: nftgen.CTStatus, Bits: wide32(confirmed), Not: true}, nftgen.SetEvents{Events: uint32(t.Events.Value)})
+	}
+	r.Add(nftgen.VerdictStmt{Kind: nftgen.Accept})
+	return nil
+}
+
+// helperObject is the object of a helper for packets of the rule's family and
+// protocol.
+func helperObject(r *translate.Rule, name string) *nftgen.Object {
+	kind := nftgen.ConnectionHelper{Name: name, Family: r.NFProto()}
+	kind.Protocol, _ = r.ProtocolNumber()
+	return translate.Value(r.Shared, kind, func() *nftgen.Object {
+		if kind.Family == nftgen.IP6 {
+			name += "_ip6"
 		}
+		return r.Shared.AddObject(&nftgen.Object{Name: name, Kind: kind})
+	})
+}
+
+// refuse says what nftables has no form for.
+func (t *ctTarget) refuse(c iptables.Context) error {
+	no := func(where diag.Range, summary, detail string) error {
+		return &translate.Untranslatable{Code: "untranslatable-option", Summary: summary, Detail: detail, Range: where}
+	}
+	switch proto, _ := c.ProtocolNumber(); {
+	case t.Timeout.Present:
+		return no(t.Timeout.Range, "CT --timeout is not translated",
+			"nftables has objects of its own that hold the times (ct timeout), and knows nothing of the policies of nfct, of which the save file tells no more than the name. "+
+				fmt.Sprintf("Write by hand, behind connection tracking, ct timeout set with an object of the times that nfct timeout get %s shows. ", t.Timeout.Value.Word)+
+				"The kernel allows the extension itself in a table that is called raw only, so that it cannot be kept either.")
+	case t.Helper.Present && proto != unix.IPPROTO_TCP && proto != unix.IPPROTO_UDP:
+		return no(t.Helper.Range, "CT --helper is translated for TCP and UDP only",
+			"nft has words for a helper of these two protocols, and the kernel has helpers for no others.")
+	case t.Helper.Present && nftgen.EscapeBytes(string(t.Helper.Value.Word)) != string(t.Helper.Value.Word):
+		return no(t.Helper.Range, "nft cannot read the name of the helper", "It takes no control characters in names, and the kernel has no such helper.")
 	}
 	if t.zone.mark {
 		where := t.Zone.Range
@@ -221,13 +271,8 @@ func (t *ctTarget) late() error {
 				where = o.Range
 			}
 		}
-		return &translate.Untranslatable{
-			Code:    "untranslatable-option",
-			Summary: "a zone by the mark is not translated",
-			Detail: "The language of nft does not take a mark for a zone. Write a rule for each mark that occurs: " +
-				"-m mark --mark N -j CT --zone N.",
-			Range: where,
-		}
+		return no(where, "a zone by the mark is not translated",
+			"The language of nft does not take a mark for a zone. Write a rule for each mark that occurs: -m mark --mark N -j CT --zone N.")
 	}
 	return nil
 }

@@ -75,8 +75,11 @@ func Tracks(s Stmt) bool {
 		return true
 	case Xt:
 		return s.Tracks
-	case SetZone, SynProxy:
+	case SetZone, SetEvents, SynProxy:
 		return true
+	case Use:
+		_, helps := s.Object.Kind.(ConnectionHelper)
+		return helps
 	case Update:
 		if slices.ContainsFunc(s.Stmts, Tracks) {
 			return true

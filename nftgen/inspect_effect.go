@@ -68,7 +68,7 @@ func Disturbs(effect, test Stmt) bool {
 		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.load.kind == loadFib })
 	case SetField, SetMSS:
 		return reads(test, func(f Field) bool { return f.load.kind != loadMeta && f.load.kind != loadCT })
-	case Notrack, ConnLimit:
+	case Notrack, ConnLimit, SetZone, SetEvents:
 		return reads(test, func(f Field) bool { return f.load.kind == loadCT })
 	case Update:
 		in, ok := test.(InSet)

@@ -13,7 +13,7 @@ import (
 // Kernel: net/ipv4/netfilter/ip_tables.c, ipt_do_table, ADD_COUNTER.
 func (t *translation) count(r *Rule) bool {
 	c := r.Context.Rule.Counters
-	if !t.options.Counters || c == nil {
+	if !t.options.Counters || c == nil || r.Again {
 		return false
 	}
 	r.counted = true
@@ -38,7 +38,7 @@ func leavesPolicy(plan *chainPlan) bool {
 // policyCounters returns the rules at the end of a base chain that count what
 // meets the policy, one for each family: policies of nf_tables have no counters.
 func (t *translation) policyCounters(plan *chainPlan) []*nftgen.Rule {
-	if !t.options.Counters || !plan.sides[0].chain.Builtin {
+	if !t.options.Counters || !plan.sides[0].chain.Builtin || plan.again {
 		return nil
 	}
 	var rules []*nftgen.Rule

@@ -28,6 +28,7 @@ type chainPlan struct {
 	chain string
 	name  string // in nftables
 	apart bool   // the IPv6 one of two chains of the name
+	again bool   // of table raw, behind connection tracking: see [Templater]
 	sides []side // one per family that has the chain
 	body  *body
 }
@@ -68,6 +69,9 @@ func (t *translation) layout(v4, v6 *iptables.Ruleset) {
 				plan.sides = append(plan.sides, side{family: rs.Family, chain: c, hooks: reach[c]})
 			}
 		}
+		if table == "raw" {
+			t.layoutTemplates(v4, v6)
+		}
 	}
 	t.dropIdle()
 	t.nameChains()
@@ -98,7 +102,7 @@ func (t *translation) dropIdle() {
 func (t *translation) nameChains() {
 	tables := make(map[string]int)
 	for _, plan := range t.chains {
-		if !plan.apart {
+		if !plan.apart && !plan.again {
 			tables[plan.chain]++
 		}
 	}
@@ -107,14 +111,18 @@ func (t *translation) nameChains() {
 		if table == "filter" || !plan.sides[0].chain.Builtin && tables[plan.chain] == 1 {
 			table = ""
 		}
-		plan.name = t.shared.unique("chain ", chainName(table, plan.chain, plan.apart))
+		name := chainName(table, plan.chain, plan.apart)
+		if plan.again {
+			name += "_new"
+		}
+		plan.name = t.shared.unique("chain ", name)
 	}
 	t.names = make(map[chainKey]string, len(t.chains))
 	for _, plan := range t.chains {
 		for _, s := range plan.sides {
-			t.names[chainKey{s.family, plan.table, plan.chain}] = plan.name
+			t.names[chainKey{s.family, plan.table, plan.chain, plan.again}] = plan.name
 		}
-		if plan.name != plan.chain {
+		if plan.name != plan.chain && !plan.again {
 			t.renamed = append(t.renamed, Renaming{plan.table, plan.chain, plan.name})
 		}
 	}
@@ -124,11 +132,12 @@ func (t *translation) nameChains() {
 type chainKey struct {
 	family       iptables.Family
 	table, chain string
+	again        bool
 }
 
 // name returns the nft name of a chain that a rule jumps to.
-func (t *translation) name(c iptables.Context, chain string) string {
-	return t.names[chainKey{c.Family, c.Table, chain}]
+func (t *translation) name(r *Rule, chain string) string {
+	return t.names[chainKey{r.Context.Family, r.Context.Table, chain, r.Again}]
 }
 
 // base returns where a built-in chain hangs.
@@ -171,10 +180,13 @@ func (t *translation) fill(plan *chainPlan) {
 	if plan.sides[0].chain.Builtin {
 		t.hang(plan, chain)
 	}
+	if plan.again && t.diags.HasErrors() {
+		return // which are about the same rules
+	}
 	lists := make(map[iptables.Family][]*Rule)
 	for _, s := range plan.sides {
 		for _, rule := range s.rules() {
-			if r, ok := t.rule(s.context(plan, rule)); ok {
+			if r, ok := t.rule(plan, s.context(plan, rule)); ok {
 				lists[s.family] = append(lists[s.family], r)
 			}
 		}
@@ -192,6 +204,12 @@ func (t *translation) fill(plan *chainPlan) {
 // chain, and the base chain drops what comes back from it for one family. So do
 // they where the policy's packets are counted and some leave the rules early.
 func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
+	if plan.again {
+		chain.Base = base(plan.table, plan.chain, false)
+		chain.Base.Priority = templatePriority
+		guardTemplates(chain)
+		return
+	}
 	drops := make(map[iptables.Family]bool)
 	for _, s := range plan.sides {
 		drops[s.family] = s.chain.Policy == "DROP"

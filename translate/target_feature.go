@@ -61,6 +61,7 @@ var stmtKinds = map[string]Feature{
 	"SetLabel":    {"changes of labels of connections", Version{4, 10}, Version{0, 8}},
 	"SynProxy":    {"synproxy", Version{5, 3}, Version{0, 9, 2}},
 	"SetZone":     {"zones of connections", Version{4, 11}, Version{0, 8}},
+	"SetEvents":   {"events of connections", Version{4, 15}, Version{0, 8}},
 	"TProxy":      {"tproxy", Version{4, 19}, Version{0, 9, 1}},
 	"ResetOption": {"removal of TCP options", Version{5, 18}, Version{1, 0, 2}},
 }

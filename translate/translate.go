@@ -110,7 +110,7 @@ func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List)
 
 // run makes one translation. fragments says that rules see fragments.
 func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
-	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), fragments: fragments}
+	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), fragments: fragments, raw: make(rawEffects)}
 	if o.Table == "" {
 		t.options.Table = "firewall"
 	}
@@ -148,14 +148,18 @@ type translation struct {
 
 	fragments      bool // rules see fragments
 	firstFragments bool // what a rule is depends on fragments
+	raw            rawEffects
 	// tracking is the first rule of each family that makes the kernel track
 	// connections.
 	tracking map[iptables.Family]iptables.Context
 }
 
-// contexts calls f for each rule of both families, in order.
+// contexts calls f for each rule of both families, in order, and once.
 func (t *translation) contexts(f func(c iptables.Context)) {
 	for _, plan := range t.chains {
+		if plan.again {
+			continue
+		}
 		for _, side := range plan.sides {
 			for _, rule := range side.rules() {
 				f(side.context(plan, rule))
@@ -188,14 +192,21 @@ func (t *translation) collectFrom(c iptables.Context, p part) {
 
 // rule translates one rule up to its lowering. ok is false when a diagnostic
 // says why there is none.
-func (t *translation) rule(c iptables.Context) (r *Rule, ok bool) {
-	r = &Rule{Context: c, Shared: t.shared, text: c.Rule.Range.Text(), fragments: t.fragments}
+func (t *translation) rule(plan *chainPlan, c iptables.Context) (r *Rule, ok bool) {
+	r = &Rule{Context: c, Shared: t.shared, Again: plan.again, text: c.Rule.Range.Text(), fragments: t.fragments}
 	ok = true
 	translateBase(r)
 	for _, use := range c.Rule.Matches {
 		ok = t.part(r, part{use.Match, use.Range, false, use.Match.Name()}) && ok
 	}
+	if r.Again {
+		r.comments, r.deviations = nil, nil // said already
+		return r, t.repeatable(r) && t.action(r) && ok
+	}
 	ok = t.action(r) && ok
+	if plan.table == "raw" {
+		t.raw.note(r)
+	}
 	t.firstFragments = t.firstFragments || r.firstFragment || r.asksFragments
 	for _, d := range r.deviations {
 		t.deviate(d, c)
@@ -222,9 +233,9 @@ func (t *translation) action(r *Rule) bool {
 		}
 		return true
 	case iptables.Jump:
-		return verdict(nftgen.Jump, t.name(r.Context, a.Name))
+		return verdict(nftgen.Jump, t.name(r, a.Name))
 	case iptables.Goto:
-		return verdict(nftgen.Goto, t.name(r.Context, a.Name))
+		return verdict(nftgen.Goto, t.name(r, a.Name))
 	case iptables.Verdict:
 		kind, ok := map[string]nftgen.VerdictKind{"ACCEPT": nftgen.Accept, "DROP": nftgen.Drop, "RETURN": nftgen.Return}[a.Name]
 		if ok {

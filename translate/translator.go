@@ -45,6 +45,10 @@ type Rule struct {
 	iptables.Context
 	// Shared takes the sets and chains that matches need.
 	Shared *Shared
+	// Again says that the rule is one of table raw that stands behind connection
+	// tracking once more: its target gives what it says to the connection, and no
+	// other template counts then.
+	Again bool
 
 	items      []item
 	deviations []Deviation

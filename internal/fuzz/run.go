@@ -256,7 +256,7 @@ func (f *fuzz) refused(o outcome, s sources, list diag.List, fail func(error) ou
 		if f.show {
 			_ = diag.Write(&o.text, diag.List{d})
 		}
-		wrong = wrong && d.Code != "chains-too-deep" && d.Code != "untranslatable-option" && d.Code != "untranslatable-match" && d.Code != "untranslatable-target"
+		wrong = wrong && d.Code != "chains-too-deep" && d.Code != "template-undecided" && d.Code != "untranslatable-option" && d.Code != "untranslatable-match" && d.Code != "untranslatable-target"
 	}
 	xt, err := kernel.NewXtables(packet.DefaultHost([]string{"eth0"}), s.text[0], s.text[1], kernel.Options{Sets: s.sets})
 	var refusal *kernel.RulesetError

@@ -27,10 +27,15 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 			case !g.templates:
 				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
 			default:
-				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9"), ""
+				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9",
+					"-j CT --ctevents new,destroy,assured"), ""
 			}
 		case 2:
 			return "-j TRACE", ""
+		case 3:
+			if !g.stateless && g.templates && g.IntN(4) == 0 {
+				return "-j CT --helper " + g.pick("ftp", "ftp --zone 3", "sip"), "tcp"
+			}
 		}
 	case "mangle":
 		if g.IntN(5) != 0 {
