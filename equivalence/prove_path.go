@@ -18,6 +18,10 @@ var routes = [][]packet.Hook{
 // differ explains why stages at some hooks are unlike: by packets that show it,
 // or else by whole routes, along which the difference may have no consequence.
 func (p *prover) differ(version int, unlike []packet.Hook) error {
+	unlike, err := p.unlikeHooks(version, unlike)
+	if err != nil || len(unlike) == 0 {
+		return err
+	}
 	shown, unshown, err := p.unlikeStages(version)
 	if err != nil || shown > 0 {
 		return err
@@ -27,6 +31,54 @@ func (p *prover) differ(version int, unlike []packet.Hook) error {
 		p.incomplete("a difference was computed for packets at " + unshown + ", but no packet was found that shows it")
 	}
 	return err
+}
+
+// unlikeHooks returns those of some hooks at which the stages are unlike also
+// when they are put together, with what tracking does between them: a stage of
+// one side may do what a later one does on the other. It is asked of the first hooks of routes,
+// where both sides know the same of packets.
+func (p *prover) unlikeHooks(version int, unlike []packet.Hook) (left []packet.Hook, err error) {
+	a, b := p.open(version, false)
+	defer func() { p.proof.Nodes += p.space.Size() }()
+	err = p.space.Try(func() {
+		for _, hook := range unlike {
+			if !tracks(hook) || !p.tracked || !p.alikeAt(hook, a, b) {
+				left = append(left, hook)
+			}
+		}
+	})
+	return left, err
+}
+
+// alikeAt reports whether the stages at a hook do the same together.
+func (p *prover) alikeAt(hook packet.Hook, a, b []symbolic.Stage) bool {
+	s := p.space
+	natRules := slices.ContainsFunc(append(slices.Clone(a), b...), func(st symbolic.Stage) bool { return st.Kind == packet.NAT })
+	side := func(stages []symbolic.Stage) bdd.Ref {
+		whole := s.Next()
+		parts, _ := p.hookParts(stages, hook, natRules, 0)
+		for _, part := range parts {
+			whole = s.Sequence(whole, part)
+		}
+		return whole
+	}
+	f, g := side(a), side(b)
+	at := p.situation(hook, 0, packet.Filter)
+	at.Start = true
+	domain, assumed := s.Domain(at, f, g)
+	p.assume(assumed)
+	p.segments(hook, s.Support(f, g), p.written(f, g))
+	for _, c := range s.Compare(f, g, domain, p.accepts) {
+		switch c.Relation {
+		case symbolic.Explained:
+			p.note(p.proof.Explained, c, hook, f, g)
+		case symbolic.Unknown:
+			p.note(p.proof.Unknown, c, hook, f, g)
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // maxTries is how many classes in a row may be without a packet that shows them
