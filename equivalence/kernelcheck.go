@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -108,6 +109,8 @@ type kernelRun struct {
 	// strayed says of each side that its kernel decided once what its model could
 	// not, so that they may remember different things since.
 	strayed struct{ source, target bool }
+	// asked is how often packets were run alone.
+	asked int
 }
 
 func (r *kernelRun) all(ctx context.Context, sample []*packet.Packet) error {
@@ -173,11 +176,10 @@ func (r *kernelRun) one(p *packet.Packet) error {
 			return err
 		}
 	}
-	r.compare(p, inSource, inTarget, simSource, simTarget)
-	return nil
+	return r.compare(p, inSource, inTarget, simSource, simTarget)
 }
 
-func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, simTarget packet.Fate) {
+func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, simTarget packet.Fate) error {
 	r.report.Packets++
 	volatile := simSource.Unsure || simTarget.Unsure ||
 		r.strayed.source && simSource.Volatile || r.strayed.target && simTarget.Volatile
@@ -215,20 +217,49 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 			if simSource.Volatile || simTarget.Volatile {
 				r.apart = why
 			}
-			return
+			return nil
 		}
 		// Both models go on as their kernels do.
 		follows := len(Differ(seen(inSource), seen(simSource))) == 0 && len(Differ(seen(inTarget), seen(simTarget))) == 0
-		if r.apart != "" && (simSource.Verdict == packet.Undecided || simTarget.Verdict == packet.Undecided) {
-			r.report.Volatile++ // nobody says that no memory was asked
-			return
+		if simSource.Verdict == packet.Undecided || simTarget.Verdict == packet.Undecided {
+			// Nobody says whether a memory was asked, nor that the engines remember
+			// the same behind such a packet.
+			if there, err := r.alone(p, simSource, simTarget); err != nil || !there {
+				r.report.Volatile++
+				return err
+			}
 		}
 		if r.apart != "" && follows && (simSource.Volatile || simTarget.Volatile) {
 			r.report.Explained[r.apart]++
-			return
+			return nil
 		}
 	}
 	differ(&r.report.Differences, inSource, inTarget)
+	return nil
+}
+
+// alone reports whether the kernel treats a packet unlike that is the first one.
+// Beyond some packets it does not ask.
+func (r *kernelRun) alone(p *packet.Packet, simSource, simTarget packet.Fate) (differs bool, err error) {
+	const most = 20
+	if r.asked++; r.asked > most {
+		return false, nil
+	}
+	source, target, done, err := r.pair.Open(r.host, r.tracked)
+	if err != nil {
+		return false, err
+	}
+	a, err := source.Run(p)
+	if err == nil {
+		var b packet.Fate
+		if b, err = target.Run(p); err == nil {
+			differs = len(visible(Differ(seen(a), seen(b)), simSource, simTarget)) > 0
+		}
+	}
+	if err != nil && r.pair.Skips(err) {
+		err = nil
+	}
+	return differs, errors.Join(err, done())
 }
 
 // silently names the deviation for which the two sides remember different things

@@ -43,7 +43,7 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 	if many || kind != TypeHost || dst.Is6() && (len(segment) == 0 || l.proto == NoNext) {
 		return false
 	}
-	if src.Is6() && !h.returns(src, device) {
+	if src.Is6() && !h.returns(src, h.receiver(dst, device)) {
 		return false
 	}
 	if verified(l.proto, segment) && !checksumRight(data, l) {
@@ -56,6 +56,28 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 		return segment[0]&0x80 != 0
 	}
 	return true
+}
+
+// receiver is the device that a packet counts as received by when an error about
+// it is sent: behind the loopback device, that of the route to its destination,
+// which is the device that has the address.
+//
+// Kernel: net/ipv6/icmp.c, icmp6_dev.
+func (h *Host) receiver(dst netip.Addr, device string) string {
+	if d := h.Device(device); d == nil || !d.Loopback {
+		return device
+	}
+	for _, d := range h.Devices {
+		for _, a := range d.Addrs {
+			if a.Addr() == dst || dst.Is6() && h.Forwarding && a.Bits() < 127 && a.Masked().Addr() == dst {
+				return d.Name
+			}
+		}
+	}
+	if route, ok := h.Lookup(dst); ok {
+		return route.Device
+	}
+	return device
 }
 
 // returns reports whether an ICMPv6 error finds its way back: a link-local

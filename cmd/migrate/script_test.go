@@ -1,9 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -94,13 +95,16 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// madeNS counts the namespaces of scripts, which run side by side.
+var madeNS atomic.Int32
+
 // namedNS is "netns VARIABLE": it makes a network namespace that lasts as long
 // as the script, and puts its name into the variable.
 func namedNS(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: netns VARIABLE")
 	}
-	name := "migrate-test-" + strconv.Itoa(os.Getpid())
+	name := fmt.Sprintf("migrate-test-%d-%d", os.Getpid(), madeNS.Add(1))
 	ts.Check(ts.Exec("ip", "netns", "add", name))
 	ts.Defer(func() { ts.Check(ts.Exec("ip", "netns", "delete", name)) })
 	ts.Setenv(args[0], name)

@@ -26,7 +26,7 @@ func (g *generator) rare(c chain) string {
 	if c.leaving() && g.unmodelled {
 		choices = append(choices, func() string { return g.policy("out") })
 	}
-	if c.only("INPUT", "OUTPUT", "POSTROUTING") {
+	if c.only("INPUT") || g.unmodelled && c.only("INPUT", "OUTPUT", "POSTROUTING") {
 		choices = append(choices, func() string { return "-m cgroup " + g.not() + "--path " + g.pick("/", `""`) })
 	}
 	return choices[g.IntN(len(choices))]()

@@ -76,6 +76,18 @@ func TestRegressions(t *testing.T) {
 			explained: map[string]int{"tcpmss-loopback": 2},
 		},
 		{
+			name:  "an answer to a link-local address by the loopback device",
+			rules: "*filter\n-A INPUT -j REJECT\nCOMMIT\n",
+			v6:    true,
+			packets: []packet.Spec{
+				{Src: addr("fe80::40"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "lo"},
+				{Src: addr("fe80::40"), Dst: addr("2001:db8:1::1"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "lo"},
+				{Src: addr("fe80::40"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "net0"},
+				{Src: addr("fe80::40"), Dst: addr("2001:db8:1::1"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "net1"},
+				{Src: addr("fe80::40"), Dst: addr("::1"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "lo"},
+			},
+		},
+		{
 			// The one engine drops the packet before the counter, the other behind it.
 			name: "counters of packets that are dropped anyway",
 			rules: "*mangle\n-A FORWARD -p tcp -m tcp --tcp-flags SYN SYN -j MARK --set-mark 1\n-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j MARK --or-mark 2\nCOMMIT\n" +
