@@ -121,6 +121,11 @@ func (m *hashlimitMatch) ways(r *translate.Rule, key []hashField) []hashWay {
 		later := nftgen.Compare{Field: nftgen.IP6FragOff, Op: nftgen.Ne, Value: nftgen.Value{0, 0}}
 		list = append(list, hashWay{[]nftgen.Stmt{later}, zeroPorts(key), true})
 	}
+	if ports == hashHasPorts && proto != protocolESP {
+		// The other protocols do not come here, and what stands behind may want one.
+		only := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{proto}}
+		return append(list, hashWay{[]nftgen.Stmt{only}, renamedPorts(key, nftgen.Sport(proto), nftgen.Dport(proto)), false})
+	}
 	list = append(list, hashWay{[]nftgen.Stmt{with}, key, ports == hashAnyPorts})
 	if ports == hashAnyPorts {
 		list = append(list, hashWay{[]nftgen.Stmt{without}, zeroPorts(key), false})

@@ -94,13 +94,13 @@ func Contradict(a, b Stmt) bool {
 			return !equal(x.Value, y.Value)
 		}
 	}
-	p, q := protocolOf(a), protocolOf(b)
+	p, q := ProtocolOf(a), ProtocolOf(b)
 	return p != 0 && q != 0 && p != q
 }
 
-// protocolOf returns the transport protocol that packets must have to pass a
+// ProtocolOf returns the transport protocol that packets must have to pass a
 // test, 0 when there is none or several.
-func protocolOf(s Stmt) uint8 {
+func ProtocolOf(s Stmt) uint8 {
 	if c, ok := s.(Compare); ok && c.Op == Eq && c.Mask == nil && c.Field.Text == MetaL4Proto.Text {
 		return c.Value[0]
 	}

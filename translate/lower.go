@@ -18,6 +18,8 @@ type body struct {
 	protocol uint8
 	// family is what the rule at hand is restricted to, 0 for nothing.
 	family nftgen.Family
+	// written counts the nft rules so far.
+	written int
 }
 
 // lower appends one source rule to a chain.
@@ -43,7 +45,10 @@ func (b *body) lower(r *Rule) {
 		b.note(r)
 		return
 	}
-	b.emit(b.tail, proto, nil, items, nil)
+	before := b.written
+	if b.emit(b.tail, proto, nil, items, nil); b.written == before {
+		b.note(r)
+	}
 }
 
 // emit appends a rule made of pre and items to a chain. following is the chain
@@ -173,7 +178,8 @@ func (b *body) split(origin diag.Range) *nftgen.Chain {
 // repeated.
 //
 // A row about a protocol that "-p" excludes never matches, and is left out: nft
-// would take its test for the one of the rule.
+// would take its test for the one of the rule. So is a rule that is about two
+// protocols.
 func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stmt) {
 	if b.protocol != 0 && slices.ContainsFunc(stmts, func(s nftgen.Stmt) bool { return excludes(s, b.protocol) }) {
 		return
@@ -182,6 +188,11 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{b.protocol}}
 		stmts = append([]nftgen.Stmt{test}, stmts...)
 	}
+	stmts, possible := oneProtocol(stmts)
+	if !possible {
+		return
+	}
+	b.written++
 	rule := proto
 	rule.Stmts = stmts
 	if rule.Family == 0 && slices.ContainsFunc(stmts, answersByICMP) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 )
@@ -21,11 +22,14 @@ func command() int {
 	seed := flag.Uint64("seed", 1, "choice of rulesets and packets")
 	only := flag.Int("only", -1, "run only the ruleset of this number, and print it")
 	most := flag.Int("most", 10, "stop after `N` rulesets with differences or errors")
-	workers := flag.Int("parallel", runtime.NumCPU(), "run `N` rulesets at a time")
+	workers := flag.Int("parallel", 2*runtime.NumCPU(), "run `N` rulesets at a time")
 	proofs := flag.Int("proofs", 0, "make only proofs, of `N` rulesets, without the kernel")
 	unproven := flag.Bool("unproven", false, "do without proofs, which take most of the time")
 	profile := flag.String("cpuprofile", "", "write where the time goes to `FILE`")
 	flag.Parse()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // rulesets and packets are small, and gone soon
+	}
 	if *profile != "" {
 		stop, err := profileTo(*profile)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -277,15 +278,26 @@ func (f *fuzz) refused(o outcome, s sources, list diag.List, fail func(error) ou
 
 func openPair(host *packet.Host, s sources, messages []netlink.Message, o kernel.Options) (equivalence.Kernel, equivalence.Kernel, func() error, error) {
 	o.Sets = s.sets
-	xt, err := kernel.NewXtables(host, s.text[0], s.text[1], o)
-	if err != nil {
-		return nil, nil, nil, err
+	// Most of the time is spent waiting for the kernel and the tools.
+	var xt, nft *kernel.Machine
+	var errXt, errNft error
+	var both sync.WaitGroup
+	both.Go(func() { xt, errXt = kernel.NewXtables(host, s.text[0], s.text[1], o) })
+	both.Go(func() { nft, errNft = kernel.NewNftables(host, messages, o) })
+	both.Wait()
+	done := func() error {
+		var errs []error
+		for _, m := range []*kernel.Machine{xt, nft} {
+			if m != nil {
+				errs = append(errs, m.Close())
+			}
+		}
+		return errors.Join(errs...)
 	}
-	nft, err := kernel.NewNftables(host, messages, o)
-	if err != nil {
-		return nil, nil, nil, errors.Join(err, xt.Close())
+	if errXt != nil || errNft != nil {
+		return nil, nil, nil, errors.Join(errXt, errNft, done())
 	}
-	return xt, nft, func() error { return errors.Join(xt.Close(), nft.Close()) }, nil
+	return xt, nft, done, nil
 }
 
 // writeBytes prints the packets of all differences, before and after.
