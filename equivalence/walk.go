@@ -355,7 +355,7 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) packet.Verdict {
 	if n.Min.IsValid() && (addr.Less(n.Min) || n.Max.Less(addr)) {
 		newAddr = n.Min
 	}
-	if n.MinPort != 0 && (port < n.MinPort || port > n.MaxPort) {
+	if n.MapsPorts() && (port < n.MinPort || port > n.MaxPort) {
 		newPort = n.MinPort
 	}
 	if newAddr == addr && newPort == port {

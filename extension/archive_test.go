@@ -275,6 +275,9 @@ func bytecode(m *nftsim.Machine) []byte {
 				if e.End {
 					b.WriteString(" end")
 				}
+				if e.Data != nil {
+					fmt.Fprintf(&b, " : %x", e.Data)
+				}
 				b.WriteByte('\n')
 			}
 		}

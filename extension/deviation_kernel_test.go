@@ -48,7 +48,7 @@ COMMIT
 // targets once in the kernel: packets to which xtables and the translation do
 // something else. Where it shows nothing, the declaration is not true any more.
 //
-// nfacct-object is in TestNfacctObject. owner-kernel-socket is not here: it takes
+// nfacct-object is in TestNfacctObject, dnat-port-taken in TestPortTaken. owner-kernel-socket is not here: it takes
 // a socket that the kernel has opened for itself; queue-reroute is not, because
 // not every kernel has queues.
 func TestDeviations(t *testing.T) {

@@ -197,32 +197,25 @@ func portsNeedProtocol(c iptables.Context, what string) []iptables.Problem {
 	}}
 }
 
-// mappedPorts returns the ports and the protocol of a NAT statement. where is
-// the range of the option that names them.
-func mappedPorts(r *translate.Rule, p portRange, where diag.Range) (low, high uint16, proto uint8, err error) {
+// mappedPorts returns the protocol of a NAT statement with ports. where is the
+// range of the option that names them.
+func mappedPorts(r *translate.Rule, p portRange, where diag.Range) (proto uint8, err error) {
 	proto, ok := r.ProtocolNumber()
 	switch {
 	case p.Shifted:
-		return 0, 0, 0, &translate.Untranslatable{
+		return 0, &translate.Untranslatable{
 			Code:    "untranslatable-option",
-			Summary: "shifted port ranges have no nftables counterpart",
+			Summary: "shifted source ports have no nftables counterpart",
 			Detail:  fmt.Sprintf("nftables cannot map ports to %s keeping their distance. Write one rule per port.", p.String()),
 			Range:   where,
 		}
-	case p.Low == 0:
-		return 0, 0, 0, &translate.Untranslatable{
-			Code:    "untranslatable-option",
-			Summary: "mapping to port 0 has no nftables counterpart",
-			Detail:  "Port 0 is no port that a packet can be sent to. Start the range at 1.",
-			Range:   where,
-		}
 	case !ok:
-		return 0, 0, 0, &translate.Untranslatable{
+		return 0, &translate.Untranslatable{
 			Code:    "untranslatable-option",
 			Summary: "mapping ports under a negated protocol has no nftables counterpart",
 			Detail:  "nft maps ports only behind a test for one transport protocol. Write one rule per protocol.",
 			Range:   where,
 		}
 	}
-	return p.Low, p.High, proto, nil
+	return proto, nil
 }

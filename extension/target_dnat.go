@@ -128,16 +128,16 @@ func natEffect(to natRange) predicate.NAT {
 	return predicate.NAT{Min: to.Min, Max: to.Max}
 }
 
-// natAction is the action of a target of the nat table. Ports that are shifted,
-// and port 0, are beyond what is modelled.
+// natAction is the action of a target of the nat table. Source ports that are
+// shifted are beyond what is modelled.
 func natAction(nat predicate.NAT, hasPorts bool, ports portRange) predicate.Action {
-	var effect predicate.Effect = nat
 	if hasPorts {
-		nat.MinPort, nat.MaxPort = ports.Low, ports.High
-		effect = nat
-		if ports.Shifted || ports.Low == 0 {
-			effect = predicate.UnmodelledEffect{What: "mapping to shifted ports or to port 0"}
-		}
+		nat.MinPort, nat.MaxPort, nat.FromZero = ports.Low, ports.High, ports.Low == 0
+		nat.Shifted, nat.Base = ports.Shifted, ports.Base
+	}
+	var effect predicate.Effect = nat
+	if nat.Shifted && !nat.Destination {
+		effect = predicate.UnmodelledEffect{What: "shifting source ports"}
 	}
 	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Accept}
 }
@@ -145,11 +145,18 @@ func natAction(nat predicate.NAT, hasPorts bool, ports portRange) predicate.Acti
 // addNAT completes and adds the statement that maps to a range, which stands at
 // where.
 func addNAT(r *translate.Rule, to natRange, where diag.Range, nat nftgen.NAT) error {
-	if to.HasPorts {
+	switch {
+	case to.HasPorts && to.Ports.Shifted && nat.Destination:
 		var err error
-		if nat.LowPort, nat.HiPort, nat.Protocol, err = mappedPorts(r, to.Ports, where); err != nil {
+		if nat.Map, nat.Protocol, err = shiftedPorts(r, to.Ports, where); err != nil {
 			return err
 		}
+	case to.HasPorts:
+		var err error
+		if nat.Protocol, err = mappedPorts(r, to.Ports, where); err != nil {
+			return err
+		}
+		nat.LowPort, nat.HiPort, nat.FromZero = to.Ports.Low, to.Ports.High, to.Ports.Low == 0
 	}
 	if to.Min.IsValid() {
 		if to.Max.Less(to.Min) {
@@ -164,4 +171,40 @@ func addNAT(r *translate.Rule, to natRange, where diag.Range, nat nftgen.NAT) er
 	}
 	r.Add(nat)
 	return nil
+}
+
+// shiftedPorts returns the map of a DNAT that shifts ports, of the ports that
+// the tests of the rule leave, and the protocol.
+//
+// Kernel: net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple: the distance
+// to the base has 16 bits, and begins again behind the end of the range.
+func shiftedPorts(r *translate.Rule, p portRange, where diag.Range) (*nftgen.PortMap, uint8, error) {
+	p.Shifted = false
+	proto, err := mappedPorts(r, p, where)
+	if err != nil {
+		return nil, 0, err
+	}
+	field := nftgen.Dport(proto)
+	if proto == 1 {
+		return nil, 0, &translate.Untranslatable{
+			Code:    "untranslatable-option",
+			Summary: "shifted identifiers of ICMP have no nftables counterpart",
+			Detail:  "xtables shifts the identifiers of pings, which nft has no map for. Write a rule for -p tcp or -p udp.",
+			Range:   where,
+		}
+	}
+	m := &nftgen.PortMap{Field: field}
+	size := uint32(p.High-p.Low) + 1
+	for _, port := range r.Ports(field) {
+		m.Pairs = append(m.Pairs, nftgen.PortPair{From: port, To: p.Low + uint16(uint32(port-p.Base)%size)})
+	}
+	if len(m.Pairs) == 0 {
+		m.Pairs = []nftgen.PortPair{{From: p.Base, To: p.Low}} // no packet gets here
+	}
+	r.Declare(translate.Deviation{
+		Code: "dnat-port-taken",
+		Detail: "A connection from one source address and port to two destinations that are mapped to the same address and port: " +
+			"xtables takes the next free port of the range for the second, nftables another source port.",
+	})
+	return m, proto, nil
 }

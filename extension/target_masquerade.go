@@ -53,9 +53,10 @@ func (t *masqueradeTarget) Translate(r *translate.Rule) error {
 	s := nftgen.Masquerade{Flags: nftgen.NATFlags{Random: t.Random.Present, FullyRandom: t.FullRandom.Present}}
 	if t.Ports.Present {
 		var err error
-		if s.LowPort, s.HiPort, s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value), t.Ports.Range); err != nil {
+		if s.Protocol, err = mappedPorts(r, portRange(t.Ports.Value), t.Ports.Range); err != nil {
 			return err
 		}
+		s.LowPort, s.HiPort, s.FromZero = t.Ports.Value.Low, t.Ports.Value.High, t.Ports.Value.Low == 0
 	}
 	r.Add(s)
 	return nil

@@ -315,8 +315,20 @@ var actionCases = []ruleCase{
 	{chain: inDstnat, rule: Rule{Family: IP, Stmts: []Stmt{tcp, NAT{Destination: true, LowPort: 80}}}},
 	at(inDstnat, NAT{Destination: true, Low: ip("10.0.0.0"), Prefix: 24}), at(inDstnat, NAT{Destination: true, Low: ip("2001:db8::"), Prefix: 64}),
 	at(inDstnat, NAT{Destination: true, Low: ip("10.0.0.0"), Prefix: 13}),
+	at(inDstnat, tcp, NAT{Destination: true, Low: ip("192.0.2.7"), Map: ports(Dport(6), 80, 8080)}), at(inDstnat, tcp, NAT{Destination: true, Map: ports(Dport(6), 0, 5, 65535, 0), Flags: NATFlags{Persistent: true}}),
+	at(inDstnat, tcp, NAT{Destination: true, Low: ip("2001:db8::7"), High: ip("2001:db8::9"), Map: ports(Dport(6), 80, 8080, 81, 8081)}),
+	at(inDstnat, tcp, NAT{Destination: true, Low: ip("192.0.2.7"), FromZero: true}), at(inDstnat, tcp, NAT{Destination: true, FromZero: true, HiPort: 9}), at(inDstnat, tcp, Redirect{FromZero: true, HiPort: 9}), at(inSrcnat, tcp, Masquerade{FromZero: true}),
 	at(inDstnat, Redirect{}), at(inDstnat, Redirect{Flags: NATFlags{Random: true}}), at(inDstnat, tcp, Redirect{LowPort: 80}), at(inDstnat, tcp, Redirect{LowPort: 80, HiPort: 90, Flags: NATFlags{Random: true}}),
 	at(inSrcnat, NAT{Low: ip("192.0.2.7"), Flags: NATFlags{Persistent: true}}), at(inSrcnat, NAT{Low: ip("10.0.0.0"), Prefix: 24}), at(inSrcnat, tcp, NAT{Low: ip("192.0.2.7"), LowPort: 1024, HiPort: 2048}),
 	at(inSrcnat, Masquerade{}), at(inSrcnat, Masquerade{Flags: NATFlags{Random: true, FullyRandom: true}}), at(inSrcnat, tcp, Masquerade{LowPort: 1024}),
 	at(inSrcnat, tcp, Masquerade{LowPort: 1024, HiPort: 2048, Flags: NATFlags{Random: true}}),
+}
+
+// ports makes a map of ports from pairs.
+func ports(f Field, pairs ...uint16) *PortMap {
+	m := &PortMap{Field: f}
+	for i := 0; i < len(pairs); i += 2 {
+		m.Pairs = append(m.Pairs, PortPair{pairs[i], pairs[i+1]})
+	}
+	return m
 }

@@ -42,9 +42,9 @@ func checkAction(s Stmt) error {
 	case NAT:
 		return s.check()
 	case Masquerade:
-		return checkPorts(s.LowPort, s.HiPort)
+		return s.ports().check()
 	case Redirect:
-		return checkPorts(s.LowPort, s.HiPort)
+		return s.ports().check()
 	case Update:
 		return s.check()
 	case action:
@@ -157,22 +157,23 @@ func (s SetField) check() error {
 	return s.Field.Type.check(s.Value)
 }
 
-func checkPorts(low, high uint16) error {
-	if low == 0 && high != 0 || high != 0 && high < low {
-		return fmt.Errorf("write a span of ports: %d-%d", low, high)
-	}
-	return nil
-}
-
 func (s NAT) check() error {
-	if err := checkPorts(s.LowPort, s.HiPort); err != nil {
+	if err := s.ports().check(); err != nil {
 		return err
+	}
+	if s.Map != nil {
+		if s.ports().given() || s.Prefix != 0 {
+			return fmt.Errorf("write nat: a map of ports beside ports or a prefix")
+		}
+		if err := s.Map.check(); err != nil {
+			return err
+		}
 	}
 	if s.Low == nil {
 		switch {
 		case s.High != nil || s.Prefix != 0:
 			return fmt.Errorf("write nat: a span without its start")
-		case s.LowPort == 0:
+		case !s.ports().given() && s.Map == nil:
 			return fmt.Errorf("write nat: neither addresses nor ports")
 		}
 		return nil
@@ -185,7 +186,7 @@ func (s NAT) check() error {
 		return fmt.Errorf("write nat: the span of addresses is empty")
 	case s.Prefix < 0 || s.Prefix > 8*len(s.Low):
 		return fmt.Errorf("write nat: a prefix of %d bits", s.Prefix)
-	case s.Prefix != 0 && (s.High != nil || s.LowPort != 0):
+	case s.Prefix != 0 && (s.High != nil || s.ports().given()):
 		return fmt.Errorf("write nat: a prefix has neither an end nor ports")
 	}
 	return nil

@@ -292,21 +292,9 @@ func constants(values ...[]byte) (exprs []expression, registers []uint32) {
 	return exprs, registers
 }
 
-// portData returns the values of a span of ports, nil for what is not given.
-func portData(low, high uint16) (l, h []byte) {
-	if low == 0 && high == 0 {
-		return nil, nil
-	}
-	l = binary.BigEndian.AppendUint16(nil, low)
-	if high > low {
-		h = binary.BigEndian.AppendUint16(nil, high)
-	}
-	return l, h
-}
-
 // needPorts refuses ports where the rule does not say of which protocol.
-func (c *compiler) needPorts(what string, low, high uint16) error {
-	if (low != 0 || high != 0) && !c.ports {
+func (c *compiler) needPorts(what string, p portSpan) error {
+	if p.given() && !c.ports {
 		return fmt.Errorf("write %s with ports: nft takes it only behind a test of the protocol", what)
 	}
 	return nil
@@ -316,12 +304,12 @@ func (c *compiler) nat(s NAT) error {
 	what := "snat"
 	e := &expr.NAT{
 		Type: expr.NATTypeSourceNAT, Random: s.Flags.Random, FullyRandom: s.Flags.FullyRandom, Persistent: s.Flags.Persistent,
-		Prefix: s.Prefix != 0, Specified: s.LowPort != 0 || s.HiPort != 0,
+		Prefix: s.Prefix != 0, Specified: s.ports().given() || s.Map != nil,
 	}
 	if s.Destination {
 		what, e.Type = "dnat", expr.NATTypeDestNAT
 	}
-	if err := c.needPorts(what, s.LowPort, s.HiPort); err != nil {
+	if err := c.needPorts(what, s.ports()); err != nil {
 		return err
 	}
 	family := s.family()
@@ -339,9 +327,13 @@ func (c *compiler) nat(s NAT) error {
 	case high != nil && equal(low, high):
 		high = nil
 	}
-	lowPort, highPort := portData(s.LowPort, s.HiPort)
+	lowPort, highPort := s.ports().data()
 	exprs, r := constants(low, high, lowPort, highPort)
 	e.RegAddrMin, e.RegAddrMax, e.RegProtoMin, e.RegProtoMax = r[0], r[1], r[2], r[3]
+	if s.Map != nil {
+		e.RegProtoMin = register(4 * len(exprs))
+		exprs = append(exprs, c.portMap(s.Map, e.RegProtoMin)...)
+	}
 	c.add(append(exprs, fromLibrary{e})...)
 	return nil
 }
@@ -358,20 +350,20 @@ func (s NAT) family() Family {
 }
 
 func (c *compiler) masquerade(s Masquerade) error {
-	if err := c.needPorts("masquerade", s.LowPort, s.HiPort); err != nil {
+	if err := c.needPorts("masquerade", s.ports()); err != nil {
 		return err
 	}
-	low, high := portData(s.LowPort, s.HiPort)
+	low, high := s.ports().data()
 	exprs, r := constants(low, high)
 	c.add(append(exprs, masquerade(s.Flags.bits(low != nil), r[0], r[1]))...)
 	return nil
 }
 
 func (c *compiler) redirect(s Redirect) error {
-	if err := c.needPorts("redirect", s.LowPort, s.HiPort); err != nil {
+	if err := c.needPorts("redirect", s.ports()); err != nil {
 		return err
 	}
-	low, high := portData(s.LowPort, s.HiPort)
+	low, high := s.ports().data()
 	exprs, r := constants(low, high)
 	c.add(append(exprs, fromLibrary{&expr.Redir{RegisterProtoMin: r[0], RegisterProtoMax: r[1], Flags: s.Flags.bits(low != nil)}})...)
 	return nil

@@ -139,7 +139,7 @@ func (e *encoder) chain(c *Chain) {
 
 func (e *encoder) set(s *lookupSet) {
 	if s.anonymous {
-		s.name = anonymousName
+		s.name = s.anonymousName()
 	}
 	list := s.list()
 	e.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.add(e.table.Name, s.count(list)))

@@ -40,6 +40,7 @@ type lookupSet struct {
 	size      uint32
 	counter   bool
 	elements  [][]Interval
+	pairs     []PortPair // of a map, which has no other elements
 	bulk      *Bulk
 }
 
@@ -117,6 +118,7 @@ func (s *lookupSet) flags() uint32 {
 		{s.interval && s.concatenated(), setConcat},
 		{s.expires, unix.NFT_SET_TIMEOUT},
 		{s.dynamic, unix.NFT_SET_EVAL},
+		{s.pairs != nil, unix.NFT_SET_MAP},
 	} {
 		if f.on {
 			flags |= f.flag
@@ -156,6 +158,7 @@ func (s *lookupSet) add(table string, elements int) attributes {
 	a.u32(unix.NFTA_SET_FLAGS, s.flags())
 	a.u32(unix.NFTA_SET_KEY_TYPE, s.keyType())
 	a.u32(unix.NFTA_SET_KEY_LEN, s.keyLength())
+	s.mapsTo(&a)
 	a.u32(unix.NFTA_SET_ID, s.id)
 	if s.timeout != 0 {
 		a.u64(unix.NFTA_SET_TIMEOUT, uint64(s.timeout.Milliseconds()))
@@ -173,14 +176,17 @@ func (s *lookupSet) add(table string, elements int) attributes {
 // An element is an element of a set as the kernel has it.
 type element struct {
 	key, keyEnd []byte
-	end         bool // the first key behind an interval
-	openEnded   bool // an interval up to the greatest value
+	data        []byte // of a map
+	end         bool   // the first key behind an interval
+	openEnded   bool   // an interval up to the greatest value
 }
 
 // list returns the elements: one per value, or of intervals the first value
 // and the one behind the last, or of concatenated intervals both ends in one.
 func (s *lookupSet) list() []element {
 	switch {
+	case s.pairs != nil:
+		return s.mapped()
 	case s.concatenated():
 		return s.tuples()
 	case s.interval:
@@ -261,6 +267,11 @@ func (e element) attributes() attributes {
 		var keyEnd attributes
 		keyEnd.bytes(unix.NFTA_DATA_VALUE, e.keyEnd...)
 		a.nested(elementKeyEnd, keyEnd)
+	}
+	if e.data != nil {
+		var data attributes
+		data.bytes(unix.NFTA_DATA_VALUE, e.data...)
+		a.nested(unix.NFTA_SET_ELEM_DATA, data)
 	}
 	if e.openEnded {
 		a.bytes(unix.NFTA_SET_ELEM_USERDATA, binary.NativeEndian.AppendUint32([]byte{elementFlags, 4}, elementOpenEnded)...)

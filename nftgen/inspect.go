@@ -39,6 +39,10 @@ func AppendFields(list []Field, s Stmt) []Field {
 		return append(list, s.Field)
 	case Update:
 		return append(list, s.Fields...)
+	case NAT:
+		if s.Map != nil {
+			return append(list, s.Map.Field)
+		}
 	}
 	return list
 }
@@ -144,11 +148,11 @@ func WantsProtocol(stmts []Stmt) bool {
 		case TProxy:
 			return true
 		case NAT:
-			return s.LowPort != 0 || s.HiPort != 0
+			return s.ports().given()
 		case Masquerade:
-			return s.LowPort != 0 || s.HiPort != 0
+			return s.ports().given()
 		case Redirect:
-			return s.LowPort != 0 || s.HiPort != 0
+			return s.ports().given()
 		}
 	}
 	return false

@@ -271,6 +271,9 @@ type (
 		Low, High       Value
 		Prefix          int // with prefix mapping: length; Low is the network
 		LowPort, HiPort uint16
+		FromZero        bool // LowPort is the port 0
+		// Map says to which port each port goes, in place of a span of them.
+		Map *PortMap
 		// Protocol is the transport protocol whose ports they are, 0 without
 		// ports. nft reads a port only behind a test of one, so printer and
 		// encoder add "meta l4proto" where the rule has none.
@@ -281,6 +284,7 @@ type (
 	// Masquerade is "masquerade [to :p-q] [flags]".
 	Masquerade struct {
 		LowPort, HiPort uint16
+		FromZero        bool  // LowPort is the port 0
 		Protocol        uint8 // as in NAT
 		Flags           NATFlags
 	}
@@ -288,6 +292,7 @@ type (
 	// Redirect is "redirect [to :p-q] [flags]".
 	Redirect struct {
 		LowPort, HiPort uint16
+		FromZero        bool  // LowPort is the port 0
 		Protocol        uint8 // as in NAT
 		Flags           NATFlags
 	}

@@ -42,9 +42,9 @@ func actionText(s Stmt, table Family) string {
 	case NAT:
 		return s.text(table)
 	case Masquerade:
-		return natText("masquerade", "", portText(s.LowPort, s.HiPort), s.Flags)
+		return natText("masquerade", "", s.ports().text(), s.Flags)
 	case Redirect:
-		return natText("redirect", "", portText(s.LowPort, s.HiPort), s.Flags)
+		return natText("redirect", "", s.ports().text(), s.Flags)
 	case HasLabel:
 		return fmt.Sprintf("ct label %d", s.Bit)
 	case SetLabel:
@@ -181,16 +181,6 @@ func grouped(s string) string {
 	return s
 }
 
-func portText(low, high uint16) string {
-	switch {
-	case low == 0:
-		return ""
-	case high > low:
-		return fmt.Sprintf(":%d-%d", low, high)
-	}
-	return fmt.Sprintf(":%d", low)
-}
-
 func natText(word, address, ports string, f NATFlags) string {
 	if address+ports != "" {
 		word += " to " + address + ports
@@ -218,7 +208,10 @@ func (s NAT) text(table Family) string {
 	if s.Prefix != 0 {
 		return natText(word+" prefix", InPrefix{Field: Field{Type: addressType(s.Low)}, Addr: s.Low, Bits: s.Prefix}.value(), "", s.Flags)
 	}
-	ports := portText(s.LowPort, s.HiPort)
+	ports := s.ports().text()
+	if s.Map != nil {
+		ports = ":" + s.Map.String()
+	}
 	bracket := func(v Value) string {
 		if len(v) == 16 && ports != "" {
 			return "[" + address(v) + "]"

@@ -76,6 +76,9 @@ const (
 // userdata tells nft in which order the bytes of the key stand and, of an
 // anonymous set, which fields make the key.
 func (s *lookupSet) userdata() []byte {
+	if s.pairs != nil {
+		return portUserdata()
+	}
 	var u userdata
 	switch {
 	case s.concatenated():

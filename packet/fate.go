@@ -56,6 +56,7 @@ type (
 		Destination      bool
 		Min, Max         netip.Addr // invalid when no address is mapped
 		MinPort, MaxPort uint16     // 0 when no port is mapped
+		FromZero         bool       // MinPort is the port 0
 		Flags            uint32     // random, persistent, fully random
 	}
 
@@ -164,6 +165,9 @@ func (e RejectEvent) String() string {
 	return fmt.Sprintf("reject with icmp type %d code %d", e.Type, e.Code)
 }
 
+// MapsPorts reports whether the translation is one of ports, too.
+func (e NATEvent) MapsPorts() bool { return e.FromZero || e.MaxPort != 0 }
+
 func (e NATEvent) String() string {
 	var b strings.Builder
 	b.WriteString("snat to ")
@@ -177,7 +181,7 @@ func (e NATEvent) String() string {
 			b.WriteString("-" + e.Max.String())
 		}
 	}
-	if e.MinPort != 0 || e.MaxPort != 0 {
+	if e.MapsPorts() {
 		fmt.Fprintf(&b, " ports %d-%d", e.MinPort, e.MaxPort)
 	}
 	if e.Flags != 0 {

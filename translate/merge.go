@@ -157,6 +157,12 @@ func writeStmt(b *strings.Builder, s nftgen.Stmt) {
 		fmt.Fprintf(b, "%t", s.Missing)
 	case nftgen.Assign:
 		fmt.Fprintf(b, "%x %x %d %x", s.Keep, s.Take, s.Shift, s.Xor)
+	case nftgen.NAT:
+		if s.Map != nil {
+			fmt.Fprintf(b, "%v", s.Map.Pairs)
+			s.Map = nil
+		}
+		fmt.Fprintf(b, "%+v", s)
 	default: // statements without fields are plain values
 		fmt.Fprintf(b, "%+v", s)
 	}

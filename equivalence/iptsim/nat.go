@@ -13,7 +13,15 @@ import (
 func translate(v *view, e predicate.NAT) (outcome predicate.Outcome, unknown string) {
 	n := &packet.NATEvent{
 		Destination: e.Destination, Min: e.Min, Max: e.Max,
-		MinPort: e.MinPort, MaxPort: e.MaxPort, Flags: e.Flags,
+		MinPort: e.MinPort, MaxPort: e.MaxPort, FromZero: e.FromZero, Flags: e.Flags,
+	}
+	if e.Shifted {
+		port, truth := v.Field(predicate.Field{ID: predicate.DstPort})
+		if truth != predicate.Yes {
+			return 0, "shifting the port of a packet without one"
+		}
+		n.MinPort = shifted(e, uint16(port.Lo))
+		n.MaxPort, n.FromZero = n.MinPort, n.MinPort == 0
 	}
 	if e.Dynamic != "" {
 		resolve := dynamic[e.Dynamic]
@@ -34,6 +42,15 @@ func translate(v *view, e predicate.NAT) (outcome predicate.Outcome, unknown str
 	}
 	v.f.NAT = n
 	return 0, ""
+}
+
+// shifted is the port that a port is mapped to; the distance to the base counts
+// round the ports, and round the span.
+//
+// Kernel: net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple.
+func shifted(e predicate.NAT, port uint16) uint16 {
+	width := uint32(e.MaxPort) - uint32(e.MinPort) + 1
+	return uint16(uint32(e.MinPort) + uint32(port-e.Base)%width)
 }
 
 // dynamic are the ways to choose an address by the packet.

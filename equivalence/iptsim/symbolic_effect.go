@@ -3,6 +3,7 @@ package iptsim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/predicate"
@@ -157,7 +158,7 @@ func (c *compiler) lookup(e predicate.Lookup) bdd.Ref {
 
 // nat is the event of a translation; what follows is the target's outcome.
 func (c *compiler) nat(e predicate.NAT) bdd.Ref {
-	ports := e.MinPort != 0 || e.MaxPort != 0
+	ports := e.FromZero || e.MaxPort != 0
 	kind := "snat"
 	if e.Destination {
 		kind = "dnat"
@@ -183,10 +184,41 @@ func (c *compiler) nat(e predicate.NAT) bdd.Ref {
 	default:
 		return c.unsure("translation by " + e.Dynamic)
 	}
-	if ports {
-		cells = append(append(cells, numberCells(uint64(e.MinPort), 16)...), numberCells(uint64(e.MaxPort), 16)...)
+	mapping := func(low, high uint16) bdd.Ref {
+		all := append(append(slices.Clip(cells), numberCells(uint64(low), 16)...), numberCells(uint64(high), 16)...)
+		return c.event(symbolic.Token{Kind: kind, Text: text, Cells: all})
+	}
+	switch {
+	case e.Shifted:
+		return c.shifted(e, mapping)
+	case ports:
+		return mapping(e.MinPort, e.MaxPort)
 	}
 	return c.event(symbolic.Token{Kind: kind, Text: text, Cells: cells})
+}
+
+// shifted is the mapping to the port of the span that the packet's own says.
+func (c *compiler) shifted(e predicate.NAT, mapping func(low, high uint16) bdd.Ref) bdd.Ref {
+	port := c.field(predicate.Field{ID: predicate.DstPort})
+	if !port.known || len(port.word) != 16 {
+		return c.unsure("shifting ports")
+	}
+	to := map[uint16]bdd.Ref{}
+	var build func(bit int, value uint16) bdd.Ref
+	build = func(bit int, value uint16) bdd.Ref {
+		if bit == len(port.word) {
+			fresh := shifted(e, value)
+			f, ok := to[fresh]
+			if !ok {
+				f = mapping(fresh, fresh)
+				to[fresh] = f
+			}
+			return f
+		}
+		one := build(bit+1, value|1<<(len(port.word)-1-bit))
+		return c.space.ITE(port.word[bit], one, build(bit+1, value))
+	}
+	return build(0, 0)
 }
 
 // netmap is the network of Min before the host part of the packet's address.

@@ -58,6 +58,7 @@ func (r *natPortRange) load(x *execution, e *packet.NATEvent) {
 	if r.MinPort != 0 {
 		e.MinPort = binary.BigEndian.Uint16(x.regs.load(r.MinPort, 2))
 		e.MaxPort = binary.BigEndian.Uint16(x.regs.load(orMin(r.MaxPort, r.MinPort), 2))
+		e.FromZero = e.MinPort == 0
 	}
 }
 

@@ -75,7 +75,13 @@ type (
 		Bits     int        // netmap: prefix length
 		MinPort  uint16     // 0 when ports are not mapped
 		MaxPort  uint16
-		Flags    uint32 // NF_NAT_RANGE_PROTO_RANDOM, _PERSISTENT, _PROTO_RANDOM_FULLY
+		FromZero bool // MinPort is the port 0
+		// Shifted maps the packet's destination port to the one of the span that
+		// is as far from MinPort, beginning again behind MaxPort, as that is
+		// from Base.
+		Shifted bool
+		Base    uint16
+		Flags   uint32 // NF_NAT_RANGE_PROTO_RANDOM, _PERSISTENT, _PROTO_RANDOM_FULLY
 	}
 
 	// Notrack exempts the packet from connection tracking.

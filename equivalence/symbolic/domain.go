@@ -171,6 +171,7 @@ var domainRules = []domainRule{
 	}},
 	{about: []Group{Tracking, Notrack, Template, Given, Helped, CTDirection, CTStatus}, restrict: (*domain).tracking},
 	{about: []Group{Transport}, restrict: (*domain).shortTCP},
+	{about: []Group{TransportBytes}, restrict: (*domain).named},
 	{about: []Group{CTExpires}, restrict: func(d *domain) {
 		status := d.space.Bits(CTStatus)
 		confirmed := status[len(status)-4] // IPS_CONFIRMED is bit 3
@@ -370,6 +371,20 @@ func (d *domain) shortTCP() {
 	const least = 5
 	short := s.And(d.is(Protocol, packet.TCP), s.Not(s.atLeast(w, least)))
 	d.implies(s.And(short, s.Bit(TransportFound)), s.Or(d.is(Tracking, uint64(packet.Invalid)), d.is(Tracking, uint64(packet.Untracked))))
+}
+
+// named is that what comes to nat chains has its ports: without them there is no
+// connection.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, nf_ct_get_tuple.
+func (d *domain) named() {
+	if !d.at.NAT {
+		return
+	}
+	const ports = 4
+	for _, proto := range []uint64{packet.TCP, packet.UDP, packet.DCCP, packet.SCTP, packet.UDPLite} {
+		d.implies(d.is(Protocol, proto), d.space.atLeast(d.space.Variables(TransportBytes), ports))
+	}
 }
 
 // portProtocols are those of which a connection is told by ports or what stands

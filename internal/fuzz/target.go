@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // target returns a random target, with matches that it needs before it, and the
@@ -241,6 +242,13 @@ func (g *generator) nat(c chain) (target, proto string) {
 	}
 	address, proto := to()
 	if destination {
+		if low, high, ranged := strings.Cut(port(), "-"); ranged && g.IntN(3) == 0 {
+			address = g.address()
+			if g.v6 {
+				address = "[" + address + "]"
+			}
+			return fmt.Sprintf("-j DNAT --to-destination %s:%s-%s/%d", address, low, high, 1+g.IntN(65535)), g.pick("tcp", "udp")
+		}
 		return "-j DNAT --to-destination " + address + flags("random", "persistent"), proto
 	}
 	return "-j SNAT --to-source " + address + flags("random", "random-fully", "persistent"), proto

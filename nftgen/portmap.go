@@ -1,0 +1,145 @@
+package nftgen
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// A portSpan is the ports that a statement maps to; the zero value is none.
+type portSpan struct {
+	low, high uint16
+	fromZero  bool
+}
+
+func (s NAT) ports() portSpan        { return portSpan{s.LowPort, s.HiPort, s.FromZero} }
+func (s Masquerade) ports() portSpan { return portSpan{s.LowPort, s.HiPort, s.FromZero} }
+func (s Redirect) ports() portSpan   { return portSpan{s.LowPort, s.HiPort, s.FromZero} }
+
+func (p portSpan) given() bool { return p != portSpan{} }
+
+func (p portSpan) check() error {
+	if p.given() && p.fromZero != (p.low == 0) || p.high != 0 && p.high < p.low {
+		return fmt.Errorf("write a span of ports: %d-%d", p.low, p.high)
+	}
+	return nil
+}
+
+// data returns the values of the ends, nil for what is not given.
+func (p portSpan) data() (low, high []byte) {
+	if !p.given() {
+		return nil, nil
+	}
+	low = binary.BigEndian.AppendUint16(nil, p.low)
+	if p.high > p.low {
+		high = binary.BigEndian.AppendUint16(nil, p.high)
+	}
+	return low, high
+}
+
+func (p portSpan) text() string {
+	switch {
+	case !p.given():
+		return ""
+	case p.high > p.low:
+		return fmt.Sprintf(":%d-%d", p.low, p.high)
+	}
+	return fmt.Sprintf(":%d", p.low)
+}
+
+// A PortMap is "field map { 2000 : 10000, … }" where nat takes a port: the
+// packet's own port says which. A packet whose port is not there passes the
+// statement by.
+type PortMap struct {
+	Field Field // of two bytes
+	Pairs []PortPair
+}
+
+// A PortPair maps one port to another. Pairs are sorted by From.
+type PortPair struct{ From, To uint16 }
+
+func (m *PortMap) check() error {
+	if m.Field.Type == nil || m.Field.Type.Bytes != 2 {
+		return errors.New("write a map of ports: the field is not of two bytes")
+	}
+	if len(m.Pairs) == 0 {
+		return errors.New("write a map of ports: it is empty")
+	}
+	for i, p := range m.Pairs[1:] {
+		if p.From <= m.Pairs[i].From {
+			return fmt.Errorf("write a map of ports: %d stands behind %d", p.From, m.Pairs[i].From)
+		}
+	}
+	return nil
+}
+
+func (m *PortMap) String() string {
+	var b strings.Builder
+	b.WriteString(m.Field.Text + " map { ")
+	for i, p := range m.Pairs {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d : %d", p.From, p.To)
+	}
+	return b.String() + " }"
+}
+
+// portMap looks the packet's port up and leaves the one that it is mapped to in
+// the same register.
+func (c *compiler) portMap(m *PortMap, r uint32) []expression {
+	set := lookupSet{types: []*Datatype{m.Field.Type}, fields: []Field{m.Field}, anonymous: true, pairs: m.Pairs}
+	if c.nextSet != nil {
+		set.id = c.nextSet()
+	}
+	c.sets = append(c.sets, set)
+	return []expression{m.Field.loadInto(r, 2), fromLibrary{&expr.Lookup{
+		SourceRegister: r, DestRegister: r, IsDestRegSet: true, SetName: set.anonymousName(), SetID: set.id,
+	}}}
+}
+
+// anonymousName is the pattern from which the kernel makes the name.
+func (s *lookupSet) anonymousName() string {
+	if s.pairs != nil {
+		return "__map%d"
+	}
+	return anonymousName
+}
+
+// mapsTo adds what a map has beside a set.
+func (s *lookupSet) mapsTo(a *attributes) {
+	if s.pairs != nil {
+		a.u32(unix.NFTA_SET_DATA_TYPE, inetService.Number)
+		a.u32(unix.NFTA_SET_DATA_LEN, uint32(inetService.Bytes))
+	}
+}
+
+// Kinds of userdata that maps have.
+//
+// Source: libnftnl include/libnftnl/udata.h.
+const (
+	setDataByteorder = 1
+	setDataInterval  = 6
+)
+
+// portUserdata is the userdata of a map of ports.
+func portUserdata() []byte {
+	var u userdata
+	u.u32(setKeyByteorder, orderBig)
+	u.u32(setDataByteorder, orderBig)
+	u.u32(setDataInterval, 0)
+	return u
+}
+
+// mapped returns the elements of a map of ports.
+func (s *lookupSet) mapped() []element {
+	out := make([]element, len(s.pairs))
+	for i, p := range s.pairs {
+		out[i] = element{key: binary.BigEndian.AppendUint16(nil, p.From), data: binary.BigEndian.AppendUint16(nil, p.To)}
+	}
+	return out
+}
