@@ -34,22 +34,30 @@ func (m *quotaMatch) Options() iptables.Options {
 
 func (m *quotaMatch) Meaning(iptables.Context) predicate.Meaning {
 	var p predicate.Predicate = predicate.Stateful{Instance: predicate.Quota{Bytes: uint64(m.Quota.Value)}}
+	const endless = 1 << 63 // as quota-endless declares
+	if m.Quota.Value >= endless {
+		p = predicate.All{}
+	}
 	if m.Quota.Negated {
 		p = predicate.Not{P: p}
 	}
 	return predicate.Meaning{Match: p}
 }
 
-// Translate adds a quota. What was used of it is in neither save file.
+// Translate adds a quota. What was used of it is in neither save file. One that
+// nf_tables cannot count is never used up: at 100 Gbit/s it lasts for 23 years.
 //
 // Kernel: net/netfilter/nft_quota.c.
 func (m *quotaMatch) Translate(r *translate.Rule) error {
 	if m.Quota.Value > math.MaxInt64 {
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "the quota is more than nftables counts",
-			Detail: fmt.Sprintf("nftables counts up to %d bytes. Nobody waits for so many: leave the match out, or the rule when it is negated.", uint64(math.MaxInt64)),
-			Range:  m.Quota.Range,
+		r.Declare(translate.Deviation{
+			Code:   "quota-endless",
+			Detail: fmt.Sprintf("nftables counts up to %d bytes, which take 23 years at 100 Gbit/s. The quota is translated as one that is never used up.", uint64(math.MaxInt64)),
+		})
+		if m.Quota.Negated {
+			r.Never()
 		}
+		return nil
 	}
 	r.Add(nftgen.Quota{Bytes: uint64(m.Quota.Value), Over: m.Quota.Negated})
 	return nil

@@ -111,12 +111,18 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	}
 	first, last := int(m.From.Value), int(m.To.Value)-len(wanted)
 	var mask []byte
-	comparable := true
+	var sharp []int
 	if m.Either.Present {
-		var capitals []byte
-		if capitals, mask, comparable = eitherCase(wanted); comparable {
-			wanted = capitals
+		wanted, mask, sharp = eitherCase(wanted)
+	}
+	compare := func(at int) []nftgen.Stmt {
+		list := rawCompare(r, at, wanted, mask)
+		for _, i := range sharp {
+			for _, other := range []byte{sharpMask, 0xff} {
+				list = append(list, nftgen.Compare{Field: nftgen.NetworkBytes(r.NFProto(), at+i, 1), Op: nftgen.Ne, Value: nftgen.Value{other}})
+			}
 		}
+		return list
 	}
 	switch {
 	case last < first && negated:
@@ -124,12 +130,6 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	case last < first:
 		r.Never()
 		return nil
-	case !comparable:
-		return &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "a sharp s in any case has no nftables counterpart",
-			Detail: "The kernel takes the bytes 0xdf and 0xbf for the two cases of one letter, which no mask says. Leave --icase out, and give a rule for each spelling.",
-			Range:  where,
-		}
 	case last-first >= stringPlaces, last+len(wanted) > rawReach:
 		return &translate.Untranslatable{
 			Code: "untranslatable-option", Summary: "nftables does not search in packets",
@@ -141,7 +141,7 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	if first == last && (!negated || len(wanted) <= rawWidth) {
 		// A packet that is too short has it not: a negated comparison would not see it.
 		if !negated {
-			r.Add(rawCompare(r, first, wanted, mask)...)
+			r.Add(compare(first)...)
 			return nil
 		}
 	}
@@ -151,7 +151,7 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 	}
 	branch := translate.Branch{Otherwise: miss}
 	for at := first; at <= last; at++ {
-		branch.Rows = append(branch.Rows, translate.Row{Stmts: rawCompare(r, at, wanted, mask), Then: hit})
+		branch.Rows = append(branch.Rows, translate.Row{Stmts: compare(at), Then: hit})
 	}
 	r.Branch(branch)
 	return nil
@@ -159,24 +159,28 @@ func (m *stringMatch) Translate(r *translate.Rule) error {
 
 // eitherCase returns the bytes of a pattern in capitals, and a mask that takes
 // small letters for them. Letters are those of Latin-1. To the kernel the sharp s
-// is the small form of 0xbf, which no mask can say: then ok is false. The small
-// form of the sharp s is 0xff, which is a capital of nothing.
+// is the small form of 0xbf; a mask for the two takes 0x9f and 0xff as well, and
+// sharp are the places where these have to be excluded. The small form of the
+// sharp s is 0xff, which is a capital of nothing.
 //
 // Kernel: include/linux/ctype.h, toupper; lib/ctype.c.
-func eitherCase(pattern []byte) (capitals, mask []byte, ok bool) {
-	const sharp, sharpCapital, last = 0xdf, 0xbf, 0xff
-	for _, c := range pattern {
+func eitherCase(pattern []byte) (capitals, mask []byte, sharp []int) {
+	const sharpS, sharpCapital, last = 0xdf, 0xbf, 0xff
+	for i, c := range pattern {
 		switch {
-		case c == sharp || c == sharpCapital:
-			return nil, nil, false
+		case c == sharpS || c == sharpCapital:
+			capitals, mask, sharp = append(capitals, sharpMask), append(mask, sharpMask), append(sharp, i)
 		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= 0xc0 && c != last && c&0x1f != 0x17:
 			capitals, mask = append(capitals, c&^0x20), append(mask, 0xdf)
 		default:
 			capitals, mask = append(capitals, c), append(mask, 0xff)
 		}
 	}
-	return capitals, mask, true
+	return capitals, mask, sharp
 }
+
+// sharpMask are the bits that both cases of the sharp s have.
+const sharpMask = 0xdf & 0xbf
 
 const (
 	// rawWidth is how many bytes nft compares at once.

@@ -45,6 +45,9 @@ func (t *netmapTarget) Validate(c iptables.Context) []iptables.Problem {
 
 func (t *netmapTarget) Action(c iptables.Context) predicate.Action {
 	action := predicate.Action{Then: predicate.Accept}
+	if t.To.Value.Prefix.Bits() == 0 {
+		return action // every address is kept, as of a packet that no rule maps
+	}
 	before := c.Hooks&(iptables.Prerouting|iptables.Output) != 0
 	behind := c.Hooks&(iptables.Postrouting|iptables.Input) != 0
 	if before && behind {
@@ -62,6 +65,11 @@ func (t *netmapTarget) Action(c iptables.Context) predicate.Action {
 }
 
 func (t *netmapTarget) Translate(r *translate.Rule) error {
+	if t.To.Value.Prefix.Bits() == 0 {
+		// It keeps every address as it is.
+		r.Add(nftgen.VerdictStmt{Kind: nftgen.Accept})
+		return nil
+	}
 	source := r.Hooks&(iptables.Postrouting|iptables.Input) != 0
 	if source && r.Hooks&(iptables.Prerouting|iptables.Output) != 0 {
 		return &translate.Untranslatable{
@@ -69,13 +77,6 @@ func (t *netmapTarget) Translate(r *translate.Rule) error {
 			Summary: "NETMAP in a chain that stands before and behind routing has no nftables counterpart",
 			Detail: fmt.Sprintf("Chain %s is reached where the destination is mapped and where the source is; "+
 				"nft has one statement for each. Write one chain for each.", r.Chain),
-		}
-	}
-	if t.To.Value.Prefix.Bits() == 0 {
-		return &translate.Untranslatable{
-			Code:    "untranslatable-option",
-			Summary: "NETMAP to a network of all addresses has no nftables counterpart",
-			Detail:  "It keeps every address as it is. Write -j ACCEPT.",
 		}
 	}
 	network := nftgen.Value(t.To.Value.Prefix.Addr().AsSlice())

@@ -84,23 +84,12 @@ func matchesSYN(rule *iptables.Rule) bool {
 }
 
 func (t *tcpmssTarget) Action(iptables.Context) predicate.Action {
-	var effect predicate.Effect = predicate.SetMSS{MSS: t.Set.Value.mss}
-	if t.Set.Present && t.Set.Value.mss == 0 {
-		effect = predicate.UnmodelledEffect{What: "TCPMSS --set-mss 0"}
-	}
+	effect := predicate.SetMSS{MSS: t.Set.Value.mss, Zero: t.Set.Present && t.Set.Value.mss == 0}
 	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Continue}
 }
 
 func (t *tcpmssTarget) Translate(r *translate.Rule) error {
-	if t.Set.Present && t.Set.Value.mss == 0 {
-		return &translate.Untranslatable{
-			Code:    "untranslatable-option",
-			Summary: "--set-mss 0 is not translated",
-			Detail:  "No connection works with segments of no bytes. Write the size that was meant.",
-			Range:   t.Set.Range,
-		}
-	}
-	r.Add(nftgen.SetMSS{MSS: t.Set.Value.mss})
+	r.Add(nftgen.SetMSS{MSS: t.Set.Value.mss, Zero: t.Set.Present && t.Set.Value.mss == 0})
 	if t.Clamp.Present && r.Context.Family == iptables.IPv6 && r.Context.Hooks&(iptables.Output|iptables.Postrouting) != 0 {
 		r.Declare(translate.Deviation{
 			Code: "tcpmss-loopback",

@@ -318,6 +318,7 @@ var actionCases = []ruleCase{
 	at(inDstnat, tcp, NAT{Destination: true, Low: ip("192.0.2.7"), Map: ports(Dport(6), 80, 8080)}), at(inDstnat, tcp, NAT{Destination: true, Map: ports(Dport(6), 0, 5, 65535, 0), Flags: NATFlags{Persistent: true}}),
 	at(inDstnat, tcp, NAT{Destination: true, Low: ip("2001:db8::7"), High: ip("2001:db8::9"), Map: ports(Dport(6), 80, 8080, 81, 8081)}),
 	at(inDstnat, tcp, NAT{Destination: true, Low: ip("192.0.2.7"), FromZero: true}), at(inDstnat, tcp, NAT{Destination: true, FromZero: true, HiPort: 9}), at(inDstnat, tcp, Redirect{FromZero: true, HiPort: 9}), at(inSrcnat, tcp, Masquerade{FromZero: true}),
+	c(tcp, SetMSS{Zero: true}),
 	at(inDstnat, Redirect{}), at(inDstnat, Redirect{Flags: NATFlags{Random: true}}), at(inDstnat, tcp, Redirect{LowPort: 80}), at(inDstnat, tcp, Redirect{LowPort: 80, HiPort: 90, Flags: NATFlags{Random: true}}),
 	at(inSrcnat, NAT{Low: ip("192.0.2.7"), Flags: NATFlags{Persistent: true}}), at(inSrcnat, NAT{Low: ip("10.0.0.0"), Prefix: 24}), at(inSrcnat, tcp, NAT{Low: ip("192.0.2.7"), LowPort: 1024, HiPort: 2048}),
 	at(inSrcnat, Masquerade{}), at(inSrcnat, Masquerade{Flags: NATFlags{Random: true, FullyRandom: true}}), at(inSrcnat, tcp, Masquerade{LowPort: 1024}),

@@ -377,7 +377,7 @@ const (
 
 func (c *compiler) setMSS(s SetMSS) {
 	exprs := []expression{immediate(1, binary.BigEndian.AppendUint16(nil, s.MSS))}
-	if s.MSS == 0 {
+	if s.MSS == 0 && !s.Zero {
 		exprs = []expression{fromLibrary{&expr.Rt{Register: 1, Key: expr.RtTCPMSS}}, toNetworkOrder(1, 2)}
 	}
 	c.add(append(exprs, fromLibrary{&expr.Exthdr{

@@ -300,8 +300,12 @@ type (
 	// Notrack is "notrack".
 	Notrack struct{}
 
-	// SetMSS is "tcp option maxseg size set N", or "set rt mtu" when MSS is 0.
-	SetMSS struct{ MSS uint16 }
+	// SetMSS is "tcp option maxseg size set N", or "set rt mtu" when MSS is 0,
+	// unless with Zero 0 is the size itself.
+	SetMSS struct {
+		MSS  uint16
+		Zero bool
+	}
 
 	// Update adds, updates or deletes an element of a set from the packet.
 	Update struct {

@@ -54,7 +54,7 @@ func actionText(s Stmt, table Family) string {
 	case Notrack:
 		return "notrack"
 	case SetMSS:
-		if s.MSS == 0 {
+		if s.MSS == 0 && !s.Zero {
 			return "tcp option maxseg size set rt mtu"
 		}
 		return fmt.Sprintf("tcp option maxseg size set %d", s.MSS)

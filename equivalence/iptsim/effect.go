@@ -49,7 +49,7 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 		case predicate.SetChange:
 			unknown = e.Change(v)
 		case predicate.SetMSS:
-			outcome = setMSS(v, e.MSS)
+			outcome = setMSS(v, e.MSS, e.MSS == 0 && !e.Zero)
 		case predicate.UnmodelledEffect:
 			unknown = e.What
 		default:

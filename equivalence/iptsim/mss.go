@@ -14,14 +14,14 @@ const (
 )
 
 // setMSS lowers the MSS option of a TCP segment, or adds one to a segment
-// without data. 0 means the smaller MTU of the ways to and fro less 40 bytes,
+// without data. To clamp means the smaller MTU of the ways to and fro less 40 bytes,
 // in IPv6 60. A malformed header, or an MTU too small for one, drops the packet.
 //
 // The checksum is adapted as if the option stood at an even offset, as the
 // kernel does.
 //
 // Kernel: net/netfilter/xt_TCPMSS.c.
-func setMSS(v *view, mss uint16) predicate.Outcome {
+func setMSS(v *view, mss uint16, clamp bool) predicate.Outcome {
 	if v.offset != 0 {
 		return 0
 	}
@@ -31,7 +31,7 @@ func setMSS(v *view, mss uint16) predicate.Outcome {
 		v.f.Hotdrop = true
 		return predicate.Drop
 	}
-	if mss == 0 {
+	if clamp {
 		if mss, ok = v.pathMSS(); !ok {
 			return predicate.Drop
 		}

@@ -262,7 +262,7 @@ func numberCells(n uint64, width int) []symbolic.Cell {
 func (c *compiler) setMSS(e predicate.SetMSS) bdd.Ref {
 	s := c.space
 	to, most := "path", s.Bits(symbolic.PathMSS)
-	if e.MSS != 0 {
+	if e.MSS != 0 || e.Zero {
 		to, most = fmt.Sprint(e.MSS), symbolic.Constant(uint64(e.MSS), 16)
 	}
 	has := s.Var(symbolic.TCPOption.Level(optionMSS))

@@ -160,9 +160,12 @@ type (
 	External struct{ What string }
 
 	// SetMSS rewrites the MSS option of a SYN. MSS 0 is "clamp to the path MTU
-	// minus headers". It never raises the value; the kernel adds the option
+	// minus headers", unless with Zero it is the size itself. It never raises the value; the kernel adds the option
 	// where it is missing.
-	SetMSS struct{ MSS uint16 }
+	SetMSS struct {
+		MSS  uint16
+		Zero bool
+	}
 
 	// UnmodelledEffect makes the outcome of the packet unknown.
 	UnmodelledEffect struct{ What string }

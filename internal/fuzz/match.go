@@ -152,7 +152,9 @@ func (g *generator) match(c chain) string {
 		func() string { return "-m dscp " + g.not() + "--dscp " + g.pick("0", "2", "4", "46", "63") },
 		g.limit,
 		g.hashlimit,
-		func() string { return "-m quota " + g.not() + "--quota " + g.pick("0", "100", "1000", "100000") },
+		func() string {
+			return "-m quota " + g.not() + "--quota " + g.pick("0", "100", "1000", "100000", "9223372036854775808")
+		},
 		g.statistic,
 		g.time,
 		g.comment,

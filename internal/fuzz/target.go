@@ -150,7 +150,7 @@ func (g *generator) mangle(c chain) (target, proto string) {
 	case 2:
 		clamp := "--clamp-mss-to-pmtu"
 		if !c.leaving() || g.IntN(2) == 0 {
-			clamp = g.pick("--set-mss 600", "--set-mss 1400", "--set-mss 536")
+			clamp = g.pick("--set-mss 600", "--set-mss 1400", "--set-mss 536", "--set-mss 0")
 		}
 		return "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS " + clamp, "tcp"
 	case 3:
