@@ -116,7 +116,6 @@ var left = map[string]string{
 	"-j SET --map-prio":                      "it is not translated",
 	"-j SET --map-queue":                     "it is not translated",
 	"-j CT --timeout":                        "it is not translated",
-	"-j CT --expevents":                      "it switches off what tells of connections",
 	"-j CLUSTERIP":                           "kernels do not have it any more",
 	"-j ULOG":                                "kernels do not have it any more",
 	"-j SECMARK":                             "it takes a kernel with security marks",

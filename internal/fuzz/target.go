@@ -27,6 +27,8 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 			case g.stateless:
 			case !g.templates:
 				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
+			case g.IntN(4) == 0:
+				return g.chosen()
 			default:
 				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9",
 					"-j CT --ctevents new,destroy,assured"), ""
@@ -79,6 +81,19 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 		verdicts = verdicts[:3]
 	}
 	return "-j " + g.pick(verdicts...), ""
+}
+
+// chosen returns what new connections get: a helper, and the events that listeners
+// are told of.
+func (g *generator) chosen() (target, proto string) {
+	const connection, expectation = " --ctevents new,destroy,assured,natseqinfo", " --expevents new"
+	switch g.IntN(4) {
+	case 0:
+		return "-j CT" + g.pick(connection, connection+expectation), ""
+	case 1:
+		return "-j CT --helper tftp" + g.pick("", connection), "udp"
+	}
+	return "-j CT --helper " + g.pick("ftp", "irc"), "tcp"
 }
 
 // next returns a chain that can be jumped to, or "".
