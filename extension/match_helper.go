@@ -2,6 +2,7 @@ package extension
 
 import (
 	"fmt"
+	"strings"
 
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
@@ -50,13 +51,18 @@ func (m *helperMatch) Meaning(iptables.Context) predicate.Meaning {
 	var p predicate.Predicate = predicate.Present{Field: field}
 	if name != "" {
 		var any predicate.Any
-		for n := 1; n <= min(len(name), 15); n++ {
+		for n := 1; n <= min(len(name), 15) && !strings.ContainsAny(name[:n], helperNever); n++ {
 			any = append(any, predicate.Equal(field, predicate.Name(name[:n])))
 		}
 		p = any
 	}
 	return predicate.Meaning{Match: negatedIf(m.Helper.Negated, p)}
 }
+
+// helperNever are the characters that no name of a helper has, as
+// helper-name-characters declares.
+const helperNever = "\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f" +
+	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\"*\\\x7f"
 
 // Translate asks for the name, whose load ends an nft rule when there is none: a
 // negated match is one that is left.
@@ -67,14 +73,17 @@ func (m *helperMatch) Translate(r *translate.Rule) error {
 		return err
 	}
 	name := string(m.Helper.Value.Text)
-	for i := range len(name) {
-		if c := name[i]; c < ' ' || c == 0x7f || c == '"' || c == '*' || c == '\\' {
-			return &translate.Untranslatable{
-				Summary: "the name of the helper cannot be written in nftables",
-				Detail:  fmt.Sprintf("A name in the text of nft cannot hold %q, and no helper of the kernel is called so. Correct the name.", c),
-				Range:   m.Helper.Range,
-			}
-		}
+	written := strings.IndexFunc(name, func(c rune) bool {
+		return c < ' ' || c == 0x7f || c == '"' || c == '*' || c == '\\'
+	})
+	if written < 0 {
+		written = len(name)
+	} else {
+		r.Declare(translate.Deviation{
+			Code: "helper-name-characters",
+			Detail: fmt.Sprintf("A name in the text of nft cannot hold %q. No helper of the kernel is called so; one of a program of the user could be, "+
+				"and nftables would not take it for the one that is named.", name[written]),
+		})
 	}
 	field := nftgen.CTHelper
 	var tests []nftgen.Stmt
@@ -85,11 +94,14 @@ func (m *helperMatch) Translate(r *translate.Rule) error {
 	} else {
 		set := nftgen.OneOf{Field: field}
 		const longest = 15
-		for n := 1; n <= min(len(name), longest); n++ {
+		for n := 1; n <= min(written, longest); n++ {
 			v := nftgen.Value(name[:n])
 			set.Intervals = append(set.Intervals, nftgen.Interval{Low: v, High: v})
 		}
 		tests = []nftgen.Stmt{set}
+		if len(set.Intervals) == 0 {
+			tests = nil
+		}
 	}
 	if !m.Helper.Negated && len(tests) == 1 {
 		r.Add(tests...)

@@ -13,6 +13,7 @@ var rewriteRulesets = []ruleset{
 -A PREROUTING -d 192.0.2.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.5:8080
 -A PREROUTING -d 198.51.100.0/24 -j NETMAP --to 10.20.30.0/24
 -A PREROUTING -p udp -m udp --dport 5353 -j REDIRECT --to-ports 53
+-A PREROUTING -p tcp -m tcp --dport 2000:2003 -j DNAT --to-destination 10.0.0.6:3000-3001/2001
 -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE --random
 -A POSTROUTING -s 10.0.1.0/24 -j SNAT --to-source 203.0.113.7
 COMMIT
@@ -25,6 +26,9 @@ COMMIT
 			{name: "network mapped as a range", batch: rule("nat_PREROUTING", 2, attr("nat", 1, unix.NFTA_NAT_FLAGS, be32(0x40), be32(0))), shows: eventsDiffer},
 			{name: "network mapped with a shorter prefix", old: "dnat prefix to 10.20.30.0/24", new: "dnat prefix to 10.20.30.0/25", shows: dataDiffers},
 			{name: "another port of a redirection", batch: rule("nat_PREROUTING", 3, attr("immediate", 1, unix.NFTA_IMMEDIATE_DATA, value(be16(53)), value(be16(54)))), shows: dataDiffers},
+			{name: "shifted one port too far", old: "2002 : 3001", new: "2002 : 3002", shows: dataDiffers},
+			{name: "shifted from another base", old: "{ 2000 : 3001, 2001 : 3000, 2002 : 3001, 2003 : 3000 }", new: "{ 2000 : 3000, 2001 : 3001, 2002 : 3000, 2003 : 3001 }", shows: dataDiffers},
+			{name: "port that is not shifted", old: ", 2003 : 3000 }", new: " }", shows: dataDiffers},
 			{name: "lost random", batch: rule("nat_POSTROUTING", 1, attr("masq", 1, unix.NFTA_MASQ_FLAGS, be32(4), be32(0))), shows: eventsDiffer},
 			{name: "fully random", old: "masquerade random", new: "masquerade fully-random", shows: eventsDiffer},
 			{name: "SNAT for masquerade", old: "masquerade random", new: "snat to 203.0.113.7", shows: eventsDiffer},
