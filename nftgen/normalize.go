@@ -126,8 +126,17 @@ func knows(stmts []Stmt, proto uint8) bool {
 
 // keepApart gives a mask of all ones to tests that nft 1.0.6 would join with
 // others wrongly: it makes one inequality of two, and moves a test over a
-// statement that has an effect.
+// statement that has an effect. What is kept apart from one test could then be
+// joined with another.
 func keepApart(stmts []Stmt) []Stmt {
+	for keptApart(stmts) {
+	}
+	return stmts
+}
+
+// keptApart is one round of keepApart; it reports whether there was something to
+// keep apart.
+func keptApart(stmts []Stmt) (found bool) {
 	var tests []int
 	for i, s := range stmts {
 		if c, ok := s.(Compare); ok && c.Mask == nil && c.Op <= Ne && c.Field.load.kind == loadPayload && c.Field.load.mask == nil {
@@ -146,9 +155,10 @@ func keepApart(stmts []Stmt) []Stmt {
 			c := stmts[i].(Compare)
 			c.Mask = prefixMask(c.Field.Type.Bytes, 8*c.Field.Type.Bytes)
 			stmts[i] = c
+			found = true
 		}
 	}
-	return stmts
+	return found
 }
 
 // crossesEffect reports whether a statement with an effect stands between the

@@ -88,6 +88,18 @@ func TestRegressions(t *testing.T) {
 			},
 		},
 		{
+			// nft would make one test of two neighbours that must not be equal.
+			name: "three ports that are not one",
+			rules: "*filter\n-A FORWARD -p tcp -m tcp ! --dport 1023 -m multiport ! --ports 1023 -j DROP\n" +
+				"-A FORWARD -p tcp -m tcp ! --dport 1023 -m multiport ! --dports 1023 -m multiport ! --ports 1023 -j DROP\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 1023, DstPort: 80, In: "net0"},
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 80, DstPort: 1023, In: "net0"},
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 1023, DstPort: 1023, In: "net0"},
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 80, DstPort: 80, In: "net0"},
+			},
+		},
+		{
 			// The one engine drops the packet before the counter, the other behind it.
 			name: "counters of packets that are dropped anyway",
 			rules: "*mangle\n-A FORWARD -p tcp -m tcp --tcp-flags SYN SYN -j MARK --set-mark 1\n-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j MARK --or-mark 2\nCOMMIT\n" +
