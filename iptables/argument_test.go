@@ -107,5 +107,22 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestBare gives an option with and without its argument.
+func TestBare(t *testing.T) {
+	var rate Opt[U32]
+	o := Options{Bind("rate", &rate, Bare)}
+	if err := o.Set("rate", nil, false, parseRange()); err != nil || !rate.Present || rate.Value != 0 {
+		t.Errorf("without an argument: %v, %+v", err, rate)
+	}
+	rate = Opt[U32]{}
+	if err := o.Set("rate", []string{"7"}, false, parseRange()); err != nil || rate.Value != 7 {
+		t.Errorf("with an argument: %v, %+v", err, rate)
+	}
+	rate = Opt[U32]{}
+	if err := o.Set("rate", []string{"7", "8"}, false, parseRange()); err == nil {
+		t.Errorf("two arguments are taken: %+v", rate)
+	}
+}
+
 // parseRange returns some place in a source.
 func parseRange() diag.Range { return diag.Range{Source: diag.NewSource("test", []byte("x")), End: 1} }

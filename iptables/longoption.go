@@ -157,6 +157,9 @@ func (r *lineReader) extensionOption(x resolution, t, attached token, isAttached
 		args, where = append(args, attached.text), r.p.of(attached)
 	}
 	for len(args) < count {
+		if x.option.Flags&Bare != 0 && (r.next == len(r.tokens) || startsOption(r.tokens[r.next])) {
+			break
+		}
 		if r.next == len(r.tokens) || len(args) > 0 && startsOption(r.tokens[r.next]) {
 			r.missingArgument(t)
 			x.provider.failed = true

@@ -64,6 +64,9 @@ const (
 	Repeatable
 	// InputOnly: read, never printed.
 	InputOnly
+	// Bare: its argument may be missing, and the value then stays as it is. What
+	// begins like an option, or is "!", is no argument of it.
+	Bare
 )
 
 // Options is the grammar of an extension: the list is its parser and its
@@ -144,7 +147,7 @@ func (o Options) Set(name string, args []string, negated bool, where diag.Range)
 	if !ok {
 		return fmt.Errorf("there is no option --%s", name)
 	}
-	if len(args) != opt.count {
+	if len(args) != opt.count && (len(args) != 0 || opt.Flags&Bare == 0) {
 		return fmt.Errorf("--%s takes %d arguments, not %d", name, opt.count, len(args))
 	}
 	if negated && opt.Flags&Invertible == 0 {
@@ -177,8 +180,10 @@ func (o Option) set(args []string, negated bool, where diag.Range) error {
 		if err := m.SetArgs(args); err != nil {
 			return err
 		}
-	} else if err := o.value.Set(args[0]); err != nil {
-		return err
+	} else if len(args) > 0 {
+		if err := o.value.Set(args[0]); err != nil {
+			return err
+		}
 	}
 	*o.present, *o.negated, *o.where = true, negated, where
 	return nil
