@@ -10,7 +10,7 @@ test: tools ## install what is missing, then run all tests
 	$(GO) vet ./...
 	$(GO) test -p 1 -timeout 14m ./...
 
-tools: ## install iptables, nft and ipset where they are missing
+tools: ## install iptables, nft, ipset and strace where they are missing
 	@./.ci/tools
 
 unit: ## all tests; those that lack a right or a tool are skipped

@@ -240,6 +240,16 @@ func instructions(notation []byte) []string {
 // commit sends a batch into a namespace and returns what the kernel made of it.
 func commit(t *testing.T, batch []netlink.Message) []netlink.Message {
 	t.Helper()
+	stored, err := tryCommit(t, batch)
+	if err != nil {
+		t.Fatalf("commit the batch: %v", err)
+	}
+	return stored
+}
+
+// tryCommit is commit of a batch that the kernel may refuse.
+func tryCommit(t *testing.T, batch []netlink.Message) ([]netlink.Message, error) {
+	t.Helper()
 	ns, err := netns.New()
 	if err != nil {
 		t.Fatalf("make a namespace: %v", err)
@@ -259,9 +269,9 @@ func commit(t *testing.T, batch []netlink.Message) []netlink.Message {
 		return err
 	})
 	if err != nil {
-		t.Fatalf("commit the batch: %v", err)
+		return nil, err
 	}
-	return dump.Messages
+	return dump.Messages, nil
 }
 
 // confirmPackets sends the archive's packets through both planes of the kernel.

@@ -3,11 +3,15 @@ package extension_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/equivalence"
@@ -24,14 +28,24 @@ import (
 func (a *archive) confirmKept(t *testing.T, r *result) {
 	t.Helper()
 	testkit.Need(t, testkit.Tool("iptables-nft-restore"), testkit.Tool("ip6tables-nft-restore"))
-	kept := compatExpressions(t, commit(t, r.batch.Messages))
+	stored, err := tryCommit(t, r.batch.Messages)
+	of := dumpOf
+	switch {
+	case err != nil && a.file("lacks") != nil:
+		t.Logf("this kernel is without %s: %v", bytes.TrimSpace(a.file("lacks")), err)
+		testkit.Need(t, testkit.Tool("strace"))
+		stored, of = r.batch.Messages, sentBy
+	case err != nil:
+		t.Fatalf("commit the batch: %v", err)
+	}
+	kept := compatExpressions(t, stored)
 	if len(kept) == 0 {
 		t.Errorf("no rule of the batch has an extension of xtables")
 	}
 	var theirs [][]byte
 	for _, side := range []struct{ rules, tool string }{{"rules.v4", "iptables-nft"}, {"rules.v6", "ip6tables-nft"}} {
 		if rules := a.file(side.rules); rules != nil {
-			theirs = append(theirs, compatExpressions(t, dumpOf(t, side.tool, rules))...)
+			theirs = append(theirs, compatExpressions(t, of(t, side.tool, rules))...)
 		}
 	}
 	for _, e := range kept {
@@ -69,6 +83,49 @@ func dumpOf(t *testing.T, tool string, rules []byte) []netlink.Message {
 		t.Fatalf("list what %s-restore made: %v", tool, err)
 	}
 	return dump.Messages
+}
+
+// sentBy returns what a tool sends to the kernel to restore rules, whether the
+// kernel takes it or not.
+func sentBy(t *testing.T, tool string, rules []byte) []netlink.Message {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatalf("make a namespace: %v", err)
+	}
+	defer ns.Close()
+	calls := filepath.Join(t.TempDir(), "calls")
+	restore := ns.Command("strace", "-o", calls, "-e", "trace=sendmsg", "-e", "write=all", tool+"-restore")
+	restore.Env = append(restore.Environ(), "XTABLES_LOCKFILE="+filepath.Join(t.TempDir(), "lock"))
+	restore.Stdin = bytes.NewReader(rules)
+	out, _ := restore.CombinedOutput() // the kernel refuses what it does not have
+	text, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatalf("%s-restore under strace: %v: %s", tool, err, out)
+	}
+	// Behind each call stands what it wrote: " | 00010  1c 00 ...  .... |".
+	var data []byte
+	for line := range strings.Lines(string(text)) {
+		const place, width = len(" | 00000  "), 3*16 + 1
+		if !strings.HasPrefix(line, " | ") || len(line) < place+width {
+			continue
+		}
+		row, err := hex.DecodeString(strings.ReplaceAll(line[place:place+width], " ", ""))
+		if err != nil {
+			t.Fatalf("read %q: %v", line, err)
+		}
+		data = append(data, row...)
+	}
+	var messages []netlink.Message
+	for len(data) >= unix.NLMSG_HDRLEN {
+		var m netlink.Message
+		length := int(nlenc.Uint32(data[:4]))
+		if err := m.UnmarshalBinary(data[:length]); err != nil {
+			t.Fatalf("read what %s-restore sends: %v", tool, err)
+		}
+		messages, data = append(messages, m), data[length:]
+	}
+	return messages
 }
 
 // compatExpressions returns the "match" and "target" expressions of rules.
