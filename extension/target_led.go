@@ -38,8 +38,20 @@ func (t *ledTarget) Options() iptables.Options {
 }
 
 // Action is nothing that a packet or a program shows.
-func (*ledTarget) Action(iptables.Context) predicate.Action {
-	return predicate.Action{Effects: []predicate.Effect{predicate.UnmodelledEffect{What: "a light"}}, Then: predicate.Continue}
+func (t *ledTarget) Action(iptables.Context) predicate.Action {
+	how := "goes out at once"
+	switch delay := t.Delay.Value; {
+	case delay == ledForever:
+		how = "stays on"
+	case delay != 0:
+		how = fmt.Sprintf("goes out after %d ms", uint32(delay))
+	}
+	if t.Blink.Present {
+		how += ", and blinks"
+	}
+	return predicate.Action{
+		Effects: []predicate.Effect{predicate.External{What: fmt.Sprintf("light %q %s", "netfilter-"+string(t.ID.Value.Text), how)}}, Then: predicate.Continue,
+	}
 }
 
 // Keep writes the name as the kernel registers it.

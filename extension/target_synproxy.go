@@ -110,5 +110,5 @@ func (t *synproxyTarget) Keep(*translate.Rule) (translate.Kept, error) {
 	info.u8(options)
 	info.u8(uint8(t.WScale.Value))
 	info.u16(uint16(t.MSS.Value))
-	return translate.Kept{Name: "SYNPROXY", Info: info.data, Tracks: true}, nil
+	return translate.Kept{Name: "SYNPROXY", Info: info.data, Tracks: true, Protocol: 6}, nil
 }

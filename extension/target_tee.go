@@ -46,7 +46,7 @@ func (t *teeTarget) Options() iptables.Options {
 func (t *teeTarget) Action(iptables.Context) predicate.Action {
 	var effect predicate.Effect = predicate.Dup{Gateway: t.Gateway.Value.address}
 	if t.Device.Present {
-		effect = predicate.UnmodelledEffect{What: "TEE by a device"}
+		effect = predicate.External{What: fmt.Sprintf("copy to %s by %q", field16(t.Gateway.Value.address), string(t.Device.Value.Word))}
 	}
 	return predicate.Action{Effects: []predicate.Effect{effect}, Then: predicate.Continue}
 }

@@ -27,6 +27,11 @@ type xtMatch interface {
 	negated() bool
 }
 
+// An xtCounter is a match that remembers packets.
+type xtCounter interface {
+	instance() symbolic.Instance
+}
+
 // xtMatches are the decoders of structures, by name and revision.
 var xtMatches = map[xtKey]func(info []byte) (xtMatch, error){}
 
@@ -98,17 +103,31 @@ func (i *XtMatch) exec(x *execution) result {
 
 func (*XtMatch) asks(*compiler) bool { return true }
 
+func (i *XtMatch) tracks(version int) bool {
+	t, ok := i.match.(tracker)
+	return ok && t.tracks(version)
+}
+
 func (i *XtMatch) symbolic(x *symbolicRun) {
 	in := symbolic.Instance{Kind: "content", Parameters: i.match.String(), Width: 1, Silent: true}
+	if m, ok := i.match.(xtCounter); ok {
+		in = m.instance()
+	}
 	if w, ok := x.ask(i, in); ok {
 		x.require(x.unless(i.match.negated(), w[0]))
 	}
 }
 
-// An xtTarget is a target of xtables that nf_tables runs and that does
-// something outside of the packet's way; String says all that decides. There is
-// one file per target, xt_*.go.
+// An xtTarget is a target of xtables that nf_tables runs; String says all that
+// decides. Without more methods it does something outside of the packet's way. There
+// is one file per target, xt_*.go.
 type xtTarget = fmt.Stringer
+
+// An xtActor is a target that does something to the packet.
+type xtActor interface {
+	exec(x *execution) result
+	symbolic(x *symbolicRun)
+}
 
 // xtTargets are the decoders of structures, by name and revision.
 var xtTargets = map[xtKey]func(info []byte) (xtTarget, error){}
@@ -118,7 +137,7 @@ func registerXtTarget(name string, revision uint32, decode func(info []byte) (xt
 	xtTargets[xtKey{name, revision}] = decode
 }
 
-// XtTarget does what a target of xtables does, and goes on.
+// XtTarget does what a target of xtables does.
 //
 // Kernel: net/netfilter/nft_compat.c, nft_target_eval_xt.
 type XtTarget struct {
@@ -146,12 +165,24 @@ func (i *XtTarget) String() string {
 	return fmt.Sprintf("[ target name %s rev %d %s ]", i.Key.name, i.Key.revision, i.target)
 }
 
+func (i *XtTarget) tracks(version int) bool {
+	t, ok := i.target.(tracker)
+	return ok && t.tracks(version)
+}
+
 func (i *XtTarget) exec(x *execution) result {
+	if actor, ok := i.target.(xtActor); ok {
+		return actor.exec(x)
+	}
 	x.flight.Emit(packet.ExternalEvent{What: i.target.String()})
 	return proceed
 }
 
 func (i *XtTarget) symbolic(x *symbolicRun) {
+	if actor, ok := i.target.(xtActor); ok {
+		actor.symbolic(x)
+		return
+	}
 	x.emit(symbolic.Token{Kind: "external", Text: i.target.String()})
 }
 
