@@ -16,6 +16,7 @@ type hashTable struct {
 	rules       int
 	upto, above bool
 	unlike      bool // rules have unlike numbers
+	windows     bool // a rule counts in windows
 	set         *nftgen.Set
 }
 
@@ -41,6 +42,7 @@ func (m *hashlimitMatch) Collect(s *translate.Shared, c iptables.Context) error 
 	n := m.numbers()
 	t.unlike = t.unlike || t.rules > 0 && t.numbers != n
 	t.numbers = n
+	t.windows = t.windows || m.RateMatch.Present
 	t.rules++
 	if m.holdsOver() {
 		t.above = true
@@ -177,6 +179,12 @@ func (m *hashlimitMatch) refusal(t *hashTable) *translate.Untranslatable {
 			Detail: "It counts the packets of a window, and matches by what the window before it had. A limit of nftables is a bucket, " +
 				"which forgets continuously, and nothing in a set can be compared with a number. Write --hashlimit-upto or --hashlimit-above without it.",
 			Range: m.RateMatch.Range,
+		}
+	case t.windows:
+		return &translate.Untranslatable{
+			Code: "untranslatable-option", Summary: "another rule of the --hashlimit-name has --hashlimit-rate-match",
+			Detail: fmt.Sprintf("Rules of a family that name %q share one table, and nftables has no form of that rule. Give them a name each.", string(m.Table.Value)),
+			Range:  m.Table.Range,
 		}
 	case t.unlike:
 		return &translate.Untranslatable{

@@ -42,10 +42,11 @@ func hashCases(h predicate.Hashlimit) []hashCase {
 // describeHashlimit puts a table of buckets in the words of the proof. Without a
 // key it is one bucket.
 func describeHashlimit(h predicate.Hashlimit, of hashCase) symbolic.Instance {
+	if h.Window != 0 { // which nothing but the match itself can count
+		return symbolic.Instance{Kind: "windows", Parameters: h.WindowWords(), Width: 1}
+	}
 	in := symbolic.Instance{Kind: "limit", Width: 1, Name: "hashlimit " + h.Table}
 	switch {
-	case h.Window != 0:
-		in.Kind, in.Parameters = "hashlimit", h.Describe()
 	case h.Bytes:
 		rate, burst := h.ByteBucket()
 		in.Parameters = fmt.Sprintf("%d bytes in 1s burst %d bytes", rate, burst)
@@ -90,7 +91,7 @@ func statesOf(p predicate.Predicate) []stateCase {
 	name := sharedBy(p)
 	s, _ := p.(predicate.Stateful)
 	h, ok := s.Instance.(predicate.Hashlimit)
-	if !ok {
+	if !ok || h.Window != 0 {
 		return []stateCase{{i, name}}
 	}
 	var list []stateCase

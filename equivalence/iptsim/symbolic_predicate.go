@@ -217,7 +217,7 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 		return c.unsure(what)
 	}
 	if state, ok := p.(predicate.Stateful); ok {
-		if h, ok := state.Instance.(predicate.Hashlimit); ok {
+		if h, ok := state.Instance.(predicate.Hashlimit); ok && h.Window == 0 {
 			return c.askHashlimit(h)
 		}
 	}

@@ -1,5 +1,11 @@
 package predicate
 
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+)
+
 // With "--hashlimit-rate-match" nothing is taken from a bucket. What comes is
 // counted in windows: the first packet begins one, and the first that comes when
 // it is over begins the next. The match fails for the packets of a window when
@@ -46,4 +52,23 @@ func (b *hashlimitBucket) count(h Hashlimit, r Reader, length uint64) Truth {
 		b.counted++
 	}
 	return Of(!b.exceeded && b.counted <= h.windowBurst())
+}
+
+// WindowWords are all numbers of a table whose packets are counted in windows.
+func (h Hashlimit) WindowWords() string {
+	rate := fmt.Sprintf("a packet in %dus and %d more", h.Average, h.Burst)
+	if h.Bytes {
+		second := h.bytesPerSecond()
+		rate = fmt.Sprintf("16 bytes for %d and %d seconds more", h.Average, (h.Burst+second-1)/second)
+	}
+	var keys []string
+	for _, k := range h.Key {
+		text := k.Field.String()
+		if k.Field.ID != FlowPort {
+			text += fmt.Sprintf("/%d", bits.OnesCount64(k.Mask.Hi)+bits.OnesCount64(k.Mask.Lo))
+		}
+		keys = append(keys, text)
+	}
+	return fmt.Sprintf("windows of %ds of table %q: %s, by %s, kept %dms, forgotten every %dms, at most %d",
+		h.Window, h.Table, rate, strings.Join(keys, ","), h.Expire, h.Collect, h.Most)
 }
