@@ -48,6 +48,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			v.f.Emit(packet.ExternalEvent{What: e.What})
 		case predicate.SetChange:
 			unknown = e.Change(v)
+		case predicate.HashMark:
+			unknown = hashMark(v, e)
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS, e.MSS == 0 && !e.Zero)
 		case predicate.UnmodelledEffect:

@@ -175,6 +175,7 @@ func (g *generator) match(c chain) string {
 	if !g.stateless && !(c.table == "raw" && g.templates) {
 		choices = append(choices, g.conntrack, g.conntrack, g.conntrack,
 			func() string { return "-m connmark " + g.not() + "--mark " + g.mark() },
+			g.cluster,
 			func() string { return "-m helper " + g.not() + "--helper " + g.pick("ftp", "ftp-2121", "irc", `""`) },
 			func() string {
 				return "-m connlabel " + g.not() + "--label " + g.pick("0", "5", "127") + g.pick("", " --set")
@@ -261,6 +262,12 @@ func (g *generator) conntrack() string {
 		s += " " + o()
 	}
 	return s
+}
+
+// cluster asks for one or several nodes of few, so that both answers come.
+func (g *generator) cluster() string {
+	nodes := g.pick("--cluster-total-nodes 2 "+g.not()+"--cluster-local-node 2", "--cluster-total-nodes 4 "+g.not()+"--cluster-local-nodemask "+g.pick("1", "5", "10", "15"))
+	return "-m cluster " + nodes + " --cluster-hash-seed " + g.pick("0", "0xdeadbeef", "4294967295")
 }
 
 func (g *generator) connbytes() string {

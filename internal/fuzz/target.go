@@ -180,10 +180,20 @@ func (g *generator) mangle(c chain) (target, proto string) {
 	if g.IntN(3) == 0 {
 		return g.rewrite(c), ""
 	}
+	if g.IntN(8) == 0 {
+		return g.hash(), ""
+	}
 	if g.IntN(2) == 0 {
 		return kind + "set-xmark " + g.mark(), ""
 	}
 	return kind + g.pick("set-mark ", "and-mark ", "or-mark ", "xor-mark ") + number(), ""
+}
+
+// hash sets the mark to a hash.
+func (g *generator) hash() string {
+	fields := g.pick("--hmark-tuple src", "--hmark-tuple src,dst", "--hmark-tuple ct,src,dst,sport,dport", "--hmark-tuple src,dst,sport,dport,proto",
+		"--hmark-src-prefix 24 --hmark-sport-mask 0xff --hmark-dport 7", "--hmark-tuple dst,spi,proto", "--hmark-dst-prefix 20 --hmark-spi 9 --hmark-proto-mask 5")
+	return "-j HMARK " + fields + " --hmark-mod " + g.pick("1", "4", "1000", "4294967295") + g.pick("", " --hmark-offset 16") + " --hmark-rnd " + g.pick("0", "0xcafe")
 }
 
 // rewrite returns a change of the network header, or of the class.
