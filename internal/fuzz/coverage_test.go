@@ -101,8 +101,10 @@ var left = map[string]string{
 	"-m bpf --object-pinned":                 "it takes a program that was pinned before",
 	"-m dccp --dccp-option":                  "it is not translated",
 	"-m dccp ! --dccp-option":                "it is not translated",
-	"-m hashlimit --hashlimit-rate-match":    "it is not translated",
-	"-m hashlimit --hashlimit-rate-interval": "it is not translated",
+	"-m hashlimit --hashlimit-rate-match":    noCount,
+	"-m hashlimit --hashlimit-rate-interval": noCount,
+	"-m rateest":                             noCount,
+	"-m ipvs":                                "it takes a kernel with virtual servers",
 	"-m set --packets-eq":                    noCounters,
 	"-m set ! --packets-eq":                  noCounters,
 	"-m set --packets-lt":                    noCounters,
@@ -125,6 +127,8 @@ var left = map[string]string{
 	"-j DNPT":                                "it is not translated",
 	"-j LED":                                 "it takes a kernel with lights",
 }
+
+const noCount = "what an extension counts that is kept, the model of nf_tables does not know"
 
 const noCounters = "rules cannot read the counters of elements"
 

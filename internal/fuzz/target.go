@@ -192,7 +192,8 @@ func (g *generator) mangle(c chain) (target, proto string) {
 // hash sets the mark to a hash.
 func (g *generator) hash() string {
 	fields := g.pick("--hmark-tuple src", "--hmark-tuple src,dst", "--hmark-tuple ct,src,dst,sport,dport", "--hmark-tuple src,dst,sport,dport,proto",
-		"--hmark-src-prefix 24 --hmark-sport-mask 0xff --hmark-dport 7", "--hmark-tuple dst,spi,proto", "--hmark-dst-prefix 20 --hmark-spi 9 --hmark-proto-mask 5")
+		"--hmark-src-prefix 24 --hmark-sport-mask 0xff --hmark-dport 7", "--hmark-tuple dst,spi,proto", "--hmark-dst-prefix 20 --hmark-spi 9 --hmark-proto-mask 5",
+		"--hmark-dport-mask 0xf0f0 --hmark-sport 8", "--hmark-spi-mask 0xff00ff --hmark-tuple src")
 	return "-j HMARK " + fields + " --hmark-mod " + g.pick("1", "4", "1000", "4294967295") + g.pick("", " --hmark-offset 16") + " --hmark-rnd " + g.pick("0", "0xcafe")
 }
 
