@@ -2,7 +2,6 @@ package extension_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -14,8 +13,6 @@ import (
 	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 
-	"nftmigrate/equivalence"
-	"nftmigrate/equivalence/nftsim"
 	"nftmigrate/internal/netns"
 	"nftmigrate/internal/nfnetlink"
 	"nftmigrate/internal/testkit"
@@ -156,86 +153,4 @@ func compatExpressions(t *testing.T, messages []netlink.Message) [][]byte {
 		}
 	}
 	return found
-}
-
-// TestKeptMutants changes every byte of the structures of extensions that are
-// kept. Where the model of nf_tables reads something else then, no proof may call
-// the two sides equivalent.
-func TestKeptMutants(t *testing.T) {
-	noticed := 0
-	for _, path := range archives(t) {
-		a := readArchive(t, path)
-		if !a.keeps() {
-			continue
-		}
-		r := a.run(t)
-		original := string(bytecode(r.target))
-		for n, m := range r.batch.Messages {
-			for _, at := range infoBytes(t, m) {
-				batch := slices.Clone(r.batch.Messages)
-				batch[n].Data = bytes.Clone(m.Data)
-				batch[n].Data[at] ^= 1
-				target, err := nftsim.Decode(batch)
-				if err != nil {
-					noticed++ // the kernel would refuse it
-					continue
-				}
-				if string(bytecode(target)) == original {
-					continue // padding, or a place of the kernel's own
-				}
-				var versions []int
-				if r.v4 != nil {
-					versions = append(versions, 4)
-				}
-				if r.v6 != nil {
-					versions = append(versions, 6)
-				}
-				proof, err := equivalence.Prove(context.Background(), r.source, target, equivalence.ProofOptions{Versions: versions, Deviations: r.deviations})
-				if err != nil {
-					t.Fatalf("%s: prove: %v", path, err)
-				}
-				if proof.Word == equivalence.Equivalent {
-					t.Errorf("%s: byte %d of message %d is another, and the proof says %v", path, at, n, proof.Word)
-				}
-				noticed++
-			}
-		}
-	}
-	if noticed < 100 {
-		t.Errorf("%d changes were noticed; there should be many more", noticed)
-	}
-}
-
-// infoBytes are the places of the structures of extensions in a message.
-func infoBytes(t *testing.T, m netlink.Message) []int {
-	t.Helper()
-	var places []int
-	for _, e := range compatExpressions(t, []netlink.Message{m}) {
-		at := bytes.Index(m.Data, e)
-		if at < 0 {
-			t.Fatalf("an expression of extensions is not in its message")
-		}
-		list, err := netlink.UnmarshalAttributes(e)
-		if err != nil {
-			t.Fatalf("read an expression: %v", err)
-		}
-		for _, data := range list {
-			if data.Type&^unix.NLA_F_NESTED != unix.NFTA_EXPR_DATA {
-				continue
-			}
-			parts, err := netlink.UnmarshalAttributes(data.Data)
-			if err != nil {
-				t.Fatalf("read an extension: %v", err)
-			}
-			for _, p := range parts {
-				if p.Type == unix.NFTA_MATCH_INFO {
-					start := at + bytes.Index(e, p.Data)
-					for i := range p.Data {
-						places = append(places, start+i)
-					}
-				}
-			}
-		}
-	}
-	return places
 }
