@@ -125,7 +125,7 @@ func (m *dccpMatch) Meaning(iptables.Context) predicate.Meaning {
 		match = append(match, negatedIf(m.Types.Negated, one))
 	}
 	if m.Option.Present {
-		match = append(match, predicate.Unmodelled{What: "the options of DCCP"})
+		return predicate.Meaning{Hotdrop: truncated(header), Match: predicate.Stateful{Instance: m.words()}}
 	}
 	return predicate.Meaning{Hotdrop: truncated(header), Match: match}
 }
@@ -134,8 +134,9 @@ func (m *dccpMatch) Translate(r *translate.Rule) error {
 	if m.Option.Present {
 		return &translate.Untranslatable{
 			Summary: "--dccp-option has no nftables counterpart",
-			Detail:  "nft 1.0.6 cannot look for an option of DCCP. Remove the option, or the rule.",
-			Range:   m.Option.Range,
+			Detail: "nft 1.0.6 cannot look for an option of DCCP; later ones can, from Linux 6.5 on: dccp option N exists. " +
+				"Remove the option, or the rule.",
+			Range: m.Option.Range,
 		}
 	}
 	addPorts(r, protocolDCCP, m.Sport, m.Dport)
