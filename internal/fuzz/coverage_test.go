@@ -99,8 +99,8 @@ func wantedOf(label string, options iptables.Options) []string {
 // it begins.
 var left = map[string]string{
 	"-m bpf --object-pinned":                 "it takes a program that was pinned before",
-	"-m dccp --dccp-option":                  "it is not translated",
-	"-m dccp ! --dccp-option":                "it is not translated",
+	"-m dccp --dccp-option":                  "no machine knows the options of DCCP",
+	"-m dccp ! --dccp-option":                "no machine knows the options of DCCP",
 	"-m hashlimit --hashlimit-rate-match":    noCount,
 	"-m hashlimit --hashlimit-rate-interval": noCount,
 	"-m rateest":                             noCount,
@@ -122,7 +122,7 @@ var left = map[string]string{
 	"-j ULOG":                                "kernels do not have it any more",
 	"-j SECMARK":                             "it takes a kernel with security marks",
 	"-j CONNSECMARK":                         "it takes a kernel with security marks",
-	"-m dst --dst-opts":                      "it is not translated",
+	"-m dst --dst-opts":                      "the model of nf_tables does not walk options",
 	"-j SNPT":                                "it is not translated",
 	"-j DNPT":                                "it is not translated",
 	"-j LED":                                 "it takes a kernel with lights",
