@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -96,11 +97,8 @@ func (m *u32Match) Translate(r *translate.Rule) error {
 			}
 		}
 		if rows = longer; len(rows) > u32Ways {
-			return &translate.Untranslatable{
-				Code: "untranslatable-option", Summary: "a negated --u32 has too many alternatives",
-				Detail: fmt.Sprintf("Each way in which its tests hold becomes a rule, and there are more than %d. Write a rule for each test.", u32Ways),
-				Range:  m.Tests.Range,
-			}
+			m.oneFails(r)
+			return nil
 		}
 	}
 	if len(rows) == 0 {
@@ -112,6 +110,46 @@ func (m *u32Match) Translate(r *translate.Rule) error {
 	}
 	r.Branch(branch)
 	return nil
+}
+
+// oneFails adds that not all tests hold by the ways in which one of them fails: a
+// number that lies between the spans, or a packet that ends before it. They are as
+// many as there are spans, where those in which all hold are a product.
+func (m *u32Match) oneFails(r *translate.Rule) {
+	branch := translate.Branch{Otherwise: translate.Match} // a packet that ends before
+	var whole []nftgen.Stmt
+	for _, t := range slices.Clone(m.Tests.Value) {
+		t.spans = t.between()
+		ways, _ := t.ways(r) // it was asked before
+		for _, w := range ways {
+			branch.Rows = append(branch.Rows, translate.Row{Stmts: w, Then: translate.Match})
+		}
+		t.spans = []u32Span{{0, math.MaxUint32}}
+		ways, _ = t.ways(r)
+		whole = append(whole, ways[0]...)
+	}
+	branch.Rows = append(branch.Rows, translate.Row{Stmts: whole, Then: translate.Fail})
+	r.Branch(branch)
+}
+
+// between are the spans of all numbers that the test's spans leave.
+func (t *u32Test) between() (list []u32Span) {
+	spans := slices.Clone(t.spans)
+	slices.SortFunc(spans, func(a, b u32Span) int { return cmp.Compare(a.low, b.low) })
+	next := uint64(0)
+	for _, s := range spans {
+		if s.low > s.high {
+			continue
+		}
+		if next < uint64(s.low) {
+			list = append(list, u32Span{uint32(next), s.low - 1})
+		}
+		next = max(next, uint64(s.high)+1)
+	}
+	if next <= math.MaxUint32 {
+		list = append(list, u32Span{uint32(next), math.MaxUint32})
+	}
+	return list
 }
 
 // A u32Place is where four bytes are, and which of their bits make a number: those

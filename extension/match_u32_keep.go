@@ -6,8 +6,8 @@ import (
 	"nftmigrate/translate"
 )
 
-// Keep is for numbers that say where the next one is. What has too many
-// alternatives is not kept: it can be written in several rules.
+// Keep is for numbers that say where the next one is. Places further behind than
+// what is loaded are not kept.
 //
 // Kernel: include/uapi/linux/netfilter/xt_u32.h, struct xt_u32.
 func (m *u32Match) Keep(*translate.Rule) (translate.Kept, error) {
@@ -17,7 +17,7 @@ func (m *u32Match) Keep(*translate.Rule) (translate.Kept, error) {
 	if !jumps {
 		return translate.Kept{}, &translate.Untranslatable{
 			Code: "untranslatable-option", Summary: "the tests of --u32 are not kept",
-			Detail: "They have places that nftables knows, or too many alternatives for one rule. Write a rule for each test, or test less far behind.",
+			Detail: "They look further behind than nftables loads. Test less far behind.",
 			Range:  m.Tests.Range,
 		}
 	}
