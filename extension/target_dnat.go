@@ -163,7 +163,7 @@ func addNAT(r *translate.Rule, to natRange, where diag.Range, nat nftgen.NAT) er
 			return &translate.Untranslatable{
 				Code:    "untranslatable-option",
 				Summary: "a range of addresses that ends before it starts has no nftables counterpart",
-				Detail:  "nftables refuses such a range. Write the lower address first.",
+				Detail:  "xtables takes almost any address there is for it, and nftables refuses such a range. Write the lower address first.",
 				Range:   where,
 			}
 		}
