@@ -168,8 +168,11 @@ func recognised(b *bytes.Buffer) {
 			matches = append(matches, "`"+name+"`")
 		}
 	}
-	fmt.Fprintf(b, "\n## Not there\n\nKnown by name, and refused in this version:\n\n- matches: %s\n- targets: %s\n\nAny other name is no extension of iptables 1.8.9 to 1.8.13, and invalid (exit code 2).\n",
-		strings.Join(matches, ", "), strings.Join(targets, ", "))
+	b.WriteString("\n## Not there\n\n")
+	if len(matches)+len(targets) > 0 {
+		fmt.Fprintf(b, "Known by name, and refused in this version:\n\n- matches: %s\n- targets: %s\n\n", strings.Join(matches, ", "), strings.Join(targets, ", "))
+	}
+	b.WriteString("Any other name is no extension of iptables 1.8.9 to 1.8.13, and invalid (exit code 2).\n")
 }
 
 // declaredBy finds the codes of declared deviations by the match or target whose
