@@ -18,6 +18,7 @@ const (
 	AspectDevice   Aspect = "outgoing device"
 	AspectMark     Aspect = "packet mark"
 	AspectConnMark Aspect = "connection mark"
+	AspectSecmark  Aspect = "security mark"
 	AspectTracking Aspect = "tracking"
 	AspectPriority Aspect = "priority"
 	AspectEvents   Aspect = "events"
@@ -39,9 +40,11 @@ func Differ(a, b packet.Fate) []Aspect {
 		note(a.Out != b.Out, AspectDevice)
 		note(a.Mark != b.Mark, AspectMark)
 		note(a.Priority != b.Priority, AspectPriority)
+		note(a.Secmark != b.Secmark, AspectSecmark)
 		note(a.Tracked != b.Tracked, AspectTracking)
 	}
 	note(a.Tracked && b.Tracked && a.ConnMark != b.ConnMark, AspectConnMark)
+	note(a.Tracked && b.Tracked && a.ConnSecmark != b.ConnSecmark, AspectSecmark)
 	note(!slices.Equal(a.Events, b.Events), AspectEvents)
 	return out
 }
@@ -65,12 +68,18 @@ func Describe(f packet.Fate) string {
 		if f.Mark != 0 {
 			s += fmt.Sprintf(", mark %#x", f.Mark)
 		}
+		if f.Secmark != 0 {
+			s += fmt.Sprintf(", security mark %#x", f.Secmark)
+		}
 		if f.Priority != 0 {
 			s += fmt.Sprintf(", priority %#x", f.Priority)
 		}
 	}
 	if f.Tracked && f.ConnMark != 0 {
 		s += fmt.Sprintf(", connection mark %#x", f.ConnMark)
+	}
+	if f.Tracked && f.ConnSecmark != 0 {
+		s += fmt.Sprintf(", security mark of the connection %#x", f.ConnSecmark)
 	}
 	for _, e := range f.Events {
 		s += ", " + e.String()

@@ -150,7 +150,7 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 	var said, done []string
 	for _, t := range a.space.Events(p.leaf.Effect) {
 		switch t.Kind {
-		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "helper", "event mask", "audit", "dup", "synproxy", "offer":
+		case "log", "reject", "notrack", "trace", "queue", "external", "zone", "helper", "event mask", "label", "audit", "dup", "synproxy", "offer":
 			if t.Kind == "zone" {
 				t.Text = "of " + t.Text // the number can depend on the packet
 			}
@@ -179,6 +179,8 @@ func (a *audited) mismatch(p prediction, verdict packet.Verdict, flight *packet.
 			done = append(done, "zone of "+e.Of.String())
 		case packet.HelperEvent:
 			done = append(done, "helper "+e.String())
+		case packet.LabelEvent:
+			done = append(done, "label "+e.Context)
 		case packet.EventMaskEvent:
 			done = append(done, "event mask "+e.String())
 		case packet.QueueEvent:

@@ -20,6 +20,8 @@ func (b *builder) connection() {
 	s.Reply = b.flag(symbolic.CTDirection)
 	mark, _ := b.number(symbolic.CTMark)
 	s.ConnMark = uint32(mark)
+	secmark, _ := b.number(symbolic.CTSecmark)
+	s.ConnSecmark = uint32(secmark)
 	if status, asked := b.number(symbolic.CTStatus); asked {
 		s.Status = uint32(status)
 	}

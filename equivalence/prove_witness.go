@@ -114,7 +114,7 @@ func (st start) given(l bdd.Level) (value, ok bool) {
 
 // flight is a packet as a stage of a hook would find it.
 func (st start) flight(pkt *packet.Packet, out string, early bool) *packet.Flight {
-	f := &packet.Flight{Packet: pkt, Host: st.host, Hook: st.hook, Data: pkt.Data, Mark: pkt.Mark, Priority: pkt.Priority}
+	f := &packet.Flight{Packet: pkt, Host: st.host, Hook: st.hook, Data: pkt.Data, Mark: pkt.Mark, Secmark: pkt.Secmark, Priority: pkt.Priority}
 	f.In = pkt.In
 	if st.hook == packet.Forward || st.hook == packet.Output || st.hook == packet.Postrouting {
 		f.Out = out
@@ -475,7 +475,8 @@ func (b *builder) circumstances() {
 	mark, _ := b.number(symbolic.Mark)
 	priority, _ := b.number(symbolic.Priority)
 	kind, _ := b.number(symbolic.PacketType)
-	s.Mark, s.PktType = uint32(mark), uint8(kind)
+	secmark, _ := b.number(symbolic.Secmark)
+	s.Mark, s.Secmark, s.PktType = uint32(mark), uint32(secmark), uint8(kind)
 	cpu, _ := b.number(symbolic.CPU)
 	s.CPU = uint32(cpu)
 	b.clock()

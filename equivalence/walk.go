@@ -90,13 +90,13 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 	f := &packet.Flight{
 		Packet: p, Host: w.host,
 		Data: bytes.Clone(p.Data),
-		Mark: p.Mark, Priority: p.Priority,
+		Mark: p.Mark, Secmark: p.Secmark, Priority: p.Priority,
 		Traced: w.Trace, Visit: w.Visit,
 	}
 	verdict := w.path(f)
 	fate := packet.Fate{
 		Verdict: verdict, Last: f.Hook,
-		Mark: f.Mark, Priority: f.Priority,
+		Mark: f.Mark, Secmark: f.Secmark, Priority: f.Priority,
 		Events: f.Events, Hotdrop: f.Hotdrop, Volatile: f.Volatile, Unsure: f.Unsure, Declared: f.Declared, Unknown: f.Unknown, Trace: f.Trace,
 	}
 	if verdict == packet.Accept {
@@ -113,7 +113,7 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		}
 	}
 	if e := f.Tracking.Entry; e != nil {
-		fate.Tracked, fate.ConnMark = true, e.Mark
+		fate.Tracked, fate.ConnMark, fate.ConnSecmark = true, e.Mark, e.Secmark
 	}
 	return fate
 }

@@ -1,9 +1,12 @@
 package extension
 
 import (
+	"math"
+
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
 	"nftmigrate/translate"
 )
 
@@ -58,15 +61,28 @@ func labelled(c iptables.Context, target string) []iptables.Problem {
 	}}
 }
 
-func (*connsecmarkTarget) Action(iptables.Context) predicate.Action {
-	return predicate.Action{Effects: []predicate.Effect{predicate.UnmodelledEffect{What: "security marks"}}, Then: predicate.Continue}
+func (t *connsecmarkTarget) Action(iptables.Context) predicate.Action {
+	copies := predicate.Assign{
+		Field: predicate.Field{ID: predicate.CTSecmark}, From: predicate.Field{ID: predicate.Secmark},
+		Take: predicate.Number(math.MaxUint32), Unset: true,
+	}
+	if t.Restore.Present {
+		copies.Field, copies.From = copies.From, copies.Field
+	}
+	return predicate.Action{Effects: []predicate.Effect{copies}, Then: predicate.Continue}
 }
 
-func (t *connsecmarkTarget) Translate(*translate.Rule) error {
-	return &translate.Untranslatable{
-		Code:    "untranslatable-target",
-		Summary: "CONNSECMARK is not translated",
-		Detail: "nftables copies the mark with ct secmark set meta secmark, or meta secmark set ct secmark, also where there is one already. " +
-			"Write that by hand behind ct state new for --save, and ct state established,related for --restore, where that is what was meant.",
+// Translate copies the mark where there is none. That the other has one need not be
+// asked: copying none over none changes nothing. nft has no words for a security
+// mark that is compared whole, but for its halves.
+func (t *connsecmarkTarget) Translate(r *translate.Rule) error {
+	to, from := nftgen.CTSecmark, nftgen.MetaSecmark
+	if t.Restore.Present {
+		to, from = from, to
 	}
+	for _, half := range []uint32{0xffff, 0xffff0000} {
+		r.Add(nftgen.Compare{Field: to, Mask: wide32(half), Op: nftgen.Eq, Value: wide32(0)})
+	}
+	r.Add(nftgen.Assign{Field: to, From: &from, Take: wide32(math.MaxUint32)})
+	return nil
 }

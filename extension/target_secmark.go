@@ -2,10 +2,12 @@ package extension
 
 import (
 	"fmt"
+	"strings"
 
 	"nftmigrate/equivalence/iptsim"
 	"nftmigrate/equivalence/predicate"
 	"nftmigrate/iptables"
+	"nftmigrate/nftgen"
 	"nftmigrate/translate"
 )
 
@@ -35,18 +37,30 @@ func (t *secmarkTarget) Validate(c iptables.Context) []iptables.Problem {
 	return labelled(c, "SECMARK")
 }
 
-func (*secmarkTarget) Action(iptables.Context) predicate.Action {
-	return predicate.Action{Effects: []predicate.Effect{predicate.UnmodelledEffect{What: "security marks"}}, Then: predicate.Continue}
+func (t *secmarkTarget) Action(iptables.Context) predicate.Action {
+	return predicate.Action{Effects: []predicate.Effect{predicate.Label{Context: string(t.Context.Value.Word)}}, Then: predicate.Continue}
 }
 
-func (t *secmarkTarget) Translate(*translate.Rule) error {
-	return &translate.Untranslatable{
-		Code:    "untranslatable-target",
-		Summary: "SECMARK is not translated",
-		Detail: fmt.Sprintf("In nftables it is a secmark object that holds %q, and meta secmark set with its name, on a host with the policy of SELinux "+
-			"that knows the context. Write that by hand.", string(t.Context.Value.Word)),
-		Range: t.Context.Range,
+// Translate uses an object of the context.
+func (t *secmarkTarget) Translate(r *translate.Rule) error {
+	kind := nftgen.SecurityContext{Context: string(t.Context.Value.Word)}
+	if !kind.Readable() {
+		return &translate.Untranslatable{
+			Code:    "untranslatable-option",
+			Summary: "nft cannot read the security context",
+			Detail:  "It takes neither double quotes nor control characters in a context. Categories of SELinux need none.",
+			Range:   t.Context.Range,
+		}
 	}
+	r.Add(nftgen.Use{Object: translate.Value(r.Shared, kind, func() *nftgen.Object {
+		// The type of the context tells them apart: user:role:type:level.
+		name := "secmark"
+		if parts := strings.Split(kind.Context, ":"); len(parts) > 2 {
+			name = parts[2]
+		}
+		return r.Shared.AddObject(&nftgen.Object{Name: name, Kind: kind})
+	})})
+	return nil
 }
 
 // A securityContext is the argument of "--selctx".

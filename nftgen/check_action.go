@@ -120,8 +120,11 @@ func checkLogPrefix(prefix string) error {
 }
 
 func (s Assign) check() error {
-	if !slices.Contains([]string{MetaMark.Text, CTMark.Text, MetaPriority.Text}, s.Field.Text) {
+	if !slices.Contains([]string{MetaMark.Text, CTMark.Text, MetaPriority.Text, MetaSecmark.Text, CTSecmark.Text}, s.Field.Text) {
 		return fmt.Errorf("write an assignment: %s cannot be set", s.Field.Text)
+	}
+	if s.From == nil && (s.Field.Text == MetaSecmark.Text || s.Field.Text == CTSecmark.Text) {
+		return fmt.Errorf("write an assignment: nft has no words for a number in %s", s.Field.Text)
 	}
 	t := s.Field.Type
 	for _, v := range []Value{s.Keep, s.Take, s.Xor} {

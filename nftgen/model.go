@@ -244,7 +244,8 @@ type (
 	// (Field & Keep) ^ (shift(From & Take)) ^ Xor. A nil Keep means nothing is
 	// kept; a nil Take means all of From. Shift is in bits, positive to the
 	// left. Keep and From exclude each other: both at once need kernel 6.13 and
-	// nft 1.1.2. Field is [MetaMark], [CTMark] or [MetaPriority].
+	// nft 1.1.2. Field is [MetaMark], [CTMark],
+	// [MetaPriority], or with From [MetaSecmark] or [CTSecmark].
 	Assign struct {
 		Field Field
 		Keep  Value

@@ -122,9 +122,11 @@ type Spec struct {
 	State    State
 	Reply    bool
 	ConnMark uint32
-	Status   uint32
-	Packets  [2]uint64
-	Bytes    [2]uint64
+	// ConnSecmark is the security mark of the entry, and Secmark that of the packet.
+	ConnSecmark, Secmark uint32
+	Status               uint32
+	Packets              [2]uint64
+	Bytes                [2]uint64
 	// Entry, when not nil, is the entry instead of the one that is made.
 	Entry *Entry
 }
@@ -138,7 +140,7 @@ func (s Spec) Packet() (*Packet, error) {
 		return nil, fmt.Errorf("build packet: %w", err)
 	}
 	p := &Packet{
-		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Priority: s.Priority, CPU: s.CPU, Clock: s.Clock,
+		Data: data, In: s.In, Link: s.Link, Type: s.PktType, Mark: s.Mark, Secmark: s.Secmark, Priority: s.Priority, CPU: s.CPU, Clock: s.Clock,
 		Socket: s.Socket, Time: s.Time, Random: s.Random,
 	}
 	if s.In == "" {
@@ -440,7 +442,7 @@ func (s Spec) tracking() Tracking {
 	if s.resolve() != nil {
 		return t
 	}
-	e := &Entry{Status: s.Status, Mark: s.ConnMark, Protocol: s.Proto, Expires: 300}
+	e := &Entry{Status: s.Status, Mark: s.ConnMark, Secmark: s.ConnSecmark, Protocol: s.Proto, Expires: 300}
 	e.account(s.Packets, s.Bytes)
 	one := Tuple{Src: s.Src, Dst: s.Dst, SrcPort: s.SrcPort, DstPort: s.DstPort}
 	two := Tuple{Src: s.Dst, Dst: s.Src, SrcPort: s.DstPort, DstPort: s.SrcPort}

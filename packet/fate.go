@@ -81,6 +81,10 @@ type (
 	// told: bits 1 << IPCT_* of include/uapi/linux/netfilter/nf_conntrack_common.h.
 	EventMaskEvent struct{ Events uint32 }
 
+	// LabelEvent is a security context that the packet is given, of which the kernel
+	// keeps a number.
+	LabelEvent struct{ Context string }
+
 	// SynProxyEvent is a segment of a handshake that the host answers in place of the
 	// server. Options are NF_SYNPROXY_OPT_* of
 	// include/uapi/linux/netfilter/nf_SYNPROXY.h.
@@ -137,6 +141,7 @@ func (RerouteEvent) event()   {}
 func (StateEvent) event()     {}
 func (ExternalEvent) event()  {}
 func (ZoneEvent) event()      {}
+func (LabelEvent) event()     {}
 func (HelperEvent) event()    {}
 func (EventMaskEvent) event() {}
 func (SynProxyEvent) event()  {}
@@ -208,6 +213,8 @@ func (d ZoneDirection) String() string {
 }
 
 func (e ZoneEvent) String() string { return fmt.Sprintf("zone %d of %v", e.Zone, e.Of) }
+
+func (e LabelEvent) String() string { return fmt.Sprintf("security context %q", e.Context) }
 
 func (e HelperEvent) String() string {
 	return fmt.Sprintf("helper %q of protocol %d", e.Name, e.Protocol)
@@ -281,9 +288,12 @@ type Fate struct {
 	// ConnMark is the mark of the connection afterwards; Tracked is false when
 	// the packet has no connection.
 	ConnMark uint32
-	Tracked  bool
-	Priority uint32
-	Events   []Event
+	// Secmark and ConnSecmark are the security marks of the packet and of the
+	// connection afterwards.
+	Secmark, ConnSecmark uint32
+	Tracked              bool
+	Priority             uint32
+	Events               []Event
 
 	// Hotdrop says that a match, or a target of another purpose, dropped the
 	// packet by itself, because a header is truncated or malformed.
@@ -365,6 +375,7 @@ type Flight struct {
 	In, Out  string // devices that the hook sees, "" for none
 	Mark     uint32
 	Priority uint32
+	Secmark  uint32
 	Tracking Tracking // zero State before conntrack has looked (priority -200)
 	// Entry of Tracking is an own copy.
 	Notrack bool // a stage exempted the packet

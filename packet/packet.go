@@ -53,6 +53,7 @@ type Packet struct {
 	Link     *Link
 	Type     uint8  // TypeHost, ... of an arriving packet
 	Mark     uint32 // packet mark before the first hook
+	Secmark  uint32 // security mark before the first hook: a number of the kernel's, see [SecurityID]
 	Priority uint32
 	CPU      uint32   // that handles it, from 0
 	Clock    int64    // wall clock, nanoseconds since 1970 UTC; 0 is now
@@ -120,6 +121,7 @@ const (
 type Entry struct {
 	Status   uint32
 	Mark     uint32
+	Secmark  uint32
 	Protocol uint8
 	Original Tuple
 	Reply    Tuple

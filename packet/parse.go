@@ -88,6 +88,8 @@ func wordTable() []Word {
 		Word{"--ct", "STATE[,reply]", "new, established, related, invalid or untracked", (*words).state},
 		number("--ct-mark", "mark of the connection", func(w *words, n uint32) { w.spec.ConnMark = n }),
 		number("--mark", "mark of the packet", func(w *words, n uint32) { w.spec.Mark = n }),
+		number("--ct-secmark", "security mark of the connection", func(w *words, n uint32) { w.spec.ConnSecmark = n }),
+		number("--secmark", "security mark of the packet", func(w *words, n uint32) { w.spec.Secmark = n }),
 		number("--priority", "priority of the packet", func(w *words, n uint32) { w.spec.Priority = n }),
 		number("--cpu", "that handles the packet", func(w *words, n uint32) { w.spec.CPU = n }),
 		Word{"--clock", "TIME", "date and time in UTC, as 2024-02-29T23:59:59; now when left out", (*words).clock},

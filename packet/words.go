@@ -47,9 +47,15 @@ func (p *Packet) circumstances(b *strings.Builder) {
 		if t.Entry != nil && t.Entry.Mark != 0 {
 			fmt.Fprintf(b, " mark %#x", t.Entry.Mark)
 		}
+		if t.Entry != nil && t.Entry.Secmark != 0 {
+			fmt.Fprintf(b, " security mark %#x", t.Entry.Secmark)
+		}
 	}
 	if p.Mark != 0 {
 		fmt.Fprintf(b, ", mark %#x", p.Mark)
+	}
+	if p.Secmark != 0 {
+		fmt.Fprintf(b, ", security mark %#x", p.Secmark)
 	}
 	if p.Priority != 0 {
 		fmt.Fprintf(b, ", priority %#x", p.Priority)

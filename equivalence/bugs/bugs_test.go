@@ -55,6 +55,7 @@ const (
 	connMarkDiffers = equivalence.AspectConnMark
 	trackingDiffers = equivalence.AspectTracking
 	eventsDiffer    = equivalence.AspectEvents
+	secmarkDiffers  = equivalence.AspectSecmark
 )
 
 // TestPlantedBugs checks each ruleset against its translation, which must show

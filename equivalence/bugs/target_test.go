@@ -101,6 +101,24 @@ COMMIT
 		},
 	},
 	{
+		name: "security marks",
+		v4: `*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -j CONNSECMARK --restore
+-A INPUT -j CONNSECMARK --save
+COMMIT
+`,
+		bugs: []bug{
+			{name: "restored over another", old: "meta secmark & 0xffff == 0 meta secmark & 0xffff0000 == 0 ", new: "", shows: secmarkDiffers},
+			{name: "saved for restored", old: "meta secmark set ct secmark", new: "ct secmark set meta secmark", shows: secmarkDiffers},
+			{name: "lost mark", batch: dropRule("mangle_INPUT", 1), shows: secmarkDiffers},
+		},
+	},
+	{
 		name: "helpers",
 		v4: `*raw
 :PREROUTING ACCEPT [0:0]

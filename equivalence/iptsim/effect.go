@@ -14,6 +14,9 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 		switch e := e.(type) {
 		case predicate.Assign:
 			unknown = assign(v, e)
+		case predicate.Label:
+			v.f.Secmark = packet.SecurityID(e.Context)
+			v.f.Emit(packet.LabelEvent{Context: e.Context})
 		case predicate.Log:
 			v.f.Emit(packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1})
 		case predicate.LogGroup:
@@ -115,11 +118,13 @@ type setter func(v *view, value predicate.Bits)
 // setters are the fields that a target can set. The names of a connection's
 // fields are set only where there is an entry.
 var setters = map[predicate.FieldID]setter{
-	predicate.Mark:     func(v *view, value predicate.Bits) { v.f.Mark = uint32(value.Lo) },
-	predicate.Priority: func(v *view, value predicate.Bits) { v.f.Priority = uint32(value.Lo) },
-	predicate.CTMark:   func(v *view, value predicate.Bits) { v.f.Tracking.Entry.Mark = uint32(value.Lo) },
-	predicate.TTL:      setTTL,
-	predicate.TOS:      setTOS,
+	predicate.Mark:      func(v *view, value predicate.Bits) { v.f.Mark = uint32(value.Lo) },
+	predicate.Priority:  func(v *view, value predicate.Bits) { v.f.Priority = uint32(value.Lo) },
+	predicate.CTMark:    func(v *view, value predicate.Bits) { v.f.Tracking.Entry.Mark = uint32(value.Lo) },
+	predicate.CTSecmark: func(v *view, value predicate.Bits) { v.f.Tracking.Entry.Secmark = uint32(value.Lo) },
+	predicate.Secmark:   func(v *view, value predicate.Bits) { v.f.Secmark = uint32(value.Lo) },
+	predicate.TTL:       setTTL,
+	predicate.TOS:       setTOS,
 }
 
 // assign computes and sets a field. A field, or one to take from, that the
@@ -130,7 +135,7 @@ func assign(v *view, e predicate.Assign) (unknown string) {
 		return "setting " + e.Field.String()
 	}
 	old, present := v.Field(e.Field)
-	if present != predicate.Yes {
+	if present != predicate.Yes || e.Unset && old != (predicate.Bits{}) {
 		return ""
 	}
 	value := old.And(e.Keep)

@@ -137,6 +137,8 @@ var readers = [...]reader{
 	predicate.DstMAC:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.ethernet(true) },
 	predicate.Priority: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Priority), true) },
 
+	predicate.Secmark: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Secmark), true) },
+
 	predicate.CPU:      func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.CPU), true) },
 	predicate.InGroup:  func(v *view, _ uint32) (predicate.Bits, bool) { return v.group(v.f.In) },
 	predicate.OutGroup: func(v *view, _ uint32) (predicate.Bits, bool) { return v.group(v.f.Out) },
@@ -149,6 +151,9 @@ var readers = [...]reader{
 	}),
 	predicate.CTMark: entry(func(v *view, e *packet.Entry, _ uint32) (predicate.Bits, bool) {
 		return number(uint64(e.Mark), true)
+	}),
+	predicate.CTSecmark: entry(func(v *view, e *packet.Entry, _ uint32) (predicate.Bits, bool) {
+		return number(uint64(e.Secmark), true)
 	}),
 	predicate.CTDirection: entry(func(v *view, _ *packet.Entry, _ uint32) (predicate.Bits, bool) {
 		return flag(v.f.Tracking.Reply)

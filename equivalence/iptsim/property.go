@@ -88,9 +88,11 @@ var properties = map[predicate.FieldID]property{
 		second := s.Clock / 1e9 % day
 		s.Clock = (sunday + int64(n)*day + second) * 1e9
 	})},
-	predicate.CPU:     {32, plain(func(s *packet.Spec, n uint64) { s.CPU = uint32(n) })},
-	predicate.CTMark:  {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
-	predicate.PktType: {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},
+	predicate.CPU:       {32, plain(func(s *packet.Spec, n uint64) { s.CPU = uint32(n) })},
+	predicate.Secmark:   {32, plain(func(s *packet.Spec, n uint64) { s.Secmark = uint32(n) })},
+	predicate.CTSecmark: {32, plain(func(s *packet.Spec, n uint64) { s.ConnSecmark = uint32(n) })},
+	predicate.CTMark:    {32, plain(func(s *packet.Spec, n uint64) { s.ConnMark = uint32(n) })},
+	predicate.PktType:   {3, plain(func(s *packet.Spec, n uint64) { s.PktType = uint8(n) })},
 	predicate.SrcMAC: {48, plain(func(s *packet.Spec, n uint64) {
 		s.Link = &packet.Link{Src: macOf(n), Dst: [6]byte{2, 0, 0, 0, 0, 1}}
 	})},

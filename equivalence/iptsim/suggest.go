@@ -106,6 +106,11 @@ func ruleTests(r *rule, family iptables.Family) []packet.Test {
 		}
 	}
 	for _, e := range r.effects {
+		if set, ok := e.(predicate.Assign); ok && set.Unset {
+			for _, f := range []predicate.Field{set.Field, set.From} {
+				w.flatten(predicate.Equal(f, predicate.Bits{}))
+			}
+		}
 		strip, ok := e.(predicate.StripOptions)
 		for i := 0; ok && i < len(strip.Kinds); i++ {
 			option := predicate.Field{ID: predicate.TCPOption, Arg: uint32(strip.Kinds[i])}

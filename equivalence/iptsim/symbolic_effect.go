@@ -14,9 +14,14 @@ import (
 // effect is the function of one effect of a target: it continues, or decides by
 // itself.
 func (c *compiler) effect(e predicate.Effect) bdd.Ref {
+	s := c.space
 	switch e := e.(type) {
 	case predicate.Assign:
 		return c.assign(e)
+	case predicate.Label:
+		set := s.Write(s.Levels(symbolic.Secmark), numberCells(uint64(packet.SecurityID(e.Context)), 32))
+		told := s.Event(symbolic.Token{Kind: "label", Text: e.Context})
+		return s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: s.Then(told, set)})
 	case predicate.Log:
 		event := packet.LogEvent{Prefix: e.Prefix, Level: e.Level, Flags: e.Flags, Group: -1}
 		return c.event(symbolic.Token{Kind: "log", Text: event.String()})
@@ -95,6 +100,7 @@ func (c *compiler) event(t symbolic.Token) bdd.Ref {
 // assigned are the groups of the fields that a target can set.
 var assigned = map[predicate.FieldID]symbolic.Group{
 	predicate.Mark: symbolic.Mark, predicate.Priority: symbolic.Priority,
+	predicate.Secmark: symbolic.Secmark, predicate.CTSecmark: symbolic.CTSecmark,
 	predicate.CTMark: symbolic.CTMark, predicate.TTL: symbolic.TTL, predicate.TOS: symbolic.TOS,
 }
 
@@ -108,6 +114,9 @@ func (c *compiler) assign(e predicate.Assign) bdd.Ref {
 	}
 	to := c.field(e.Field)
 	where := to.present
+	if e.Unset {
+		where = s.And(where, s.Number(to.word, 0))
+	}
 	from := symbolicField{word: symbolic.Constant(0, len(to.word))}
 	if e.From.ID != 0 {
 		from = c.field(e.From)

@@ -59,6 +59,7 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 		return symbolicField{word: symbolic.Constant(1, 1), present: bdd.False}
 	},
 	predicate.Mark:     always(symbolic.Mark),
+	predicate.Secmark:  always(symbolic.Secmark),
 	predicate.PktType:  always(symbolic.PacketType),
 	predicate.Priority: always(symbolic.Priority),
 	predicate.CPU:      always(symbolic.CPU),
@@ -81,6 +82,7 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 
 	predicate.CTState:  func(c *compiler, _ uint32) symbolicField { return symbolicField{word: c.ctState(), present: bdd.True} },
 	predicate.CTStatus: entryField(symbolic.CTStatus), predicate.CTMark: entryField(symbolic.CTMark),
+	predicate.CTSecmark:   entryField(symbolic.CTSecmark),
 	predicate.CTDirection: entryField(symbolic.CTDirection), predicate.CTProtocol: entryField(symbolic.CTProtocol),
 	predicate.CTExpire: func(c *compiler, _ uint32) symbolicField {
 		f := c.where(symbolic.CTExpires, c.space.HasEntry())

@@ -49,7 +49,7 @@ var excuses = []excuse{
 	oneSided(symbolic.OutType, "OutType"),
 	{symbolic.Realm, "no route of a host has a realm", "../../packet/*.go", "Realm"},
 	{symbolic.Clock, "no namespace has a clock of its own", "machine.go", "Clock"}, {symbolic.ClockSecond, "likewise", "machine.go", "Clock"}, {symbolic.ClockDay, "likewise", "machine.go", "Clock"},
-	oneSided(symbolic.CTZone, "CTZone"), archived(symbolic.Given, "target_ct_helper"), oneSided(symbolic.Helped, "Helped"),
+	oneSided(symbolic.CTZone, "CTZone"), archived(symbolic.Secmark, "target_connsecmark"), archived(symbolic.CTSecmark, "target_connsecmark"), archived(symbolic.Given, "target_ct_helper"), oneSided(symbolic.Helped, "Helped"),
 	archived(symbolic.CTLabels, "match_connlabel"), archived(symbolic.CTHasHelper, "match_helper"), archived(symbolic.CTHelper, "match_helper"),
 	unread(symbolic.MoreFragments, "frag", "MoreFragments"),
 	unread(symbolic.PathMSS, "none", "PathMSS"), unread(symbolic.Priority, "none", "Priority"),

@@ -56,6 +56,8 @@ func (s *sender) check(p *packet.Packet) error {
 		return notRunnable("there is no such CPU, or the rules do not look at it")
 	case p.Socket != nil && p.Socket.Class != 0:
 		return notRunnable("no control group of the host has a class")
+	case p.Secmark != 0, p.Tracking.Entry != nil && p.Tracking.Entry.Secmark != 0:
+		return notRunnable("nobody gives packets a security mark before the first hook")
 	case p.Clock != 0:
 		return notRunnable("the kernel's clock shows another time")
 	case version == 0:

@@ -26,7 +26,7 @@ func TestUnknown(t *testing.T) {
 		{"expression", []netlink.Message{ssh(expr("osf", u32(1, 1)), drop)}, `expression "osf"`},
 		{"attribute", []netlink.Message{ssh(expr("counter", u64(77, 1)), drop)}, "attribute 77 of counter"},
 		{"meta key", []netlink.Message{ssh(meta(99, 1), drop)}, "key 99"},
-		{"meta key without a load", []netlink.Message{ssh(meta(unix.NFT_META_SECMARK, 1), drop)}, "loading secmark"},
+		{"meta key without a load", []netlink.Message{ssh(meta(33, 1), drop)}, "loading sdif"},
 		{"comparison", []netlink.Message{ssh(meta(unix.NFT_META_LEN, 1), compare(9, 1, 1, 2, 3, 4), drop)}, "comparison 9"},
 		{"limit flag", []netlink.Message{ssh(limit(1, 1, 1, 0, 8), drop)}, "flags 0x8"},
 		{"expression", []netlink.Message{ssh(expr("tunnel", u32(1, 1)))}, `expression "tunnel"`},

@@ -73,7 +73,8 @@ var ctKeys = []ctKey{
 	unix.NFT_CT_STATUS: {name: "status", size: 4, load: ctU32(func(e *packet.Entry) uint32 { return e.Status })},
 	unix.NFT_CT_MARK: {name: "mark", size: 4, load: ctU32(func(e *packet.Entry) uint32 { return e.Mark }),
 		set: func(e *packet.Entry, value []byte) { e.Mark = binary.NativeEndian.Uint32(value) }},
-	unix.NFT_CT_SECMARK:    {name: "secmark", size: 4},
+	unix.NFT_CT_SECMARK: {name: "secmark", size: 4, load: ctU32(func(e *packet.Entry) uint32 { return e.Secmark }),
+		set: func(e *packet.Entry, value []byte) { e.Secmark = binary.NativeEndian.Uint32(value) }},
 	unix.NFT_CT_EXPIRATION: {name: "expiration", size: 4, load: ctU32(expiration)},
 	unix.NFT_CT_HELPER: {name: "helper", size: 16, load: func(x *execution, e *packet.Entry, _ Direction, to Register) result {
 		if e.Helper == "" {

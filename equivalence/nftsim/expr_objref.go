@@ -9,7 +9,7 @@ import (
 func init() { register("objref", decodeObjref) }
 
 // Objref uses a named object: a counter, which does nothing to a packet. A helper
-// is [CtHelper]; the other kinds are not modelled.
+// is [CtHelper], a security context [Secmark]; the other kinds are not modelled.
 //
 // Kernel: net/netfilter/nft_objref.c.
 type Objref struct {
@@ -21,8 +21,13 @@ func decodeObjref(s *scope, data []byte) (Instruction, error) {
 	i := &Objref{}
 	err := decodeNest("objref", data, may(unix.NFTA_OBJREF_IMM_TYPE, decodeU32(&i.Type)),
 		may(unix.NFTA_OBJREF_IMM_NAME, decodeString(&i.Name)))
-	if h, ok := s.table.objects[objectKey{i.Type, i.Name}].(helperObject); ok && err == nil {
-		return &CtHelper{i.Name, h}, nil
+	if err == nil {
+		switch o := s.table.objects[objectKey{i.Type, i.Name}].(type) {
+		case helperObject:
+			return &CtHelper{i.Name, o}, nil
+		case secmarkObject:
+			return &Secmark{i.Name, o}, nil
+		}
 	}
 	if err == nil && i.Type != objectCounter {
 		err = notModelled{fmt.Sprintf("object %q of type %d", i.Name, i.Type)}

@@ -19,12 +19,14 @@ type objectKey struct {
 const (
 	objectCounter = 1
 	objectHelper  = 3
+	objectSecmark = 8
 )
 
 // objects are the decoders of what objects hold, by type. Those of other types
 // change nothing by themselves; what uses them is not modelled.
 var objects = map[uint32]func(data []byte) (any, error){
-	objectHelper: decodeHelperObject,
+	objectHelper:  decodeHelperObject,
+	objectSecmark: decodeSecmarkObject,
 }
 
 // newObject decodes an object of a table.
@@ -82,4 +84,16 @@ func decodeHelperObject(data []byte) (any, error) {
 // of reports whether the helper is for packets of an IP version.
 func (h helperObject) of(version int) bool {
 	return h.family == familyInet || h.family == uint16(protocolFamilies[version])
+}
+
+// secmarkObject is a security context.
+//
+// Kernel: net/netfilter/nft_meta.c, nft_secmark_obj_init.
+type secmarkObject struct{ context string }
+
+func decodeSecmarkObject(data []byte) (any, error) {
+	const context = 1 // NFTA_SECMARK_CTX
+	o := secmarkObject{}
+	err := decodeNest("secmark", data, need(context, decodeString(&o.context)))
+	return o, err
 }

@@ -112,6 +112,7 @@ var metaFields = map[MetaKey]setter{
 	unix.NFT_META_LEN:      func(s *packet.Spec, v []byte) { s.Length = int(min(native(v), 0xffff)) },
 	unix.NFT_META_PRIORITY: func(s *packet.Spec, v []byte) { s.Priority = native(v) },
 	unix.NFT_META_CPU:      func(s *packet.Spec, v []byte) { s.CPU = native(v) },
+	unix.NFT_META_SECMARK:  func(s *packet.Spec, v []byte) { s.Secmark = native(v) },
 	unix.NFT_META_MARK:     func(s *packet.Spec, v []byte) { s.Mark = native(v) },
 	unix.NFT_META_IIFNAME:  func(s *packet.Spec, v []byte) { s.In = text(v) },
 	unix.NFT_META_OIFNAME:  func(s *packet.Spec, v []byte) { s.Out = text(v) },
@@ -147,6 +148,7 @@ var ctFields = map[CtKey]setter{
 			}
 		}
 	},
+	unix.NFT_CT_SECMARK:   func(s *packet.Spec, v []byte) { s.ConnSecmark = native(v) },
 	unix.NFT_CT_MARK:      func(s *packet.Spec, v []byte) { s.ConnMark = native(v) },
 	unix.NFT_CT_STATUS:    func(s *packet.Spec, v []byte) { s.Status = native(v) },
 	unix.NFT_CT_DIRECTION: func(s *packet.Spec, v []byte) { s.Reply = v[0] != 0 },

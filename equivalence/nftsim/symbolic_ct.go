@@ -19,6 +19,7 @@ var symbolicCt = map[CtKey]func(x *symbolicRun, i *CtLoad){
 	},
 	unix.NFT_CT_STATUS:     ctNumber(symbolic.CTStatus),
 	unix.NFT_CT_MARK:       ctNumber(symbolic.CTMark),
+	unix.NFT_CT_SECMARK:    ctNumber(symbolic.CTSecmark),
 	unix.NFT_CT_EXPIRATION: ctNumber(symbolic.CTExpires),
 	unix.NFT_CT_HELPER: func(x *symbolicRun, i *CtLoad) {
 		x.require(x.space.Bit(symbolic.CTHasHelper))
@@ -114,6 +115,9 @@ func (i *CtSet) symbolic(x *symbolicRun) {
 	switch i.Key {
 	case unix.NFT_CT_MARK:
 		levels = x.space.Levels(symbolic.CTMark)
+		w, ok = x.loadNumber(i.From, wordSize)
+	case unix.NFT_CT_SECMARK:
+		levels = x.space.Levels(symbolic.CTSecmark)
 		w, ok = x.loadNumber(i.From, wordSize)
 	case unix.NFT_CT_LABELS:
 		levels = x.space.Levels(symbolic.CTLabels)

@@ -20,6 +20,7 @@ var symbolicMeta = map[MetaKey]func(x *symbolicRun, to Register){
 	},
 	unix.NFT_META_PRIORITY: numberOf(symbolic.Priority),
 	unix.NFT_META_MARK:     numberOf(symbolic.Mark),
+	unix.NFT_META_SECMARK:  numberOf(symbolic.Secmark),
 	unix.NFT_META_IIF:      deviceOf(deviceIndex, wordSize, symbolic.InName),
 	unix.NFT_META_OIF:      deviceOf(deviceIndex, wordSize, symbolic.OutName),
 	unix.NFT_META_IIFNAME:  deviceOf(deviceName, nameLen, symbolic.InName),
@@ -110,6 +111,7 @@ func (i *MetaLoad) symbolic(x *symbolicRun) {
 // metaGroups are the groups that meta sets.
 var metaGroups = map[MetaKey]symbolic.Group{
 	unix.NFT_META_PRIORITY: symbolic.Priority, unix.NFT_META_MARK: symbolic.Mark,
+	unix.NFT_META_SECMARK: symbolic.Secmark,
 }
 
 func (i *MetaSet) symbolic(x *symbolicRun) {

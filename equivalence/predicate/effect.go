@@ -38,7 +38,12 @@ type (
 		Take  Bits
 		Shift int // positive is to the left
 		Xor   Bits
+		// Unset is that only a field of 0 is set.
+		Unset bool
 	}
+
+	// Label gives the packet a security context.
+	Label struct{ Context string }
 
 	// Log is a message of LOG.
 	Log struct {
@@ -172,6 +177,7 @@ type (
 )
 
 func (Assign) effect()           {}
+func (Label) effect()            {}
 func (Log) effect()              {}
 func (LogGroup) effect()         {}
 func (Reject) effect()           {}

@@ -81,11 +81,13 @@ const (
 	InGroup  // of the incoming device, absent without one
 	OutGroup // likewise
 	Realm    // of the route, 32 bits
+	Secmark  // security mark, 32 bits
 
 	// Conntrack. All but CTState are absent when the packet has no entry.
 	CTState     // one of the StateXxx bits
 	CTStatus    // IPS_* bits, enum ip_conntrack_status
 	CTMark      // connection mark
+	CTSecmark   // security mark of the connection
 	CTDirection // 0 original, 1 reply
 	CTProtocol
 	CTExpire  // seconds
@@ -166,8 +168,8 @@ var fieldNames = [...]string{
 	HeaderLost: "header-lost", HeaderSet: "headers",
 	ICMPType: "icmp-type", ICMPCode: "icmp-code",
 	Mark: "mark", PktType: "packet-type", SrcMAC: "source-mac", DstMAC: "destination-mac", Priority: "priority",
-	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm",
-	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTDirection: "ct-direction",
+	CPU: "cpu", InGroup: "in-group", OutGroup: "out-group", Realm: "realm", Secmark: "security-mark",
+	CTState: "ct-state", CTStatus: "ct-status", CTMark: "ct-mark", CTSecmark: "ct-security-mark", CTDirection: "ct-direction",
 	CTProtocol: "ct-protocol", CTExpire: "ct-expire",
 	CTOrigSrc: "ct-original-source", CTOrigDst: "ct-original-destination",
 	CTReplSrc: "ct-reply-source", CTReplDst: "ct-reply-destination",

@@ -197,6 +197,7 @@ func (b *binding) circumstances() {
 	b.values[InName] = uint64(names.Class(f.In, b.space.tests))
 	b.values[OutName] = uint64(names.Class(f.Out, b.space.tests))
 	b.values[Mark], b.values[Priority] = uint64(f.Mark), uint64(f.Priority)
+	b.values[Secmark] = uint64(f.Secmark)
 	b.flag(Notrack, f.Notrack)
 	b.flag(Template, f.Template)
 	b.values[Given], _ = b.space.GivenNumber(f.Given)
@@ -309,7 +310,7 @@ func (b *binding) connection() {
 		}
 	}
 	b.wide[CTLabels] = e.Labels[:]
-	b.values[CTZone] = uint64(e.Zone)
+	b.values[CTZone], b.values[CTSecmark] = uint64(e.Zone), uint64(e.Secmark)
 	if e.Helper != "" {
 		b.flag(CTHasHelper, true)
 		name := make([]byte, 16)

@@ -213,7 +213,7 @@ func (c *comparer) written(f, g bdd.Ref) {
 // of what is dropped, only the connection's.
 func (s *Space) left(f bdd.Ref, l bdd.Level) bdd.Ref {
 	group, _, _ := GroupOf(l)
-	lasting := group == CTMark || group == CTLabels
+	lasting := group == CTMark || group == CTLabels || group == CTSecmark
 	return s.Map(s.NewMapping(func(v uint32) bdd.Ref {
 		leaf := s.LeafOf(v)
 		if leaf.Verdict == Undecided || leaf.Verdict == Drop && !lasting {

@@ -57,6 +57,9 @@ const (
 	Length // of the whole packet in bytes
 	Mark
 	CTMark
+	// Secmark and CTSecmark are the security marks of the packet and of its connection.
+	Secmark
+	CTSecmark
 	Priority
 	PacketType // PACKET_*, include/uapi/linux/if_packet.h
 	HasLink    // the packet came with an Ethernet header
@@ -171,6 +174,8 @@ var groups = []struct {
 	{Length, "length", 32},
 	{Mark, "mark", 32},
 	{CTMark, "ct mark", 32},
+	{Secmark, "security mark", 32},
+	{CTSecmark, "ct security mark", 32},
 	{Priority, "priority", 32},
 	{PacketType, "packet type", 3},
 	{HasSocket, "socket", 1},
@@ -220,7 +225,7 @@ var groups = []struct {
 }
 
 // alternating are the groups of which the bits alternate with those of another.
-var alternating = map[Group]Group{Mark: CTMark, CTMark: Mark, MSS: PathMSS, PathMSS: MSS}
+var alternating = map[Group]Group{Mark: CTMark, CTMark: Mark, Secmark: CTSecmark, CTSecmark: Secmark, MSS: PathMSS, PathMSS: MSS}
 
 // transportOrder puts the bytes of the transport header that rules select by
 // before the others: destination port, TCP flags, source port or ICMP type and

@@ -157,6 +157,9 @@ func (g *generator) mangle(c chain) (target, proto string) {
 		if g.stateless {
 			break
 		}
+		if g.IntN(4) == 0 {
+			return "-j CONNSECMARK " + g.pick("--save", "--restore"), ""
+		}
 		return g.copied(), ""
 	case 1:
 		if !g.stateless {
