@@ -25,11 +25,14 @@ func NewSource(name string, text []byte) *Source {
 
 func (s *Source) index() {
 	s.once.Do(func() {
-		s.lines = append(s.lines, 0)
-		for i, c := range s.Text {
-			if c == '\n' {
-				s.lines = append(s.lines, i+1)
+		s.lines = make([]int, 1, 1+bytes.Count(s.Text, []byte{'\n'}))
+		for at := 0; ; {
+			i := bytes.IndexByte(s.Text[at:], '\n')
+			if i < 0 {
+				return
 			}
+			at += i + 1
+			s.lines = append(s.lines, at)
 		}
 	})
 }

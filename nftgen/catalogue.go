@@ -130,7 +130,7 @@ var (
 // for no protocol before it.
 var TCPMaxSeg = Field{
 	Text: "tcp option maxseg size", Type: integer16,
-	load: loader{kind: loadTCPValue, key: 2, offset: 2, length: 2},
+	access: &access{load: loader{kind: loadTCPValue, key: 2, offset: 2, length: 2}},
 }
 
 // TransportByte7 and TransportByte11 are the last bytes of transport headers of 8
@@ -146,23 +146,38 @@ var transports = map[uint8]struct {
 	id   headerID
 }{6: {"tcp", headerTCP}, 17: {"udp", headerUDP}, 33: {"dccp", headerDCCP}, 132: {"sctp", headerSCTP}, 136: {"udplite", headerUDPLite}}
 
+// ports are the fields of the two ports of each of these protocols, and of 0, which
+// stands for any.
+var ports = func() map[uint8][2]Field {
+	m := map[uint8][2]Field{0: {
+		payloadField("th sport", fieldID{headerTransport, 1}, inetService, transportHeader, 0, 2),
+		payloadField("th dport", fieldID{headerTransport, 2}, inetService, transportHeader, 2, 2),
+	}}
+	for proto, header := range transports {
+		m[proto] = [2]Field{
+			payloadField(header.name+" sport", fieldID{header.id, 1}, inetService, transportHeader, 0, 2, need{l4: proto}),
+			payloadField(header.name+" dport", fieldID{header.id, 2}, inetService, transportHeader, 2, 2, need{l4: proto}),
+		}
+	}
+	return m
+}()
+
 // Sport returns the source port of a protocol: "tcp sport". Protocol 0 is "th
 // sport", which needs no protocol test and has none added.
-func Sport(proto uint8) Field { return port(proto, "sport", 1, 0) }
+func Sport(proto uint8) Field { return port(proto)[0] }
 
 // Dport returns the destination port likewise.
-func Dport(proto uint8) Field { return port(proto, "dport", 2, 2) }
+func Dport(proto uint8) Field { return port(proto)[1] }
 
-func port(proto uint8, name string, index uint32, offset uint32) Field {
-	header, ok := transports[proto]
-	if !ok {
-		return payloadField("th "+name, fieldID{headerTransport, index}, inetService, transportHeader, offset, 2)
+func port(proto uint8) [2]Field {
+	if p, ok := ports[proto]; ok {
+		return p
 	}
-	return payloadField(header.name+" "+name, fieldID{header.id, index}, inetService, transportHeader, offset, 2, need{l4: proto})
+	return ports[0]
 }
 
 // NoPort is the number 0 where a key has a port, beside other fields.
-var NoPort = Field{Text: "0", Type: inetService, load: loader{kind: loadConstant, length: 2}}
+var NoPort = Field{Text: "0", Type: inetService, access: &access{load: loader{kind: loadConstant, length: 2}}}
 
 // TCPOption returns the option of a kind, for [Exists].
 func TCPOption(kind uint8) Field { return tcpOptionField(kind) }

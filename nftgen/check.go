@@ -43,7 +43,7 @@ func checkComment(s string) error {
 func check(s Stmt) error {
 	var few [2]Field
 	for _, f := range AppendFields(few[:0], s) {
-		if f.Type == nil || f.load.kind == 0 {
+		if f.Type == nil || f.access == nil {
 			return fmt.Errorf("write a %T: it has no field", s)
 		}
 	}

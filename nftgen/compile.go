@@ -174,7 +174,7 @@ func (c *compiler) require(fields ...Field) error {
 }
 
 func isConnectionPort(f Field) bool {
-	return f.load.kind == loadCT && (f.load.key == unix.NFT_CT_PROTO_SRC || f.load.key == unix.NFT_CT_PROTO_DST)
+	return f.loadedBy(loadCT) && (f.load.key == unix.NFT_CT_PROTO_SRC || f.load.key == unix.NFT_CT_PROTO_DST)
 }
 
 func (c *compiler) need(f Field, n need) error {
@@ -293,7 +293,7 @@ func (c *compiler) statement(s Stmt) error {
 }
 
 func (c *compiler) compare(s Compare) {
-	t, l := s.Field.Type, s.Field.load
+	t, l := s.Field.Type, &s.Field.load
 	if s.Mask == nil && l.mask == nil && l.kind == loadPayload && s.Op <= Ne {
 		c.addHeader(headerTest{l.key, l.offset, s.Op, s.Value})
 	} else {
@@ -320,7 +320,7 @@ func (c *compiler) compare(s Compare) {
 }
 
 func (c *compiler) inPrefix(s InPrefix) {
-	t, l := s.Field.Type, s.Field.load
+	t, l := s.Field.Type, &s.Field.load
 	op := Eq
 	if s.Not {
 		op = Ne

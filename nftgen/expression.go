@@ -123,7 +123,7 @@ func meta(register, key uint32) expression {
 // loadInto returns the expression that brings a field into a register; length is
 // that of the field, or less of a payload field.
 func (f Field) loadInto(register, length uint32) expression {
-	l := f.load
+	l := &f.load
 	switch l.kind {
 	case loadPayload:
 		return payload(register, l.key, l.offset, length)

@@ -28,8 +28,15 @@ type Datatype struct {
 // A Field is something a rule can load into a register. Fields are values of
 // the catalogue below; two fields are the same when their Text is.
 type Field struct {
-	Text  string // as nft spells it: "ip saddr"
-	Type  *Datatype
+	Text string // as nft spells it: "ip saddr"
+	Type *Datatype
+	// access is shared by all copies of a field, of which each statement has one;
+	// nil in the zero value, which is no field.
+	*access
+}
+
+// An access is how a field is come by.
+type access struct {
 	load  loader
 	needs []need // dependencies that nft adds by itself
 
@@ -45,3 +52,6 @@ type need struct {
 	of    Family // the family that l4 belongs to, tested first where l4 is
 	ether bool   // the link header has to be Ethernet
 }
+
+// loadedBy reports whether a field is one that a kind of expression reads.
+func (f Field) loadedBy(kind loaderKind) bool { return f.access != nil && f.load.kind == kind }

@@ -49,6 +49,9 @@ func AppendFields(list []Field, s Stmt) []Field {
 
 // Family returns the family that a field belongs to, or 0.
 func (f Field) Family() Family {
+	if f.access == nil {
+		return 0
+	}
 	for _, n := range f.needs {
 		if n.l3 != 0 {
 			return n.l3
@@ -60,6 +63,9 @@ func (f Field) Family() Family {
 // Protocol returns the transport protocol that nft tests before it loads the
 // field, or 0.
 func (f Field) Protocol() uint8 {
+	if f.access == nil {
+		return 0
+	}
 	for _, n := range f.needs {
 		if n.l4 != 0 {
 			return n.l4
@@ -91,7 +97,7 @@ func Tracks(s Stmt) bool {
 	}
 	var few [2]Field
 	for _, f := range AppendFields(few[:0], s) {
-		if f.load.kind == loadCT {
+		if f.loadedBy(loadCT) {
 			return true
 		}
 	}
@@ -105,7 +111,7 @@ func Pure(s Stmt) bool {
 	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists, HasLabel:
 		var few [2]Field
 		for _, f := range AppendFields(few[:0], s) {
-			if f.load.kind == loadNumgen || f.load.kind == loadMeta && f.load.key == MetaRandom.load.key {
+			if f.loadedBy(loadNumgen) || f.loadedBy(loadMeta) && f.load.key == MetaRandom.load.key {
 				return false
 			}
 		}

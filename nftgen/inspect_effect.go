@@ -21,7 +21,7 @@ func Copyable(s Stmt) bool {
 		return len(s.Stmts) == 0 // the set is shared
 	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
 		for _, f := range Fields(s) {
-			if f.load.kind == loadNumgen {
+			if f.loadedBy(loadNumgen) {
 				return false
 			}
 		}
@@ -65,11 +65,11 @@ func Disturbs(effect, test Stmt) bool {
 	}
 	switch e := effect.(type) {
 	case Assign:
-		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.load.kind == loadFib })
+		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.loadedBy(loadFib) })
 	case SetField, SetMSS:
-		return reads(test, func(f Field) bool { return f.load.kind != loadMeta && f.load.kind != loadCT })
+		return reads(test, func(f Field) bool { return !f.loadedBy(loadMeta) && !f.loadedBy(loadCT) })
 	case Notrack, ConnLimit, SetZone, SetEvents:
-		return reads(test, func(f Field) bool { return f.load.kind == loadCT })
+		return reads(test, func(f Field) bool { return f.loadedBy(loadCT) })
 	case Update:
 		in, ok := test.(InSet)
 		return ok && in.Set == e.Set

@@ -54,7 +54,7 @@ const (
 )
 
 func payloadField(text string, id fieldID, t *Datatype, base, offset, length uint32, needs ...need) Field {
-	return Field{Text: text, Type: t, load: loader{kind: loadPayload, key: base, offset: offset, length: length, id: id}, needs: needs}
+	return Field{Text: text, Type: t, access: &access{load: loader{kind: loadPayload, key: base, offset: offset, length: length, id: id}, needs: needs}}
 }
 
 // bitField is some of the bits of a header, which are next to one another.
@@ -82,11 +82,11 @@ func (l loader) placed(v Value) (bytes Value, ok bool) {
 }
 
 func metaField(text string, t *Datatype, key uint32) Field {
-	return Field{Text: text, Type: t, load: loader{kind: loadMeta, key: key, length: uint32(t.Bytes)}}
+	return Field{Text: text, Type: t, access: &access{load: loader{kind: loadMeta, key: key, length: uint32(t.Bytes)}}}
 }
 
 func ctField(text string, t *Datatype, key uint32) Field {
-	return Field{Text: text, Type: t, load: loader{kind: loadCT, key: key, length: uint32(t.Bytes)}}
+	return Field{Text: text, Type: t, access: &access{load: loader{kind: loadCT, key: key, length: uint32(t.Bytes)}}}
 }
 
 func ctDirField(text string, t *Datatype, key uint32, reply bool) Field {
@@ -128,7 +128,7 @@ func ctCounter(name string, key uint32, d CTCounterDir) Field {
 func tcpOptionField(kind uint8) Field {
 	return Field{
 		Text: fmt.Sprintf("tcp option %d", kind), Type: boolean,
-		load: loader{kind: loadExthdrTCP, key: uint32(kind), length: 1},
+		access: &access{load: loader{kind: loadExthdrTCP, key: uint32(kind), length: 1}},
 	}
 }
 
@@ -136,8 +136,10 @@ func tcpOptionField(kind uint8) Field {
 func ipv6Header(text string, header uint32) Field {
 	return Field{
 		Text: text, Type: boolean,
-		load:  loader{kind: loadExthdrIPv6, key: header, length: 1, present: true},
-		needs: []need{{l3: IP6}},
+		access: &access{
+			load:  loader{kind: loadExthdrIPv6, key: header, length: 1, present: true},
+			needs: []need{{l3: IP6}},
+		},
 	}
 }
 
@@ -145,8 +147,10 @@ func ipv6Header(text string, header uint32) Field {
 func ipv6HeaderField(text string, header, offset uint32, t *Datatype, mask Value) Field {
 	return Field{
 		Text: text, Type: t,
-		load:  loader{kind: loadExthdrIPv6, key: header, offset: offset, length: uint32(t.Bytes), mask: mask},
-		needs: []need{{l3: IP6}},
+		access: &access{
+			load:  loader{kind: loadExthdrIPv6, key: header, offset: offset, length: uint32(t.Bytes), mask: mask},
+			needs: []need{{l3: IP6}},
+		},
 	}
 }
 
@@ -165,7 +169,7 @@ func fibTypeField(source bool, iface string) Field {
 	if iface != "" {
 		text += " . " + iface
 	}
-	return Field{Text: text + " type", Type: fibAddrType, load: loader{kind: loadFib, source: source, iface: iface, length: 4}}
+	return Field{Text: text + " type", Type: fibAddrType, access: &access{load: loader{kind: loadFib, source: source, iface: iface, length: 4}}}
 }
 
 func fibRouteField(mark bool, iface string) Field {
@@ -176,9 +180,9 @@ func fibRouteField(mark bool, iface string) Field {
 	if iface != "" {
 		text += " . " + iface
 	}
-	return Field{Text: text + " oif", Type: boolean, load: loader{kind: loadFib, source: true, marked: mark, iface: iface, length: 1, present: true}}
+	return Field{Text: text + " oif", Type: boolean, access: &access{load: loader{kind: loadFib, source: true, marked: mark, iface: iface, length: 1, present: true}}}
 }
 
 func numgenField(mod uint32) Field {
-	return Field{Text: fmt.Sprintf("numgen inc mod %d", mod), Type: integer32, load: loader{kind: loadNumgen, key: mod, length: 4}}
+	return Field{Text: fmt.Sprintf("numgen inc mod %d", mod), Type: integer32, access: &access{load: loader{kind: loadNumgen, key: mod, length: 4}}}
 }

@@ -14,5 +14,5 @@ func SCTPChunk(name string) Field {
 	if !ok {
 		return Field{}
 	}
-	return Field{Text: "sctp chunk " + name, Type: boolean, load: loader{kind: loadExthdrSCTP, key: number, length: 1, present: true}}
+	return Field{Text: "sctp chunk " + name, Type: boolean, access: &access{load: loader{kind: loadExthdrSCTP, key: number, length: 1, present: true}}}
 }

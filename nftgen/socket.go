@@ -29,8 +29,8 @@ var (
 	// leave so, for [Exists].
 	//
 	// Kernel: net/netfilter/nft_meta.c, NFT_META_SECPATH; net/netfilter/nft_rt.c.
-	MetaIPsec  = Field{Text: "meta ipsec", Type: boolean, load: loader{kind: loadMeta, key: 25, length: 1, present: true}}
-	RouteIPsec = Field{Text: "rt ipsec", Type: boolean, load: loader{kind: loadRoute, key: 4, length: 1, present: true}}
+	MetaIPsec  = Field{Text: "meta ipsec", Type: boolean, access: &access{load: loader{kind: loadMeta, key: 25, length: 1, present: true}}}
+	RouteIPsec = Field{Text: "rt ipsec", Type: boolean, access: &access{load: loader{kind: loadRoute, key: 4, length: 1, present: true}}}
 )
 
 // IPsecRequest is the number of the request that led to the n-th transform of a
@@ -40,7 +40,7 @@ var (
 func IPsecRequest(out bool, n uint8) Field { return xfrmField(out, n, "reqid", integer32, 5) }
 
 func socketField(text string, t *Datatype, key uint32) Field {
-	return Field{Text: text, Type: t, load: loader{kind: loadSocket, key: key, length: uint32(t.Bytes)}}
+	return Field{Text: text, Type: t, access: &access{load: loader{kind: loadSocket, key: key, length: uint32(t.Bytes)}}}
 }
 
 func xfrmField(out bool, n uint8, name string, t *Datatype, key uint32) Field {
@@ -51,7 +51,7 @@ func xfrmField(out bool, n uint8, name string, t *Datatype, key uint32) Field {
 	if n > 0 {
 		text += "spnum " + decimal(Value{n}) + " "
 	}
-	return Field{Text: text + name, Type: t, load: loader{kind: loadXfrm, key: key, offset: uint32(n), source: out, length: 4}}
+	return Field{Text: text + name, Type: t, access: &access{load: loader{kind: loadXfrm, key: key, offset: uint32(n), source: out, length: 4}}}
 }
 
 // loadSocketExpr, loadRouteExpr and loadXfrmExpr return the expressions that load

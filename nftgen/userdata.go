@@ -118,7 +118,7 @@ func expressionData(kind uint32, data userdata) userdata {
 // typeof describes a field.
 func (f Field) typeof() userdata {
 	var data userdata
-	l := f.load
+	l := &f.load
 	switch l.kind {
 	case loadPayload:
 		if l.id == (fieldID{}) {
