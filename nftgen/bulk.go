@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -191,22 +190,16 @@ func (b *Bulk) appendText(text []byte, s *Set, i int) []byte {
 // appendInterval is [Datatype.interval] of packed values.
 func (t *Datatype) appendInterval(text, low, high []byte) []byte {
 	switch {
-	case t == ipv4Addr && bytes.Equal(low, high):
-		return netip.AddrFrom4([4]byte(low)).AppendTo(text)
-	case t == ipv4Addr:
+	case t == ipv4Addr && [4]byte(low) != [4]byte(high):
 		a, z := binary.BigEndian.Uint32(low), binary.BigEndian.Uint32(high)
 		if bits, ok := prefixOf(a, z); ok {
-			return strconv.AppendInt(append(netip.AddrFrom4([4]byte(low)).AppendTo(text), '/'), int64(bits), 10)
+			return strconv.AppendInt(append(address(text, low), '/'), int64(bits), 10)
 		}
-		text = append(netip.AddrFrom4([4]byte(low)).AppendTo(text), '-')
-		return netip.AddrFrom4([4]byte(high)).AppendTo(text)
-	case t == inetService && bytes.Equal(low, high):
-		return strconv.AppendUint(text, uint64(binary.BigEndian.Uint16(low)), 10)
+		return address(append(address(text, low), '-'), high)
 	case t.text:
-		name := bytes.TrimRight(low, "\x00")
-		return append(text, t.Format(Value(name))...)
+		return t.format(text, bytes.TrimRight(low, "\x00"))
 	}
-	return append(text, t.interval(Interval{low, high})...)
+	return t.interval(text, low, high)
 }
 
 // prefixOf returns the length of the prefix that a span of addresses is.
@@ -407,20 +400,20 @@ func increment(v []byte) bool {
 func (p *printer) bulk(s *Set) {
 	const head, tab = "\t\telements = { ", 8
 	column := 2*tab + len(head) - 2
-	p.WriteString(head)
+	p.add(head)
 	var element []byte
 	for i := range s.Bulk.Len() {
 		element = s.Bulk.appendText(element[:0], s, i)
 		if i > 0 {
 			if column += 2; column+len(element) > maxLine {
-				p.WriteString(",\n\t\t\t     ")
+				p.add(",\n\t\t\t     ")
 				column = 3*tab + 5
 			} else {
-				p.WriteString(", ")
+				p.add(", ")
 			}
 		}
-		p.Write(element)
+		p.text = append(p.text, element...)
 		column += len(element)
 	}
-	p.WriteString(" }\n")
+	p.add(" }\n")
 }

@@ -3,6 +3,7 @@ package nftgen
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Check reports why a rule cannot be written so that nft reads it as it is
@@ -26,7 +27,9 @@ func (r *Rule) Check() error {
 
 // checkIn is Check for a rule of a table of the family.
 func (r *Rule) checkIn(table Family) error {
-	_, err := r.compile(newCompiler(table))
+	c := newCompiler(table)
+	c.dry = true
+	_, err := r.compile(c, nil)
 	return err
 }
 
@@ -101,7 +104,10 @@ func checkMatch(s Stmt) error {
 		if !s.Field.Type.text || s.Op > Ne {
 			return fmt.Errorf("write a test of the name %q: %s has none that can be compared so", s.Name, s.Field.Text)
 		}
-		return checkMatch(s.plain())
+		if s.Wildcard {
+			return checkWildcard(s.Field, s.Name)
+		}
+		return checkInterfaceName(s.Name)
 	case InPrefix:
 		return s.check()
 	case InSpan:
@@ -197,15 +203,24 @@ func (s Compare) check() error {
 	return t.check(s.Mask)
 }
 
+// checkWildcard refuses the beginning of a name before the star of a wildcard.
+func checkWildcard(f Field, name string) error {
+	switch {
+	case name == "" || len(name) >= maxInterface:
+		return fmt.Errorf("write a wildcard of %s: a name of %d bytes", f.Text, len(name))
+	case strings.HasSuffix(name, `\`):
+		return fmt.Errorf("write the wildcard %q of %s: nft reads a backslash before the star as an escape", name, f.Text)
+	}
+	return checkQuoted("interface name", name)
+}
+
 func (s InPrefix) check() error {
 	t := s.Field.Type
 	switch {
-	case t.text && (s.Bits != 8*len(s.Addr) || s.Bits == 0 || len(s.Addr) >= maxInterface):
+	case t.text && s.Bits != 8*len(s.Addr):
 		return fmt.Errorf("write a wildcard of %s: %d bits of a name of %d bytes", s.Field.Text, s.Bits, len(s.Addr))
-	case t.text && s.Addr[len(s.Addr)-1] == '\\':
-		return fmt.Errorf("write the wildcard %q of %s: nft reads a backslash before the star as an escape", s.Addr, s.Field.Text)
 	case t.text:
-		return checkQuoted("interface name", string(s.Addr))
+		return checkWildcard(s.Field, string(s.Addr))
 	case !t.prefixes:
 		return fmt.Errorf("write a prefix of %s: it has none", s.Field.Text)
 	case s.Bits < 0 || s.Bits > 8*t.Bytes:

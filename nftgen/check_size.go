@@ -20,6 +20,9 @@ const maxExpressions = 128
 // net/netfilter/nf_tables_api.c, nf_tables_newrule, EFBIG.
 const maxExpressionBytes = 1<<12 - 1
 
+// fewExpressions are always few enough, even if all were of the greatest size.
+const fewExpressions = maxExpressionBytes / setUpdateExpression
+
 // A RuleSizeError says that a rule has more expressions than the kernel takes,
 // or greater ones.
 type RuleSizeError struct {
@@ -42,8 +45,8 @@ func (e *RuleSizeError) Error() string {
 // checkSize returns a [*RuleSizeError] for a rule that the kernel does not take.
 func (c *compiler) checkSize(origin diag.Range) error {
 	count := c.count()
-	if count <= maxExpressionBytes/setUpdateExpression {
-		return nil // even if all were of the greatest size
+	if count <= fewExpressions {
+		return nil
 	}
 	e := &RuleSizeError{Origin: origin, Expressions: count}
 	for _, x := range c.expressions() {

@@ -22,6 +22,12 @@ type compiler struct {
 	steps []step
 	sets  []lookupSet
 
+	// dry says that only errors are wanted, and what the rule says about the
+	// packet: most statements that make no others then make no expressions, but
+	// add to most, how many the rule has at the most.
+	dry  bool
+	most int
+
 	// What the statements so far say about the packet.
 	l3    Family
 	l4    int  // protocol number, or unknown
@@ -62,16 +68,36 @@ func (t *headerTest) joins(next *headerTest) bool {
 }
 
 func newCompiler(table Family) *compiler {
-	c := &compiler{table: table, l4: unknown}
-	if table != Inet {
-		c.l3 = table
-	}
+	c := &compiler{table: table}
+	c.begin()
 	return c
 }
 
-func (c *compiler) add(exprs ...expression) { c.steps = append(c.steps, step{exprs: exprs}) }
+// begin notes what is known of a packet that comes to a rule.
+func (c *compiler) begin() {
+	c.l4 = unknown
+	if c.table != Inet {
+		c.l3 = c.table
+	}
+}
 
-func (c *compiler) addHeader(t headerTest) { c.steps = append(c.steps, step{header: &t}) }
+func (c *compiler) add(exprs ...expression) {
+	c.most += len(exprs)
+	c.steps = append(c.steps, step{exprs: exprs})
+}
+
+func (c *compiler) addHeader(t headerTest) {
+	c.most += 2
+	c.steps = append(c.steps, step{header: &t})
+}
+
+// leavesOut reports whether at most n expressions need not be made.
+func (c *compiler) leavesOut(n int) bool {
+	if c.dry {
+		c.most += n
+	}
+	return c.dry
+}
 
 // count returns how many expressions there are before any are joined.
 func (c *compiler) count() int {
@@ -149,8 +175,10 @@ func (c *compiler) require(fields ...Field) error {
 		if f.load.kind == loadExthdrIPv6 && c.l3 == 0 && !c.ether {
 			// Of an extension header nft tests the family first in the rule.
 			c.l3 = IP6
-			family := step{exprs: []expression{meta(1, unix.NFT_META_NFPROTO), compare(Eq, 1, []byte{byte(IP6)})}}
-			c.steps = slices.Insert(c.steps, 0, family)
+			if !c.leavesOut(2) {
+				family := step{exprs: []expression{meta(1, unix.NFT_META_NFPROTO), compare(Eq, 1, []byte{byte(IP6)})}}
+				c.steps = slices.Insert(c.steps, 0, family)
+			}
 		}
 		for _, n := range f.needs {
 			if err := c.need(f, n); err != nil {
@@ -180,7 +208,9 @@ func isConnectionPort(f Field) bool {
 func (c *compiler) need(f Field, n need) error {
 	if n.ether && !c.ether {
 		c.ether = true
-		c.add(meta(1, unix.NFT_META_IIFTYPE), compare(Eq, 1, ifType(unix.ARPHRD_ETHER)))
+		if !c.leavesOut(2) {
+			c.add(meta(1, unix.NFT_META_IIFTYPE), compare(Eq, 1, ifType(unix.ARPHRD_ETHER)))
+		}
 	}
 	if n.l3 != 0 {
 		if err := c.needFamily(n.l3); err != nil {
@@ -208,6 +238,9 @@ func (c *compiler) needFamily(family Family) error {
 	case family:
 	case 0:
 		c.l3 = family
+		if c.leavesOut(2) {
+			return nil
+		}
 		if c.ether {
 			c.addHeader(headerTest{base: linkHeader, offset: 12, data: etherType(family)})
 		} else {
@@ -221,7 +254,9 @@ func (c *compiler) needFamily(family Family) error {
 
 func (c *compiler) protocol(proto uint8) {
 	c.l4, c.ports = int(proto), transports[proto].name != ""
-	c.add(meta(1, unix.NFT_META_L4PROTO), compare(Eq, 1, []byte{proto}))
+	if !c.leavesOut(2) {
+		c.add(meta(1, unix.NFT_META_L4PROTO), compare(Eq, 1, []byte{proto}))
+	}
 }
 
 // ifType is a device type as it stands in a register.
@@ -258,44 +293,76 @@ func (c *compiler) statement(s Stmt) error {
 	}
 	switch s := s.(type) {
 	case Compare:
-		c.compare(s)
+		if !c.leavesOut(5) {
+			c.compare(s)
+		}
+		if s.Mask == nil && s.Op == Eq {
+			c.learn(s.Field, s.Value)
+		}
 	case InPrefix:
-		c.inPrefix(s)
+		if !c.leavesOut(3) {
+			c.inPrefix(s)
+		}
+	case IfName:
+		if !c.leavesOut(2) {
+			return c.statement(s.plain())
+		}
 	case InSpan:
-		c.inSpan(s)
+		if !c.leavesOut(4) {
+			c.inSpan(s)
+		}
 	case AnyBit:
-		op := Ne
-		if s.Not {
-			op = Eq
+		if !c.leavesOut(3) {
+			c.anyBit(s)
 		}
-		t := s.Field.Type
-		c.add(s.Field.loadInto(1, s.Field.load.length), bitwise(1, t.inRegister(s.Bits), make([]byte, t.Bytes)),
-			compare(op, 1, make([]byte, t.Bytes)))
 	case OneOf:
-		c.oneOf(s)
+		if !c.leavesOut(3) {
+			c.oneOf(s)
+		}
+		c.learnOneOf(s)
 	case OneOfTuple:
-		c.oneOfTuple(s)
+		if !c.leavesOut(1 + 2*len(s.Fields)) {
+			c.oneOfTuple(s)
+		}
 	case InSet:
-		c.inSet(s)
+		if !c.leavesOut(1 + 3*len(s.Fields)) {
+			c.inSet(s)
+		}
 	case Exists:
-		want := Value{1}
-		if s.Missing {
-			want[0] = 0
+		if !c.leavesOut(2) {
+			c.exists(s)
 		}
-		if s.Field.load.kind == loadFib { // a number of four bytes
-			want = integer32.inRegister(Value{0, 0, 0, want[0]})
-		}
-		c.add(s.Field.loadInto(1, 1), compare(Eq, 1, want))
 	default:
 		return c.action(s)
 	}
 	return nil
 }
 
+func (c *compiler) anyBit(s AnyBit) {
+	op := Ne
+	if s.Not {
+		op = Eq
+	}
+	t := s.Field.Type
+	c.add(s.Field.loadInto(1, s.Field.load.length), bitwise(1, t.inRegister(s.Bits), make([]byte, t.Bytes)),
+		compare(op, 1, make([]byte, t.Bytes)))
+}
+
+func (c *compiler) exists(s Exists) {
+	want := Value{1}
+	if s.Missing {
+		want[0] = 0
+	}
+	if s.Field.load.kind == loadFib { // a number of four bytes
+		want = integer32.inRegister(Value{0, 0, 0, want[0]})
+	}
+	c.add(s.Field.loadInto(1, 1), compare(Eq, 1, want))
+}
+
 func (c *compiler) compare(s Compare) {
 	t, l := s.Field.Type, &s.Field.load
-	if s.Mask == nil && l.mask == nil && l.kind == loadPayload && s.Op <= Ne {
-		c.addHeader(headerTest{l.key, l.offset, s.Op, s.Value})
+	if s.isHeaderTest() {
+		c.addHeader(s.headerTest())
 	} else {
 		exprs := []expression{s.Field.loadInto(1, l.length)}
 		if l.mask != nil {
@@ -313,9 +380,6 @@ func (c *compiler) compare(s Compare) {
 			data = s.Value
 		}
 		c.add(append(exprs, compare(s.Op, 1, data))...)
-	}
-	if s.Mask == nil && s.Op == Eq {
-		c.learn(s.Field, s.Value)
 	}
 }
 
@@ -394,6 +458,10 @@ func (c *compiler) oneOf(s OneOf) {
 		set.elements = append(set.elements, []Interval{i})
 	}
 	c.add(append(loadAll([]Field{s.Field}, nil, set.interval), c.anonymous(set, s.Not))...)
+}
+
+// learnOneOf is learn for a set of values.
+func (c *compiler) learnOneOf(s OneOf) {
 	if text := s.Field.Text; !s.Not && (text == MetaL4Proto.Text || text == IPProtocol.Text) {
 		c.l4 = several
 		c.ports = !slices.ContainsFunc(s.Intervals, func(i Interval) bool {

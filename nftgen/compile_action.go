@@ -14,6 +14,9 @@ import (
 func (c *compiler) action(s Stmt) error {
 	switch s := s.(type) {
 	case VerdictStmt:
+		if c.leavesOut(1) {
+			return nil
+		}
 		c.add(fromLibrary{&expr.Verdict{Kind: verdicts[s.Kind].kind, Chain: s.Chain}})
 	case Counter, Limit, ConnLimit, Quota:
 		c.add(fromLibrary{stateful(s)})

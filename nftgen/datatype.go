@@ -7,47 +7,47 @@ import "math/big"
 // Source: nftables include/datatype.h, enum datatypes (values are part of the
 // userdata format that "nft list" reads back).
 var (
-	integer8    = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, Format: decimal}
-	integer16   = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, Format: decimal}
-	integer32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: HostEndian, Format: decimal}
-	integer64   = &Datatype{Name: "integer", Number: 4, Bytes: 8, Order: HostEndian, Format: decimal}
-	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian, Format: named(nfProtoNames, decimal), ends: decimal}
-	ipv4Addr    = &Datatype{Name: "ipv4_addr", Number: 7, Bytes: 4, Order: BigEndian, Format: address, prefixes: true}
-	ipv6Addr    = &Datatype{Name: "ipv6_addr", Number: 8, Bytes: 16, Order: BigEndian, Format: address, prefixes: true}
-	etherAddr   = &Datatype{Name: "ether_addr", Number: 9, Bytes: 6, Order: BigEndian, Format: hardware}
-	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian, Format: named(protocolNames, decimal), ends: decimal}
-	inetService = &Datatype{Name: "inet_service", Number: 13, Bytes: 2, Order: BigEndian, Format: decimal}
-	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, Format: named(icmpTypeNames, decimal), ends: decimal}
-	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, Format: flags(tcpFlagNames), bits: tcpFlagNames}
-	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, Format: hex}
-	classID     = &Datatype{Name: "classid", Number: 22, Bytes: 4, Order: HostEndian, Format: class}
-	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, Format: flags(ctStateNames), bits: ctStateNames}
-	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, Format: named(ctDirNames, decimal), ends: decimal}
-	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, Format: flags(ctStatusNames), bits: ctStatusNames}
-	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian, Format: named(icmpv6TypeNames, decimal), ends: decimal}
-	icmpCode    = &Datatype{Name: "icmp_code", Number: 32, Bytes: 1, Order: BigEndian, Format: decimal}
-	icmpv6Code  = &Datatype{Name: "icmpv6_code", Number: 33, Bytes: 1, Order: BigEndian, Format: decimal}
-	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian, Format: named(pktTypeNames, decimal), ends: decimal}
-	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian, Format: decimal}
-	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian, Format: decimal}
-	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
-	timeType    = &Datatype{Name: "time", Number: 18, Bytes: 4, Order: HostEndian, Format: milliseconds}
-	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, Format: named(routeTypeNames, decimal), ends: decimal}
-	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, Format: decimal}
+	integer8    = &Datatype{Name: "integer", Number: 4, Bytes: 1, Order: BigEndian, format: decimal}
+	integer16   = &Datatype{Name: "integer", Number: 4, Bytes: 2, Order: BigEndian, format: decimal}
+	integer32   = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: HostEndian, format: decimal}
+	integer64   = &Datatype{Name: "integer", Number: 4, Bytes: 8, Order: HostEndian, format: decimal}
+	nfProto     = &Datatype{Name: "nf_proto", Number: 2, Bytes: 1, Order: HostEndian, format: named(nfProtoNames, decimal), ends: decimal}
+	ipv4Addr    = &Datatype{Name: "ipv4_addr", Number: 7, Bytes: 4, Order: BigEndian, format: address, prefixes: true}
+	ipv6Addr    = &Datatype{Name: "ipv6_addr", Number: 8, Bytes: 16, Order: BigEndian, format: address, prefixes: true}
+	etherAddr   = &Datatype{Name: "ether_addr", Number: 9, Bytes: 6, Order: BigEndian, format: hardware}
+	inetProto   = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: BigEndian, format: named(protocolNames, decimal), ends: decimal}
+	inetService = &Datatype{Name: "inet_service", Number: 13, Bytes: 2, Order: BigEndian, format: decimal}
+	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, format: named(icmpTypeNames, decimal), ends: decimal}
+	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, format: flags(tcpFlagNames), bits: tcpFlagNames}
+	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, format: hex}
+	classID     = &Datatype{Name: "classid", Number: 22, Bytes: 4, Order: HostEndian, format: class}
+	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, format: flags(ctStateNames), bits: ctStateNames}
+	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, format: named(ctDirNames, decimal), ends: decimal}
+	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, format: flags(ctStatusNames), bits: ctStatusNames}
+	icmpv6Type  = &Datatype{Name: "icmpv6_type", Number: 29, Bytes: 1, Order: BigEndian, format: named(icmpv6TypeNames, decimal), ends: decimal}
+	icmpCode    = &Datatype{Name: "icmp_code", Number: 32, Bytes: 1, Order: BigEndian, format: decimal}
+	icmpv6Code  = &Datatype{Name: "icmpv6_code", Number: 33, Bytes: 1, Order: BigEndian, format: decimal}
+	pktType     = &Datatype{Name: "pkt_type", Number: 31, Bytes: 1, Order: HostEndian, format: named(pktTypeNames, decimal), ends: decimal}
+	uid         = &Datatype{Name: "uid", Number: 24, Bytes: 4, Order: HostEndian, format: decimal}
+	gid         = &Datatype{Name: "gid", Number: 25, Bytes: 4, Order: HostEndian, format: decimal}
+	ifname      = &Datatype{Name: "ifname", Number: 41, Bytes: 16, Order: HostEndian, format: quotedName, text: true}
+	timeType    = &Datatype{Name: "time", Number: 18, Bytes: 4, Order: HostEndian, format: milliseconds}
+	fibAddrType = &Datatype{Name: "fib_addrtype", Number: 38, Bytes: 4, Order: HostEndian, format: named(routeTypeNames, decimal), ends: decimal}
+	boolean     = &Datatype{Name: "boolean", Number: 34, Bytes: 1, Order: HostEndian, format: decimal}
 
-	mobilityType = &Datatype{Name: "mh_type", Number: 17, Bytes: 1, Order: BigEndian, Format: decimal}
-	network32    = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
-	dscp         = &Datatype{Name: "dscp", Number: 36, Bytes: 1, Order: BigEndian, Format: hex}
-	ecn          = &Datatype{Name: "ecn", Number: 37, Bytes: 1, Order: BigEndian, Format: named(ecnNames, decimal), ends: decimal}
-	dccpType     = &Datatype{Name: "dccp_pkttype", Number: 16, Bytes: 1, Order: BigEndian, Format: named(dccpTypeNames, decimal), ends: decimal}
-	realm        = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, Format: decimal}
-	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, Format: decimal}
+	mobilityType = &Datatype{Name: "mh_type", Number: 17, Bytes: 1, Order: BigEndian, format: decimal}
+	network32    = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, format: decimal}
+	dscp         = &Datatype{Name: "dscp", Number: 36, Bytes: 1, Order: BigEndian, format: hex}
+	ecn          = &Datatype{Name: "ecn", Number: 37, Bytes: 1, Order: BigEndian, format: named(ecnNames, decimal), ends: decimal}
+	dccpType     = &Datatype{Name: "dccp_pkttype", Number: 16, Bytes: 1, Order: BigEndian, format: named(dccpTypeNames, decimal), ends: decimal}
+	realm        = &Datatype{Name: "realm", Number: 22, Bytes: 4, Order: HostEndian, format: decimal}
+	deviceGroup  = &Datatype{Name: "devgroup", Number: 35, Bytes: 4, Order: HostEndian, format: decimal}
 
-	clock       = &Datatype{Name: "time", Number: 43, Bytes: 8, Order: HostEndian, Format: wholeSeconds}
-	helperName  = &Datatype{Name: "string", Number: 5, Bytes: 16, Order: HostEndian, Format: quotedName, text: true}
-	secondOfDay = &Datatype{Name: "hour", Number: 44, Bytes: 4, Order: HostEndian, Format: decimal}
-	weekday     = &Datatype{Name: "day", Number: 45, Bytes: 1, Order: HostEndian, Format: decimal}
-	deviceType  = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, Format: named(deviceTypeNames, decimal), ends: decimal}
+	clock       = &Datatype{Name: "time", Number: 43, Bytes: 8, Order: HostEndian, format: wholeSeconds}
+	helperName  = &Datatype{Name: "string", Number: 5, Bytes: 16, Order: HostEndian, format: quotedName, text: true}
+	secondOfDay = &Datatype{Name: "hour", Number: 44, Bytes: 4, Order: HostEndian, format: decimal}
+	weekday     = &Datatype{Name: "day", Number: 45, Bytes: 1, Order: HostEndian, format: decimal}
+	deviceType  = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, format: named(deviceTypeNames, decimal), ends: decimal}
 
 	// Bytes of a header that nft knows by place only.
 	raw8  = raw(1)
@@ -55,11 +55,11 @@ var (
 
 	// hostProto is the protocol that the kernel found, in the order of the host
 	// by name; it is one byte.
-	hostProto = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: HostEndian, Format: named(protocolNames, decimal), ends: decimal}
+	hostProto = &Datatype{Name: "inet_proto", Number: 12, Bytes: 1, Order: HostEndian, format: named(protocolNames, decimal), ends: decimal}
 
 	// randomNumber is "meta random", which nft reads as if it stood in network
 	// byte order.
-	randomNumber = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, Format: decimal}
+	randomNumber = &Datatype{Name: "integer", Number: 4, Bytes: 4, Order: BigEndian, format: decimal}
 )
 
 // A symbol is a number that nft knows by name.
@@ -123,9 +123,9 @@ var (
 
 // raw is the type of n bytes that nft knows by place only.
 func raw(n int) *Datatype {
-	t := &Datatype{Name: "integer", Number: 4, Bytes: n, Order: BigEndian, Format: hex}
+	t := &Datatype{Name: "integer", Number: 4, Bytes: n, Order: BigEndian, format: hex}
 	if n > 8 {
-		t.Format = func(v Value) string { return "0x" + new(big.Int).SetBytes(v).Text(16) }
+		t.format = func(text []byte, v Value) []byte { return new(big.Int).SetBytes(v).Append(append(text, "0x"...), 16) }
 	}
 	return t
 }

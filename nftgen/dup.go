@@ -11,7 +11,7 @@ var _ action = Dup{}
 func (Dup) stmt()          {}
 func (Dup) terminal() bool { return false }
 
-func (s Dup) text(Family) string { return "dup to " + address(s.Gateway) }
+func (s Dup) text(Family) string { return "dup to " + addressText(s.Gateway) }
 
 func (s Dup) check() error {
 	if len(s.Gateway) != 4 && len(s.Gateway) != 16 {

@@ -154,7 +154,7 @@ func (e *encoder) set(s *lookupSet) {
 func (e *encoder) rule(c *Chain, r *Rule) error {
 	compiled := newCompiler(e.table.Family)
 	compiled.ids, compiled.nextSet = e.ids, e.nextSet
-	if _, err := r.compile(compiled); err != nil {
+	if _, err := r.compile(compiled, nil); err != nil {
 		return err
 	}
 	e.origin = r.Origin

@@ -16,14 +16,19 @@ type Datatype struct {
 	Number uint32
 	Bytes  int
 	Order  ByteOrder
-	// Format writes a value as nft reads it.
-	Format func(Value) string
 
-	ends     func(Value) string // ends of spans, when not as Format has them
-	text     bool               // bytes up to a NUL, padded with NULs
-	prefixes bool               // intervals can be written as address/bits
-	bits     []symbol           // flags: "field a,b" tests for any of them
+	format   formatter
+	ends     formatter // ends of spans, when not as format has them
+	text     bool      // bytes up to a NUL, padded with NULs
+	prefixes bool      // intervals can be written as address/bits
+	bits     []symbol  // flags: "field a,b" tests for any of them
 }
+
+// A formatter appends a value to a text, as nft reads it.
+type formatter func(text []byte, v Value) []byte
+
+// Format returns a value as nft reads it.
+func (t *Datatype) Format(v Value) string { return string(t.format(nil, v)) }
 
 // A Field is something a rule can load into a register. Fields are values of
 // the catalogue below; two fields are the same when their Text is.

@@ -1,8 +1,8 @@
 package nftgen
 
 import (
+	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -21,26 +21,30 @@ func number(v Value) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-func decimal(v Value) string { return strconv.FormatUint(number(v), 10) }
+func decimal(text []byte, v Value) []byte { return strconv.AppendUint(text, number(v), 10) }
 
-func hex(v Value) string { return fmt.Sprintf("0x%x", number(v)) }
-
-func address(v Value) string {
-	a, ok := netip.AddrFromSlice(v)
-	if !ok {
-		return ""
-	}
-	return a.String()
+func hex(text []byte, v Value) []byte {
+	return strconv.AppendUint(append(text, "0x"...), number(v), 16)
 }
 
-func hardware(v Value) string { return net.HardwareAddr(v).String() }
+func address(text []byte, v Value) []byte {
+	a, ok := netip.AddrFromSlice(v)
+	if !ok {
+		return text
+	}
+	return a.AppendTo(text)
+}
+
+func hardware(text []byte, v Value) []byte { return append(text, net.HardwareAddr(v).String()...) }
 
 // milliseconds writes a duration, which nft keeps in milliseconds.
-func milliseconds(v Value) string { return durationText(time.Duration(number(v)) * time.Millisecond) }
+func milliseconds(text []byte, v Value) []byte {
+	return append(text, durationText(time.Duration(number(v))*time.Millisecond)...)
+}
 
 // wholeSeconds writes a time of the clock as a number, which nft takes for seconds
 // whatever the time zone.
-func wholeSeconds(v Value) string { return strconv.FormatUint(number(v)/1e9, 10) }
+func wholeSeconds(text []byte, v Value) []byte { return strconv.AppendUint(text, number(v)/1e9, 10) }
 
 // durationText writes a duration of whole milliseconds as nft reads it: each
 // number of at most eight digits.
@@ -48,52 +52,54 @@ func durationText(d time.Duration) string {
 	if d == 0 {
 		return "0s"
 	}
-	var b strings.Builder
+	var b []byte
 	for _, u := range []struct {
 		unit time.Duration
 		word string
 	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
 		if n := d / u.unit; n > 0 {
-			fmt.Fprintf(&b, "%d%s", n, u.word)
+			b = append(strconv.AppendInt(b, int64(n), 10), u.word...)
 			d -= n * u.unit
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // quotedName writes an interface name. A final star would be a wildcard.
-func quotedName(v Value) string {
-	s := string(v)
-	if name, ok := strings.CutSuffix(s, "*"); ok {
-		s = name + `\*`
+func quotedName(text []byte, v Value) []byte { return appendName(text, string(v)) }
+
+func appendName(text []byte, name string) []byte {
+	text = append(text, '"')
+	if head, ok := strings.CutSuffix(name, "*"); ok {
+		return append(append(text, head...), `\*"`...)
 	}
-	return `"` + s + `"`
+	return append(append(text, name...), '"')
 }
 
 // named writes values that have a name by it, others by fallback.
-func named(names []symbol, fallback func(Value) string) func(Value) string {
-	return func(v Value) string {
+func named(names []symbol, fallback formatter) formatter {
+	return func(text []byte, v Value) []byte {
 		n := number(v)
 		for _, s := range names {
 			if s.value == n {
-				return s.name
+				return append(text, s.name...)
 			}
 		}
-		return fallback(v)
+		return fallback(text, v)
 	}
 }
 
 // flags writes one flag by its name and none or several as an expression.
-func flags(names []symbol) func(Value) string {
-	return func(v Value) string {
+func flags(names []symbol) formatter {
+	return func(text []byte, v Value) []byte {
 		list, rest := flagNames(names, number(v))
 		switch {
 		case rest != 0 || len(list) == 0:
-			return hex(v)
+			return hex(text, v)
 		case len(list) == 1:
-			return list[0]
+			return append(text, list[0]...)
 		}
-		return "(" + strings.Join(list, "|") + ")"
+		return append(append(append(text, '('), strings.Join(list, "|")...), ')')
 	}
 }
 
@@ -109,47 +115,50 @@ func flagNames(names []symbol, n uint64) (list []string, rest uint64) {
 }
 
 // mask writes a value that is combined bit by bit with the field.
-func (t *Datatype) mask(v Value) string {
+func (t *Datatype) mask(text []byte, v Value) []byte {
 	const word = 8
 	if t.bits != nil || t.prefixes || t == etherAddr || len(v) > word {
-		return t.Format(v)
+		return t.format(text, v)
 	}
-	return hex(v)
+	return hex(text, v)
 }
 
 // interval writes one value or a span as an element of a set; prefixes where
 // the type has them and the span is one.
-func (t *Datatype) interval(i Interval) string {
-	if i.single() {
-		if list, rest := flagNames(t.bits, number(i.Low)); t.bits != nil && (rest != 0 || len(list) != 1) {
-			return hex(i.Low)
+func (t *Datatype) interval(text []byte, low, high Value) []byte {
+	if bytes.Equal(low, high) {
+		if t.bits != nil {
+			if list, rest := flagNames(t.bits, number(low)); rest != 0 || len(list) != 1 {
+				return hex(text, low)
+			}
 		}
-		return t.Format(i.Low)
+		return t.format(text, low)
 	}
-	if bits, ok := prefixLength(i); ok && t.prefixes {
-		return fmt.Sprintf("%s/%d", t.Format(i.Low), bits)
+	if bits, ok := prefixLength(Interval{low, high}); ok && t.prefixes {
+		return strconv.AppendInt(append(t.format(text, low), '/'), int64(bits), 10)
 	}
-	return t.span(i.Low, i.High)
+	return t.span(text, low, high)
 }
 
 // span writes all values from low to high. Ends that have names are written as
 // numbers; the names can hold hyphens.
-func (t *Datatype) span(low, high Value) string {
-	format := t.Format
+func (t *Datatype) span(text []byte, low, high Value) []byte {
+	format := t.format
 	if t.ends != nil {
 		format = t.ends
 	}
-	return format(low) + "-" + format(high)
+	return format(append(format(text, low), '-'), high)
 }
 
 // class writes a class of traffic control as "major:minor", or its word.
-func class(v Value) string {
+func class(text []byte, v Value) []byte {
 	switch n := number(v); n {
 	case 0:
-		return "none"
+		return append(text, "none"...)
 	case 0xffffffff:
-		return "root"
+		return append(text, "root"...)
 	default:
-		return fmt.Sprintf("%x:%x", n>>16, n&0xffff)
+		text = append(strconv.AppendUint(text, n>>16, 16), ':')
+		return strconv.AppendUint(text, n&0xffff, 16)
 	}
 }

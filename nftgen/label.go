@@ -27,7 +27,7 @@ const (
 )
 
 var (
-	ctLabel = &Datatype{Name: "ct_label", Number: 30, Bytes: labelBytes, Order: HostEndian, Format: decimal}
+	ctLabel = &Datatype{Name: "ct_label", Number: 30, Bytes: labelBytes, Order: HostEndian, format: decimal}
 	labels  = ctField("ct label", ctLabel, unix.NFT_CT_LABELS)
 )
 

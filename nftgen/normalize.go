@@ -1,13 +1,15 @@
 package nftgen
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // normalize returns the statements of a rule as they are printed and encoded:
 // single values instead of sets of one, the test for the family of the rule
 // where a table holds both, and forms that nft 1.0.6 does not join where
-// joining would change the meaning.
-func (r *Rule) normalize(table Family) ([]Stmt, error) {
-	stmts := make([]Stmt, 0, len(r.Stmts)+1)
+// joining would change the meaning. They are appended to stmts, which is empty.
+func (r *Rule) normalize(table Family, stmts []Stmt) ([]Stmt, error) {
 	for i, s := range r.Stmts {
 		if err := check(s); err != nil {
 			return nil, err
@@ -19,12 +21,18 @@ func (r *Rule) normalize(table Family) ([]Stmt, error) {
 	}
 	if table == Inet {
 		if family := guard(r.Family, stmts); family != 0 {
-			stmts = append([]Stmt{Compare{Field: MetaNFProto, Value: Value{byte(family)}}}, stmts...)
+			stmts = slices.Insert(stmts, 0, familyTests[family])
 		}
 	} else if r.Family != 0 && r.Family != table {
 		return nil, fmt.Errorf("write a rule of family %s: the table is of family %s", r.Family, table)
 	}
 	return keepApart(stmts), nil
+}
+
+// familyTests are the tests of the family of a rule.
+var familyTests = map[Family]Stmt{
+	IP:  Compare{Field: MetaNFProto, Value: Value{byte(IP)}},
+	IP6: Compare{Field: MetaNFProto, Value: Value{byte(IP6)}},
 }
 
 // final reports whether nft takes no statement behind s.
@@ -34,10 +42,8 @@ func final(s Stmt) bool {
 }
 
 // simplify replaces sets and spans of one value, which nft replaces too.
-func simplify(s Stmt) Stmt {
-	switch s := s.(type) {
-	case IfName:
-		return s.plain()
+func simplify(whole Stmt) Stmt {
+	switch s := whole.(type) {
 	case InPrefix:
 		if !s.Field.Type.text && s.Bits == 8*s.Field.Type.Bytes {
 			return Compare{Field: s.Field, Op: equality(s.Not), Value: s.Addr}
@@ -47,18 +53,18 @@ func simplify(s Stmt) Stmt {
 			return Compare{Field: s.Field, Op: equality(s.Not), Value: s.Low}
 		}
 	case OneOf:
-		for _, i := range s.Intervals {
-			if !i.single() {
-				s.Intervals = coalesce(s.Intervals)
-				break
-			}
+		spans := slices.ContainsFunc(s.Intervals, func(i Interval) bool { return !i.single() })
+		if spans {
+			s.Intervals = coalesce(s.Intervals)
 		}
 		if len(s.Intervals) == 1 {
 			return simplify(InSpan{Field: s.Field, Low: s.Intervals[0].Low, High: s.Intervals[0].High, Not: s.Not})
 		}
-		return s
+		if spans {
+			return s
+		}
 	}
-	return s
+	return whole
 }
 
 // plain returns the comparison of the whole name, or of its beginning.
@@ -137,15 +143,19 @@ func keepApart(stmts []Stmt) []Stmt {
 // keptApart is one round of keepApart; it reports whether there was something to
 // keep apart.
 func keptApart(stmts []Stmt) (found bool) {
-	var tests []int
+	var few [8]int
+	tests := few[:0]
 	for i, s := range stmts {
-		if c, ok := s.(Compare); ok && c.Mask == nil && c.Op <= Ne && c.Field.load.kind == loadPayload && c.Field.load.mask == nil {
+		if c, ok := s.(Compare); ok && c.isHeaderTest() {
 			tests = append(tests, i)
 		}
 	}
+	if !someJoin(stmts, tests) {
+		return false
+	}
 	groups := joined(tests, func(i int) *headerTest {
-		c := stmts[i].(Compare)
-		return &headerTest{c.Field.load.key, c.Field.load.offset, c.Op, c.Value}
+		t := stmts[i].(Compare).headerTest()
+		return &t
 	})
 	for _, group := range groups {
 		if len(group) == 1 || stmts[group[0]].(Compare).Op == Eq && !crossesEffect(stmts, group) {
@@ -159,6 +169,30 @@ func keptApart(stmts []Stmt) (found bool) {
 		}
 	}
 	return found
+}
+
+// isHeaderTest reports whether a comparison is one of whole fields of a header.
+func (s *Compare) isHeaderTest() bool {
+	return s.Mask == nil && s.Op <= Ne && s.Field.load.kind == loadPayload && s.Field.load.mask == nil
+}
+
+func (s Compare) headerTest() headerTest {
+	return headerTest{s.Field.load.key, s.Field.load.offset, s.Op, s.Value}
+}
+
+// someJoin reports whether any two of the tests join: of more, two that are
+// neighbours in the header join first.
+func someJoin(stmts []Stmt, tests []int) bool {
+	for _, i := range tests {
+		first := stmts[i].(Compare).headerTest()
+		for _, j := range tests {
+			second := stmts[j].(Compare).headerTest()
+			if i != j && first.joins(&second) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // crossesEffect reports whether a statement with an effect stands between the
@@ -177,18 +211,26 @@ func crossesEffect(stmts []Stmt, group []int) bool {
 }
 
 // compile normalizes the rule and feeds it to the compiler; the normalized
-// statements are returned.
-func (r *Rule) compile(c *compiler) ([]Stmt, error) {
+// statements are appended to stmts, which is empty, and returned.
+func (r *Rule) compile(c *compiler, stmts []Stmt) ([]Stmt, error) {
 	if err := checkComment(r.Comment); err != nil {
 		return nil, err
 	}
-	stmts, err := r.normalize(c.table)
+	stmts, err := r.normalize(c.table, stmts)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range stmts {
 		if err := c.statement(s); err != nil {
 			return nil, err
+		}
+	}
+	if c.dry && c.most > fewExpressions {
+		c = newCompiler(c.table)
+		for _, s := range stmts {
+			if err := c.statement(s); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := c.checkSize(r.Origin); err != nil {

@@ -124,7 +124,7 @@ func (p *printer) object(o *Object) {
 		p.comment("\t\t", o.Note)
 	}
 	for _, line := range o.Kind.lines() {
-		p.WriteString("\t\t" + line + "\n")
+		p.add("\t\t" + line + "\n")
 	}
-	p.WriteString("\t}\n")
+	p.add("\t}\n")
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nftmigrate/diag"
@@ -22,73 +23,123 @@ const (
 // and no other; loading it twice is the same as once. An error names what the
 // language of nft 1.0.6 cannot express; then nothing is written.
 func Print(w io.Writer, rs *Ruleset) error {
+	text, err := Text(rs)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// Text returns what [Print] writes.
+func Text(rs *Ruleset) ([]byte, error) {
 	tables, err := checkTables(rs)
 	if err != nil {
-		return fmt.Errorf("print the ruleset: %w", err)
+		return nil, fmt.Errorf("print the ruleset: %w", err)
 	}
-	p := &printer{}
+	p := &printer{text: make([]byte, 0, textSize(tables))}
+	for _, line := range rs.Head {
+		p.comment("", line)
+	}
+	if len(rs.Head) > 0 {
+		p.add("\n")
+	}
+	variables := len(p.text)
+	for _, t := range tables {
+		fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
+	}
 	for i, t := range tables {
 		if i > 0 {
-			p.WriteByte('\n')
+			p.add("\n")
 		}
 		if err := p.table(t); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	body := p.Bytes()
-	p.Buffer = bytes.Buffer{}
-	p.head(rs)
-	_, err = w.Write(append(p.Bytes(), body...))
-	return err
+	return slices.Insert(p.text, variables, p.variables()...), nil
+}
+
+// textSize is about how long the text of tables is, so that it is not moved each
+// time it grows.
+func textSize(tables []*Table) int {
+	const rule, statement, element, letters = 64, 24, 4, 3 // letters of each byte of a key
+	n := 1024
+	for _, t := range tables {
+		for _, s := range t.Sets {
+			if s.Bulk.Len() > 0 {
+				n += element*s.Bulk.Len() + letters*len(s.Bulk.data)
+			}
+		}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				n += rule + statement*len(r.Stmts)
+			}
+		}
+	}
+	return n + n/8
 }
 
 func (p *printer) table(t *Table) error {
 	p.family = t.Family
 	fmt.Fprintf(p, "table %s %s {", t.Family, t.Name)
 	for _, o := range t.Objects {
-		p.WriteByte('\n')
+		p.add("\n")
 		p.object(o)
 	}
 	for _, s := range t.Sets {
-		p.WriteByte('\n')
+		p.add("\n")
 		p.set(s)
 	}
 	for _, c := range t.Chains {
-		p.WriteByte('\n')
+		p.add("\n")
 		if err := p.chain(c); err != nil {
 			return fmt.Errorf("print chain %s: %w", c.Name, err)
 		}
 	}
 	if len(t.Objects)+len(t.Sets)+len(t.Chains) == 0 {
-		p.WriteByte('\n')
+		p.add("\n")
 	}
-	p.WriteString("}\n")
+	p.add("}\n")
 	return nil
 }
 
-// head writes what stands before the table.
-func (p *printer) head(rs *Ruleset) {
-	for _, line := range rs.Head {
-		p.comment("", line)
-	}
-	if len(rs.Head) > 0 {
-		p.WriteByte('\n')
-	}
+// variables returns the lines that define the prefixes of log messages, for the
+// head of the text.
+func (p *printer) variables() []byte {
+	var b []byte
 	for i, prefix := range p.prefixes {
-		fmt.Fprintf(p, "define %s = \"%s\"\n", variable(i), prefix)
+		b = fmt.Appendf(b, "define %s = \"%s\"\n", variable(i), prefix)
 	}
-	if len(p.prefixes) > 0 {
-		p.WriteByte('\n')
+	if len(b) > 0 {
+		b = append(b, '\n')
 	}
-	for _, t := range rs.Tables() {
-		fmt.Fprintf(p, "table %s %s\ndelete table %s %s\n\n", t.Family, t.Name, t.Family, t.Name)
-	}
+	return b
 }
 
+// A printer writes one ruleset.
 type printer struct {
-	bytes.Buffer
+	text     []byte
 	family   Family
 	prefixes []string // prefixes of log messages that are variables
+
+	compiler compiler // of the rule at hand
+	stmts    []Stmt   // its statements
+	rules    []byte   // texts of the rules of a chain
+	ends     []int    // where each of them ends
+	source   *diag.Source
+	name     string // of source, as origins have it
+}
+
+// Write makes the printer an [io.Writer]; there is no error.
+func (p *printer) Write(b []byte) (int, error) {
+	p.text = append(p.text, b...)
+	return len(b), nil
+}
+
+func (p *printer) add(words ...string) {
+	for _, w := range words {
+		p.text = append(p.text, w...)
+	}
 }
 
 // logPrefix returns a prefix as the text of a log statement has it. There nft
@@ -111,7 +162,7 @@ func variable(i int) string { return fmt.Sprintf("log_prefix_%d", i+1) }
 // comment writes text as comment lines.
 func (p *printer) comment(indent, text string) {
 	for _, line := range strings.Split(text, "\n") {
-		p.WriteString(strings.TrimRight(indent+"# "+printable(line), " ") + "\n")
+		p.add(strings.TrimRight(indent+"# "+printable(line), " ") + "\n")
 	}
 }
 
@@ -155,7 +206,7 @@ func (p *printer) set(s *Set) {
 		fmt.Fprintf(p, "\t\ttimeout %s\n", durationText(s.Timeout))
 	}
 	if s.Counter {
-		p.WriteString("\t\tcounter\n")
+		p.add("\t\tcounter\n")
 	}
 	if len(s.Elements) > 0 {
 		p.elements(s)
@@ -163,45 +214,44 @@ func (p *printer) set(s *Set) {
 	if s.Bulk.Len() > 0 {
 		p.bulk(s)
 	}
-	p.WriteString("\t}\n")
+	p.add("\t}\n")
 }
 
 // elements writes the elements of a set, wrapped.
 func (p *printer) elements(s *Set) {
 	const head, tab = "\t\telements = { ", 8
 	column := 2*tab + len(head) - 2
-	p.WriteString(head)
+	p.add(head)
+	var word []byte
 	for i, e := range s.Elements {
-		word := tupleText(s.Key, e)
+		word = appendTuple(word[:0], s.Key, e)
 		if i > 0 {
-			p.WriteByte(',')
+			p.add(",")
 			column++
 			if column+1+len(word) > maxLine {
-				p.WriteString("\n\t\t\t     ")
+				p.add("\n\t\t\t     ")
 				column = 3*tab + 5
 			} else {
-				p.WriteByte(' ')
+				p.add(" ")
 				column++
 			}
 		}
-		p.WriteString(word)
+		p.text = append(p.text, word...)
 		column += len(word)
 	}
-	p.WriteString(" }\n")
+	p.add(" }\n")
 }
 
 // xtMarker begins the comment in place of a rule that only a batch can hold.
 const xtMarker = "migrate apply only: "
 
-// A line is a rule with the place it came from.
-type line struct{ note, text, origin string }
-
 func (p *printer) chain(c *Chain) error {
-	fmt.Fprintf(p, "\tchain %s {", c.Name)
-	if name := originText(c.Origin); name != "" {
-		p.WriteString(" # " + name)
+	p.add("\tchain ", c.Name, " {")
+	if !c.Origin.IsZero() {
+		p.add(" # ")
+		p.text = p.origin(p.text, c.Origin)
 	}
-	p.WriteByte('\n')
+	p.add("\n")
 	if c.Note != "" {
 		p.comment("\t\t", c.Note)
 	}
@@ -212,83 +262,120 @@ func (p *printer) chain(c *Chain) error {
 		}
 		fmt.Fprintf(p, "\t\ttype %s hook %s priority %s; policy %s;\n", b.Type, hookNames[b.Hook], priorityText(b), policy)
 		if len(c.Rules) > 0 {
-			p.WriteByte('\n')
+			p.add("\n")
 		}
 	}
-	lines, width := make([]line, len(c.Rules)), 0
+	width, err := p.prepare(c.Rules)
+	if err != nil {
+		return err
+	}
+	start := 0
 	for i, r := range c.Rules {
-		text, err := p.rule(r)
-		if err != nil {
-			return fmt.Errorf("rule %d: %w", i+1, err)
+		text := p.rules[start:p.ends[i]]
+		start = p.ends[i]
+		if r.Note != "" {
+			p.comment("\t\t", r.Note)
 		}
-		lines[i] = line{r.Note, text, places(r.Origin, r.Also)}
-		if len(text) <= maxAlign && !r.HasXt() {
-			width = max(width, len(text))
-		}
-	}
-	for i, l := range lines {
-		if l.note != "" {
-			p.comment("\t\t", l.note)
-		}
-		if c.Rules[i].HasXt() {
+		if r.HasXt() {
 			// A comment, because nft could not read the rule.
-			p.comment("\t\t", strings.TrimSuffix(xtMarker+l.text+"  # "+l.origin, "  # "))
+			line := append([]byte(xtMarker), text...)
+			if !r.Origin.IsZero() || !r.Also.IsZero() {
+				line = p.places(append(line, "  # "...), r.Origin, r.Also)
+			}
+			p.comment("\t\t", string(line))
 			continue
 		}
-		p.WriteString("\t\t" + l.text)
-		if l.origin != "" {
-			p.WriteString(strings.Repeat(" ", max(0, width-len(l.text))+nearAlign) + "# " + l.origin)
+		p.add("\t\t")
+		p.text = append(p.text, text...)
+		if !r.Origin.IsZero() || !r.Also.IsZero() {
+			for range max(0, width-len(text)) + nearAlign {
+				p.text = append(p.text, ' ')
+			}
+			p.add("# ")
+			p.text = p.places(p.text, r.Origin, r.Also)
 		}
-		p.WriteByte('\n')
+		p.add("\n")
 	}
-	p.WriteString("\t}\n")
+	p.add("\t}\n")
 	return nil
 }
 
-// rule returns a rule as nft reads it.
-func (p *printer) rule(r *Rule) (string, error) {
-	c := newCompiler(p.family)
-	stmts, err := r.compile(c)
-	if err != nil {
-		return "", err
+// prepare writes the rules of a chain to p.rules, and returns the column behind
+// which their origins stand.
+func (p *printer) prepare(rules []*Rule) (width int, err error) {
+	p.rules, p.ends = p.rules[:0], p.ends[:0]
+	for i, r := range rules {
+		start := len(p.rules)
+		if err := p.rule(r); err != nil {
+			return 0, fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		p.ends = append(p.ends, len(p.rules))
+		if n := len(p.rules) - start; n <= maxAlign && n > width && !r.HasXt() {
+			width = n
+		}
 	}
-	words := make([]string, 0, len(stmts)+1)
-	for _, s := range stmts {
+	return width, nil
+}
+
+// rule appends a rule as nft reads it to p.rules.
+func (p *printer) rule(r *Rule) error {
+	c := &p.compiler
+	*c = compiler{table: p.family, dry: true, steps: c.steps[:0]}
+	c.begin()
+	var err error
+	if p.stmts, err = r.compile(c, p.stmts[:0]); err != nil {
+		return err
+	}
+	text := p.rules
+	for i, s := range p.stmts {
+		if i > 0 {
+			text = append(text, ' ')
+		}
 		switch s := s.(type) {
 		case Reject:
-			words = append(words, s.text(c.l3))
+			text = append(text, s.text(c.l3)...)
 		case Log:
-			words = append(words, s.text(p.logPrefix(s.Prefix)))
+			text = append(text, s.text(p.logPrefix(s.Prefix))...)
 		case LogGroup:
-			words = append(words, s.text(p.logPrefix(s.Prefix)))
+			text = append(text, s.text(p.logPrefix(s.Prefix))...)
 		default:
-			words = append(words, text(s, p.family))
+			text = appendText(text, s, p.family)
 		}
 	}
 	if r.Comment != "" {
-		words = append(words, `comment "`+r.Comment+`"`)
+		if len(p.stmts) > 0 {
+			text = append(text, ' ')
+		}
+		text = append(append(append(text, `comment "`...), r.Comment...), '"')
 	}
-	return strings.Join(words, " "), nil
+	p.rules = text
+	return nil
 }
 
-// places names the lines that a rule came from: one, or one of each family.
-func places(first, second diag.Range) string {
-	a, b := originText(first), originText(second)
+// places appends the lines that a rule came from: one, or one of each family.
+func (p *printer) places(text []byte, first, second diag.Range) []byte {
+	start := len(text)
+	text = p.origin(text, first)
+	middle := len(text)
+	text = p.origin(text, second)
 	switch {
-	case b == "", a == b:
-		return a
-	case a == "":
-		return b
+	case bytes.Equal(text[start:middle], text[middle:]):
+		return text[:middle]
+	case start == middle || middle == len(text):
+		return text
 	}
-	return a + ", " + b
+	return slices.Insert(text, middle, []byte(", ")...)
 }
 
-// originText names the line that something came from.
-func originText(r diag.Range) string {
+// origin appends the line that something came from.
+func (p *printer) origin(text []byte, r diag.Range) []byte {
 	if r.IsZero() {
-		return ""
+		return text
 	}
-	return printable(fmt.Sprintf("%s:%d", filepath.Base(r.Source.Name), r.Line()))
+	if p.source != r.Source {
+		p.source, p.name = r.Source, printable(filepath.Base(r.Source.Name))
+	}
+	return strconv.AppendInt(append(append(text, p.name...), ':'), int64(r.Line()), 10)
 }
 
 // priorities are the words for priorities, with the hooks where nft takes

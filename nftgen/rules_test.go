@@ -52,7 +52,9 @@ func TestRules(t *testing.T) {
 	var got strings.Builder
 	for i, k := range allCases() {
 		k.rule.Origin = diag.Range{Source: source, End: 4}
-		text, err := (&printer{family: Inet}).rule(&k.rule)
+		p := printer{family: Inet}
+		err := p.rule(&k.rule)
+		text := string(p.rules)
 		if err != nil {
 			t.Errorf("case %d: text: %v", i, err)
 			continue

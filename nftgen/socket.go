@@ -1,6 +1,10 @@
 package nftgen
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // Keys and attributes of the expression socket.
 //
@@ -49,7 +53,7 @@ func xfrmField(out bool, n uint8, name string, t *Datatype, key uint32) Field {
 		text = "ipsec out "
 	}
 	if n > 0 {
-		text += "spnum " + decimal(Value{n}) + " "
+		text += fmt.Sprintf("spnum %d ", n)
 	}
 	return Field{Text: text + name, Type: t, access: &access{load: loader{kind: loadXfrm, key: key, offset: uint32(n), source: out, length: 4}}}
 }

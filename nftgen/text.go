@@ -1,107 +1,151 @@
 package nftgen
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
-// text returns a statement of a table of the family as nft reads it.
-func text(s Stmt, table Family) string {
+// appendText appends a statement of a table of the family as nft reads it.
+func appendText(text []byte, s Stmt, table Family) []byte {
 	switch s := s.(type) {
 	case Compare:
-		return s.String()
+		return s.append(text)
+	case IfName:
+		return s.append(text)
 	case InPrefix:
-		return negatable(s.Field.Text, s.Not, s.value())
+		return s.appendValue(negatable(text, s.Field.Text, s.Not))
 	case InSpan:
-		return negatable(s.Field.Text, s.Not, s.Field.Type.span(s.Low, s.High))
+		return s.Field.Type.span(negatable(text, s.Field.Text, s.Not), s.Low, s.High)
 	case AnyBit:
-		return s.String()
+		return s.append(text)
 	case OneOf:
-		list := make([]string, len(s.Intervals))
+		text = append(negatable(text, s.Field.Text, s.Not), "{ "...)
 		for i, v := range s.Intervals {
-			list[i] = s.Field.Type.interval(v)
+			if i > 0 {
+				text = append(text, ", "...)
+			}
+			text = s.Field.Type.interval(text, v.Low, v.High)
 		}
-		return negatable(s.Field.Text, s.Not, "{ "+strings.Join(list, ", ")+" }")
+		return append(text, " }"...)
 	case OneOfTuple:
 		types := make([]*Datatype, len(s.Fields))
 		for i, f := range s.Fields {
 			types[i] = f.Type
 		}
-		list := make([]string, len(s.Tuples))
+		text = append(negatable(text, keyText(s.Fields, nil), s.Not), "{ "...)
 		for i, t := range s.Tuples {
-			list[i] = tupleText(types, t)
+			if i > 0 {
+				text = append(text, ", "...)
+			}
+			text = appendTuple(text, types, t)
 		}
-		return negatable(keyText(s.Fields, nil), s.Not, "{ "+strings.Join(list, ", ")+" }")
+		return append(text, " }"...)
 	case InSet:
-		return negatable(keyText(s.Fields, s.Masks), s.Not, "@"+s.Set.Name)
+		return append(append(negatable(text, keyText(s.Fields, s.Masks), s.Not), '@'), s.Set.Name...)
 	case Exists:
+		text = append(text, s.Field.Text...)
 		if s.Missing {
-			return s.Field.Text + " missing"
+			return append(text, " missing"...)
 		}
-		return s.Field.Text + " exists"
+		return append(text, " exists"...)
+	case VerdictStmt:
+		text = append(text, verdicts[s.Kind].word...)
+		if s.Chain != "" {
+			text = append(append(text, ' '), s.Chain...)
+		}
+		return text
 	}
-	return actionText(s, table)
+	return append(text, actionText(s, table)...)
 }
 
-func negatable(field string, invert bool, value string) string {
+func negatable(text []byte, field string, invert bool) []byte {
+	text = append(text, field...)
 	if invert {
-		return field + " != " + value
+		return append(text, " != "...)
 	}
-	return field + " " + value
+	return append(text, ' ')
 }
 
 var operators = []string{Eq: "==", Ne: "!=", Lt: "<", Le: "<=", Gt: ">", Ge: ">="}
 
-func (s Compare) String() string {
+func (s Compare) append(text []byte) []byte {
 	t := s.Field.Type
+	text = append(append(text, s.Field.Text...), ' ')
 	if s.Mask != nil {
-		value := t.Format(s.Value)
+		text = t.mask(append(text, "& "...), s.Mask)
+		text = append(append(append(text, ' '), operators[s.Op]...), ' ')
 		if t.bits != nil && filled(s.Value, 0) {
-			value = "0x0"
+			return append(text, "0x0"...)
 		}
-		return fmt.Sprintf("%s & %s %s %s", s.Field.Text, t.mask(s.Mask), operators[s.Op], value)
+		return t.format(text, s.Value)
 	}
 	// Without an operator, nft tests flags for any of the bits.
-	if s.Op == Eq && t.bits == nil {
-		return s.Field.Text + " " + t.Format(s.Value)
+	if s.Op != Eq || t.bits != nil {
+		text = append(append(text, operators[s.Op]...), ' ')
 	}
-	return fmt.Sprintf("%s %s %s", s.Field.Text, operators[s.Op], t.Format(s.Value))
+	return t.format(text, s.Value)
 }
 
-func (s InPrefix) value() string {
+// appendValue appends the prefix.
+func (s InPrefix) appendValue(text []byte) []byte {
 	if s.Field.Type.text {
-		return `"` + string(s.Addr) + `*"`
+		return append(append(append(text, '"'), s.Addr...), `*"`...)
 	}
-	return fmt.Sprintf("%s/%d", s.Field.Type.Format(and(s.Addr, prefixMask(len(s.Addr), s.Bits))), s.Bits)
+	var network [16]byte
+	n := copy(network[:], s.Addr)
+	for i := s.Bits / 8; i < n; i++ {
+		network[i] &= ^byte(0xff >> max(0, s.Bits-8*i))
+	}
+	text = address(text, network[:n])
+	return strconv.AppendInt(append(text, '/'), int64(s.Bits), 10)
 }
 
-func (s AnyBit) String() string {
-	t := s.Field.Type
-	if list, rest := flagNames(t.bits, number(s.Bits)); rest == 0 {
-		if s.Not {
-			return s.Field.Text + " ! " + strings.Join(list, ",")
-		}
-		return s.Field.Text + " " + strings.Join(list, ",")
+func (s IfName) append(text []byte) []byte {
+	text = append(append(text, s.Field.Text...), ' ')
+	if s.Op == Ne {
+		text = append(text, "!= "...)
 	}
-	return Compare{Field: s.Field, Mask: s.Bits, Op: equality(!s.Not), Value: make(Value, t.Bytes)}.String()
+	if s.Wildcard {
+		return append(append(append(text, '"'), s.Name...), `*"`...)
+	}
+	return appendName(text, s.Name)
+}
+
+func (s AnyBit) append(text []byte) []byte {
+	t := s.Field.Type
+	list, rest := flagNames(t.bits, number(s.Bits))
+	if rest != 0 {
+		return Compare{Field: s.Field, Mask: s.Bits, Op: equality(!s.Not), Value: make(Value, t.Bytes)}.append(text)
+	}
+	text = append(append(text, s.Field.Text...), ' ')
+	if s.Not {
+		text = append(text, "! "...)
+	}
+	return append(text, strings.Join(list, ",")...)
 }
 
 // keyText writes fields side by side, each with its mask.
 func keyText(fields []Field, masks []Value) string {
+	if len(fields) == 1 && masks == nil {
+		return fields[0].Text
+	}
 	list := make([]string, len(fields))
 	for i, f := range fields {
 		list[i] = f.Text
 		if masks != nil && masks[i] != nil {
-			list[i] += " & " + f.Type.mask(masks[i])
+			list[i] = string(f.Type.mask([]byte(f.Text+" & "), masks[i]))
 		}
 	}
 	return strings.Join(list, " . ")
 }
 
-func tupleText(types []*Datatype, tuple []Interval) string {
-	list := make([]string, len(types))
+// appendTuple appends the values of an element of a set, side by side.
+func appendTuple(text []byte, types []*Datatype, tuple []Interval) []byte {
 	for i, t := range types {
-		list[i] = t.interval(tuple[i])
+		if i > 0 {
+			text = append(text, " . "...)
+		}
+		text = t.interval(text, tuple[i].Low, tuple[i].High)
 	}
-	return strings.Join(list, " . ")
+	return text
 }

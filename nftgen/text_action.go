@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
+// actionText returns a statement that acts.
 func actionText(s Stmt, table Family) string {
 	switch s := s.(type) {
-	case VerdictStmt:
-		return strings.TrimSpace(verdicts[s.Kind].word + " " + s.Chain)
 	case Counter:
 		if s == (Counter{}) {
 			return "counter"
@@ -130,9 +129,9 @@ func (s Reject) text(family Family) string {
 		return "reject with icmpx type " + anyCodeNames[s.Code]
 	}
 	if family == IP6 {
-		return "reject with icmpv6 type " + named(icmpv6CodeNames, decimal)(Value{s.Code})
+		return "reject with icmpv6 type " + string(named(icmpv6CodeNames, decimal)(nil, Value{s.Code}))
 	}
-	return "reject with icmp type " + named(icmpCodeNames, decimal)(Value{s.Code})
+	return "reject with icmp type " + string(named(icmpCodeNames, decimal)(nil, Value{s.Code}))
 }
 
 func (s Assign) String() string {
@@ -171,7 +170,7 @@ func masked(field string, mask Value, t *Datatype) string {
 	if mask == nil || filled(mask, 0xff) {
 		return field
 	}
-	return field + " & " + t.mask(mask)
+	return string(t.mask([]byte(field+" & "), mask))
 }
 
 func grouped(s string) string {
@@ -206,7 +205,7 @@ func (s NAT) text(table Family) string {
 		word += " " + s.family().String()
 	}
 	if s.Prefix != 0 {
-		return natText(word+" prefix", InPrefix{Field: Field{Type: addressType(s.Low)}, Addr: s.Low, Bits: s.Prefix}.value(), "", s.Flags)
+		return natText(word+" prefix", string(InPrefix{Field: Field{Type: addressType(s.Low)}, Addr: s.Low, Bits: s.Prefix}.appendValue(nil)), "", s.Flags)
 	}
 	ports := s.ports().text()
 	if s.Map != nil {
@@ -214,9 +213,9 @@ func (s NAT) text(table Family) string {
 	}
 	bracket := func(v Value) string {
 		if len(v) == 16 && ports != "" {
-			return "[" + address(v) + "]"
+			return "[" + addressText(v) + "]"
 		}
-		return address(v)
+		return addressText(v)
 	}
 	span := ""
 	if s.Low != nil {
@@ -227,6 +226,8 @@ func (s NAT) text(table Family) string {
 	}
 	return natText(word, span, ports, s.Flags)
 }
+
+func addressText(v Value) string { return string(address(nil, v)) }
 
 func addressType(v Value) *Datatype {
 	if len(v) == 16 {

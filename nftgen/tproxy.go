@@ -32,11 +32,11 @@ func (s TProxy) text(table Family) string {
 	case s.Address == nil:
 		return words + " to :" + port
 	case s.Port == 0 && s.Family == IP6:
-		return words + " to [" + address(s.Address) + "]"
+		return words + " to [" + addressText(s.Address) + "]"
 	case s.Port == 0:
-		return words + " to " + address(s.Address)
+		return words + " to " + addressText(s.Address)
 	}
-	return words + " to " + net.JoinHostPort(address(s.Address), port)
+	return words + " to " + net.JoinHostPort(addressText(s.Address), port)
 }
 
 func (s TProxy) check() error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -93,14 +94,19 @@ func prefixMask(n, bits int) Value {
 }
 
 // prefixLength returns the length of the prefix that an interval is.
-func prefixLength(i Interval) (bits int, ok bool) {
-	for bits = 0; bits <= 8*len(i.Low); bits++ {
-		m := prefixMask(len(i.Low), bits)
-		if bytes.Equal(and(i.Low, m), i.Low) && bytes.Equal(or(i.Low, not(m)), i.High) {
-			return bits, true
+func prefixLength(i Interval) (length int, ok bool) {
+	for n, low := range i.Low {
+		open := low ^ i.High[n]
+		if open == 0 {
+			continue
 		}
+		// From the first bit that differs on, all are 0 in one and 1 in the other.
+		if open&(open+1) != 0 || low&open != 0 || !filled(i.Low[n+1:], 0) || !filled(i.High[n+1:], 0xff) {
+			return 0, false
+		}
+		return 8*n + bits.LeadingZeros8(open), true
 	}
-	return 0, false
+	return 8 * len(i.Low), true
 }
 
 func and(a, b Value) Value { return combine(a, b, func(x, y byte) byte { return x & y }) }

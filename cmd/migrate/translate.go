@@ -68,8 +68,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 		return nil, list, nil
 	}
 	t := &translated{Result: result}
-	var text bytes.Buffer
-	err = nftgen.Print(&text, result.Ruleset)
+	t.text, err = nftgen.Text(result.Ruleset)
 	if tooLarge := new(nftgen.RuleSizeError); errors.As(err, &tooLarge) {
 		list.Add(diag.Diagnostic{
 			Severity: diag.Error, Class: diag.Unsupported, Code: "rule-too-large",
@@ -82,7 +81,6 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if err != nil {
 		return nil, list, fmt.Errorf("print the translation: %w", err)
 	}
-	t.text = text.Bytes()
 	return t, list, nil
 }
 
