@@ -9,6 +9,15 @@ import (
 	"nftmigrate/translate"
 )
 
+// ports16 are the ends of a span of ports as constants of nftables.
+func ports16(span iptables.PortSpan) (low, high nftgen.Value) {
+	low = port16(span.Low)
+	if span.Low == span.High {
+		return low, low
+	}
+	return low, port16(span.High)
+}
+
 // port16 is a port as a constant of nftables.
 func port16(p uint16) nftgen.Value { return binary.BigEndian.AppendUint16(nil, p) }
 
@@ -28,25 +37,20 @@ func spanTest(f nftgen.Field, low, high nftgen.Value, negated bool) nftgen.Stmt 
 	return nftgen.InSpan{Field: f, Low: low, High: high, Not: negated}
 }
 
-// portTest returns the test of a port option. There is none when every packet
-// passes; never says that none does.
-func portTest(f nftgen.Field, o iptables.Opt[iptables.PortSpan]) (stmts []nftgen.Stmt, never bool) {
+// portTest adds the test of a port option, where not every packet passes.
+func portTest(r *translate.Rule, f nftgen.Field, o iptables.Opt[iptables.PortSpan]) {
 	switch {
 	case !o.Present:
-		return nil, false
-	case o.Value.Low == 0 && o.Value.High == math.MaxUint16:
-		return nil, o.Negated
+	case o.Value.Low != 0 || o.Value.High != math.MaxUint16:
+		low, high := ports16(o.Value)
+		r.Add(spanTest(f, low, high, o.Negated))
+	case o.Negated:
+		r.Never()
 	}
-	return []nftgen.Stmt{spanTest(f, port16(o.Value.Low), port16(o.Value.High), o.Negated)}, false
 }
 
 // addPorts adds the tests of the ports of a protocol's packets.
 func addPorts(r *translate.Rule, proto uint8, sport, dport iptables.Opt[iptables.PortSpan]) {
-	source, neverSource := portTest(nftgen.Sport(proto), sport)
-	destination, neverDestination := portTest(nftgen.Dport(proto), dport)
-	r.Add(source...)
-	r.Add(destination...)
-	if neverSource || neverDestination {
-		r.Never()
-	}
+	portTest(r, nftgen.Sport(proto), sport)
+	portTest(r, nftgen.Dport(proto), dport)
 }

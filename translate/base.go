@@ -63,7 +63,7 @@ func translateAddress(r *Rule, field nftgen.Field, a iptables.Opt[iptables.Addre
 	if a.Negated {
 		op = nftgen.Ne
 	}
-	addr, mask := nftgen.Value(a.Value.Addr.AsSlice()), nftgen.Value(a.Value.Mask.AsSlice())
+	addr := nftgen.Value(a.Value.Addr.AsSlice())
 	switch length, contiguous := prefixLength(a.Value.Mask); {
 	case contiguous && length == 0:
 		if a.Negated {
@@ -74,7 +74,7 @@ func translateAddress(r *Rule, field nftgen.Field, a iptables.Opt[iptables.Addre
 	case contiguous:
 		r.Add(nftgen.InPrefix{Field: field, Addr: addr, Bits: length, Not: a.Negated})
 	default:
-		r.Add(nftgen.Compare{Field: field, Mask: mask, Op: op, Value: addr})
+		r.Add(nftgen.Compare{Field: field, Mask: a.Value.Mask.AsSlice(), Op: op, Value: addr})
 	}
 }
 
@@ -82,7 +82,8 @@ func translateAddress(r *Rule, field nftgen.Field, a iptables.Opt[iptables.Addre
 // others are zero.
 func prefixLength(mask netip.Addr) (int, bool) {
 	n := 0
-	rest := mask.AsSlice()
+	bytes := mask.As16()
+	rest := bytes[16-mask.BitLen()/8:]
 	for len(rest) > 0 && rest[0] == 0xff {
 		n += 8
 		rest = rest[1:]
@@ -125,9 +126,9 @@ func translateProtocol(r *Rule, p iptables.Opt[iptables.Protocol]) {
 		}
 		return
 	}
-	op := nftgen.Eq
 	if p.Negated {
-		op = nftgen.Ne
+		r.Add(nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Ne, Value: nftgen.Value{byte(p.Value)}})
+		return
 	}
-	r.Add(nftgen.Compare{Field: nftgen.MetaL4Proto, Op: op, Value: nftgen.Value{byte(p.Value)}})
+	r.Add(r.Shared.protocolTest(uint8(p.Value)))
 }

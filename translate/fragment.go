@@ -41,15 +41,22 @@ func (r *Rule) firstFragmentRows() [][]nftgen.Stmt {
 	v4 := r.Context.Family == iptables.IPv4
 	switch {
 	case !r.fragments || v4 && r.Context.Hooks&^iptables.Input == 0:
-		return [][]nftgen.Stmt{nil}
+		return noRow
 	case v4:
-		return [][]nftgen.Stmt{{nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}}}
+		return firstFragment4
 	}
-	return [][]nftgen.Stmt{
+	return firstFragment6
+}
+
+// The rows of firstFragmentRows.
+var (
+	noRow          = [][]nftgen.Stmt{nil}
+	firstFragment4 = [][]nftgen.Stmt{{nftgen.Compare{Field: nftgen.IPFragOff, Mask: nftgen.Value{0x1f, 0xff}, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}}}
+	firstFragment6 = [][]nftgen.Stmt{
 		{nftgen.Exists{Field: nftgen.IP6Frag, Missing: true}},
 		{nftgen.Compare{Field: nftgen.IP6FragOff, Op: nftgen.Eq, Value: nftgen.Value{0, 0}}},
 	}
-}
+)
 
 // LaterFragments reports whether later fragments can come to the rule, as far as
 // its matches did not say otherwise yet: see [Rule.FirstFragment].
@@ -69,6 +76,39 @@ func (t *translation) tracks() bool {
 					return true
 				}
 			}
+		}
+	}
+	return false
+}
+
+// seemsToTrack guesses whether the translation of rulesets will make the kernel
+// track connections, by the first rule with each match and target: that decides
+// whether rules see fragments, and is known for certain only of the whole. What
+// becomes of those rules is forgotten.
+func seemsToTrack(v4, v6 *iptables.Ruleset, o Options) bool {
+	o.Sets = nil // they cost, and looking into them does not track
+	t := begin(v4, v6, o)
+	var sample []iptables.Context
+	seen := make(map[string]bool)
+	t.contexts(func(c iptables.Context) {
+		fresh := false
+		for _, use := range c.Rule.Matches {
+			if name := use.Match.Name(); !seen[name] {
+				seen[name], fresh = true, true
+			}
+		}
+		if a := &c.Rule.Action; a.Kind == iptables.Extend && !seen[a.Name] {
+			seen[a.Name], fresh = true, true // targets have other names than matches
+		}
+		if fresh {
+			sample = append(sample, c)
+			t.collectRule(c)
+		}
+	})
+	r := new(Rule)
+	for _, c := range sample {
+		if t.rule(r, c, false); len(t.tracking) > 0 {
+			return true
 		}
 	}
 	return false

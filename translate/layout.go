@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nftmigrate/iptables"
@@ -183,19 +184,40 @@ func (t *translation) fill(plan *chainPlan) {
 	if plan.again && t.diags.HasErrors() {
 		return // which are about the same rules
 	}
+	if t.table.Family != nftgen.Inet {
+		t.fillAlone(plan, plan.sides[0])
+	} else {
+		t.fillMerged(plan)
+	}
+	if plan.body.chain == chain {
+		plan.body.tail.Rules = append(plan.body.tail.Rules, t.policyCounters(plan)...)
+	}
+}
+
+// fillAlone translates the rules of a chain in a table of one family, where
+// nothing has to be known of one to translate another.
+func (t *translation) fillAlone(plan *chainPlan, s side) {
+	plan.body.chain.Rules = slices.Grow(plan.body.chain.Rules, len(s.rules()))
+	r := new(Rule) // the same for all
+	for _, rule := range s.rules() {
+		if t.rule(r, s.context(plan, rule), plan.again) {
+			plan.body.lower(r)
+		}
+	}
+}
+
+// fillMerged translates the rules of a chain of both families.
+func (t *translation) fillMerged(plan *chainPlan) {
 	lists := make(map[iptables.Family][]*Rule)
 	for _, s := range plan.sides {
 		for _, rule := range s.rules() {
-			if r, ok := t.rule(plan, s.context(plan, rule)); ok {
+			if r := new(Rule); t.rule(r, s.context(plan, rule), plan.again) {
 				lists[s.family] = append(lists[s.family], r)
 			}
 		}
 	}
 	for _, r := range t.merge(lists[iptables.IPv4], lists[iptables.IPv6]) {
 		plan.body.lower(r)
-	}
-	if plan.body.chain == chain {
-		plan.body.tail.Rules = append(plan.body.tail.Rules, t.policyCounters(plan)...)
 	}
 }
 

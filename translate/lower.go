@@ -20,6 +20,23 @@ type body struct {
 	family nftgen.Family
 	// written counts the nft rules so far.
 	written int
+
+	// Rules and statements are made many at a time.
+	rules []nftgen.Rule
+	stmts []nftgen.Stmt
+}
+
+// chunk is how many are made at a time.
+const chunk = 256
+
+// room returns an empty list with room for n statements.
+func (b *body) room(n int) []nftgen.Stmt {
+	if n > len(b.stmts) {
+		b.stmts = make([]nftgen.Stmt, max(n, chunk))
+	}
+	list := b.stmts[:0:n]
+	b.stmts = b.stmts[n:]
+	return list
 }
 
 // lower appends one source rule to a chain.
@@ -55,7 +72,7 @@ func (b *body) lower(r *Rule) {
 // of the rules behind it when that is no longer the chain itself; emit may set
 // b.tail.
 func (b *body) emit(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.Stmt, items []item, following *nftgen.Chain) {
-	stmts := append([]nftgen.Stmt(nil), pre...)
+	stmts := append(b.room(len(pre)+len(items)), pre...)
 	for i, it := range items {
 		if it.branch == nil {
 			stmts = append(stmts, it.stmt)
@@ -185,20 +202,23 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 		return
 	}
 	if b.protocol != 0 && nftgen.WantsProtocol(stmts) {
-		test := nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{b.protocol}}
-		stmts = append([]nftgen.Stmt{test}, stmts...)
+		stmts = append([]nftgen.Stmt{b.shared.protocolTest(b.protocol)}, stmts...)
 	}
 	stmts, possible := oneProtocol(stmts)
 	if !possible {
 		return
 	}
 	b.written++
-	rule := proto
+	if len(b.rules) == cap(b.rules) {
+		b.rules = make([]nftgen.Rule, 0, chunk)
+	}
+	b.rules = append(b.rules, proto)
+	rule := &b.rules[len(b.rules)-1]
 	rule.Stmts = stmts
 	if rule.Family == 0 && slices.ContainsFunc(stmts, answersByICMP) {
 		rule.Family = b.family
 	}
-	chain.Rules = append(chain.Rules, &rule)
+	chain.Rules = append(chain.Rules, rule)
 }
 
 // excludes reports whether a statement holds for no packet of a protocol.
@@ -228,11 +248,12 @@ func (b *body) note(r *Rule) {
 	if b.tail.Note != "" {
 		b.tail.Note += "\n"
 	}
-	b.tail.Note += r.Context.Rule.Range.FileLine() + " can never match and is left out: " + r.text
+	b.tail.Note += r.Context.Rule.Range.FileLine() + " can never match and is left out: " + r.Context.Rule.Range.Text()
 }
 
 // dropImplied leaves out the test of "-p" where a later statement makes nft add
-// the same test, unless something with effects stands between.
+// the same test, unless something with effects stands between. It takes it out of
+// the list itself.
 func dropImplied(items []item) []item {
 	for i, it := range items {
 		c, ok := it.stmt.(nftgen.Compare)
@@ -244,12 +265,12 @@ func dropImplied(items []item) []item {
 				return items
 			}
 			if again, ok := later.stmt.(nftgen.Compare); ok && again.Field.Text == c.Field.Text && again.Op == c.Op && bytes.Equal(again.Value, c.Value) {
-				return append(append([]item(nil), items[:i]...), items[i+1:]...)
+				return slices.Delete(items, i, i+1)
 			}
 			var few [2]nftgen.Field
 			for _, f := range nftgen.AppendFields(few[:0], later.stmt) {
 				if f.Protocol() == c.Value[0] {
-					return append(append([]item(nil), items[:i]...), items[i+1:]...)
+					return slices.Delete(items, i, i+1)
 				}
 			}
 		}

@@ -15,12 +15,8 @@ const maxMergeCells = 4 << 20
 
 // merge puts the rules of a chain of both families into one order that keeps
 // the order of each. Rules that are alike in both stand once, without a guard;
-// the others are restricted to their family. In a table of one family there is
-// nothing to do.
+// the others are restricted to their family.
 func (t *translation) merge(v4, v6 []*Rule) []*Rule {
-	if t.table.Family != nftgen.Inet {
-		return append(v4, v6...)
-	}
 	for _, r := range v4 {
 		r.guard = nftgen.IP
 	}

@@ -18,6 +18,16 @@ type Shared struct {
 	owners map[*nftgen.Chain]*nftgen.Chain
 	values map[any]any
 	ipsets *ipset.Sets // nil when none were given
+
+	protocols [256]nftgen.Stmt // tests of protocols, as far as they were needed
+}
+
+// protocolTest returns the test of a protocol.
+func (s *Shared) protocolTest(number uint8) nftgen.Stmt {
+	if s.protocols[number] == nil {
+		s.protocols[number] = nftgen.Compare{Field: nftgen.MetaL4Proto, Op: nftgen.Eq, Value: nftgen.Value{number}}
+	}
+	return s.protocols[number]
 }
 
 func newShared() *Shared {

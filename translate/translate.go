@@ -93,9 +93,9 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 }
 
 func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
-	t := run(v4, v6, o, false)
-	if t.firstFragments && !t.tracks() {
-		t = run(v4, v6, o, true)
+	t := run(v4, v6, o, !seemsToTrack(v4, v6, o))
+	if t.firstFragments && t.fragments == t.tracks() {
+		t = run(v4, v6, o, !t.fragments)
 	}
 	if t.diags.HasErrors() {
 		return nil, t.diags
@@ -110,7 +110,20 @@ func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List)
 
 // run makes one translation. fragments says that rules see fragments.
 func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
-	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), fragments: fragments, raw: make(rawEffects)}
+	t := begin(v4, v6, o)
+	t.fragments = fragments
+	t.collect()
+	for _, c := range t.chains {
+		t.fill(c)
+	}
+	t.declareTracking()
+	t.finish()
+	return t
+}
+
+// begin makes a translation up to its chains, which are empty.
+func begin(v4, v6 *iptables.Ruleset, o Options) *translation {
+	t := &translation{options: o, shared: newShared(), seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), raw: make(rawEffects)}
 	if o.Table == "" {
 		t.options.Table = "firewall"
 	}
@@ -123,12 +136,6 @@ func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
 	}
 	t.shared.ipsets = o.Sets
 	t.layout(v4, v6)
-	t.collect()
-	for _, c := range t.chains {
-		t.fill(c)
-	}
-	t.declareTracking()
-	t.finish()
 	return t
 }
 
@@ -170,12 +177,14 @@ func (t *translation) contexts(f func(c iptables.Context)) {
 
 // collect shows every rule's matches and targets to those that share objects.
 func (t *translation) collect() {
-	t.contexts(func(c iptables.Context) {
-		for _, use := range c.Rule.Matches {
-			t.collectFrom(c, part{use.Match, use.Range, false, use.Match.Name()})
-		}
-		t.collectFrom(c, part{c.Rule.Action.Target, c.Rule.Action.Range, true, c.Rule.Action.Name})
-	})
+	t.contexts(t.collectRule)
+}
+
+func (t *translation) collectRule(c iptables.Context) {
+	for _, use := range c.Rule.Matches {
+		t.collectFrom(c, part{use.Match, use.Range, false, use.Match.Name()})
+	}
+	t.collectFrom(c, part{c.Rule.Action.Target, c.Rule.Action.Range, true, c.Rule.Action.Name})
 }
 
 func (t *translation) collectFrom(c iptables.Context, p part) {
@@ -190,10 +199,10 @@ func (t *translation) collectFrom(c iptables.Context, p part) {
 	t.report(err, c, p.where, p.kind(), p.name)
 }
 
-// rule translates one rule up to its lowering. ok is false when a diagnostic
-// says why there is none.
-func (t *translation) rule(plan *chainPlan, c iptables.Context) (r *Rule, ok bool) {
-	r = &Rule{Context: c, Shared: t.shared, Again: plan.again, text: c.Rule.Range.Text(), fragments: t.fragments}
+// rule makes of r one rule up to its lowering, where it stands first or again: see
+// [Rule.Again]. ok is false when a diagnostic says why there is none.
+func (t *translation) rule(r *Rule, c iptables.Context, again bool) (ok bool) {
+	*r = Rule{Context: c, Shared: t.shared, Again: again, fragments: t.fragments, items: r.items[:0], comments: r.comments[:0]}
 	ok = true
 	translateBase(r)
 	for _, use := range c.Rule.Matches {
@@ -201,10 +210,10 @@ func (t *translation) rule(plan *chainPlan, c iptables.Context) (r *Rule, ok boo
 	}
 	if r.Again {
 		r.comments, r.deviations = nil, nil // said already
-		return r, t.repeatable(r) && t.action(r) && ok
+		return t.repeatable(r) && t.action(r) && ok
 	}
 	ok = t.action(r) && ok
-	if plan.table == "raw" {
+	if c.Table == "raw" {
 		t.raw.note(r)
 	}
 	t.firstFragments = t.firstFragments || r.firstFragment || r.asksFragments
@@ -215,7 +224,7 @@ func (t *translation) rule(plan *chainPlan, c iptables.Context) (r *Rule, ok boo
 		t.tracking[c.Family] = c
 	}
 	t.comment(r)
-	return r, ok
+	return ok
 }
 
 // action adds the statements of -j and -g.
@@ -237,9 +246,9 @@ func (t *translation) action(r *Rule) bool {
 	case iptables.Goto:
 		return verdict(nftgen.Goto, t.name(r, a.Name))
 	case iptables.Verdict:
-		kind, ok := map[string]nftgen.VerdictKind{"ACCEPT": nftgen.Accept, "DROP": nftgen.Drop, "RETURN": nftgen.Return}[a.Name]
-		if ok {
-			return verdict(kind, "")
+		if s, ok := verdicts[a.Name]; ok {
+			r.Add(s)
+			return true
 		}
 		if a.Name == "QUEUE" {
 			Enqueue(r, nftgen.Queue{})
@@ -252,6 +261,13 @@ func (t *translation) action(r *Rule) bool {
 	}
 	t.unsupported(r.Context, a.Range, "target", a.Name)
 	return false
+}
+
+// verdicts are the statements of the verdicts that nftables has, too.
+var verdicts = map[string]nftgen.Stmt{
+	"ACCEPT": nftgen.VerdictStmt{Kind: nftgen.Accept},
+	"DROP":   nftgen.VerdictStmt{Kind: nftgen.Drop},
+	"RETURN": nftgen.VerdictStmt{Kind: nftgen.Return},
 }
 
 // unsupported says that an extension has no translation.

@@ -58,7 +58,6 @@ type Rule struct {
 	also       diag.Range    // the like rule of the other family
 	comment    string        // comments as a kernel comment, when they fit one
 	note       string        // else as comment lines of the text
-	text       string        // the rule as iptables-save prints it
 
 	fragments     bool // rules see fragments
 	firstFragment bool // FirstFragment was called
