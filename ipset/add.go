@@ -23,6 +23,13 @@ func (r *Reader) add(words []Word) {
 		r.addMember(s, words)
 		return
 	}
+	if len(words) == 3 && !s.Options.extended() {
+		if packed, ok := s.packPlain(r.packed[:0], words[2].Text); ok {
+			r.packed = packed
+			r.addPacked(s, Extra{}, words[2])
+			return
+		}
+	}
 	var p pattern
 	if err := s.parsePattern(words[2].Text, &p); err != nil {
 		r.refuse(invalidElement, words[2], fmt.Sprintf("%q is not an element of %s", clip(words[2].Text), s.Type.Name), upper(err.Error())+".")
@@ -56,7 +63,12 @@ func (r *Reader) addOne(s *Set, e *Element, x Extra, where Word) bool {
 		return false
 	}
 	r.packed = s.pack(r.packed[:0], e)
-	place, slot := s.find(r.packed)
+	return r.addPacked(s, x, where)
+}
+
+// addPacked adds the element that is in r.packed.
+func (r *Reader) addPacked(s *Set, x Extra, where Word) bool {
+	place, slot, hash := s.find(r.packed)
 	switch {
 	case place >= 0 && r.exist:
 		copy(s.record(place), r.packed)
@@ -77,7 +89,7 @@ func (r *Reader) addOne(s *Set, e *Element, x Extra, where Word) bool {
 		return false
 	}
 	s.append(r.packed, x, r.line.Start)
-	s.indexed(len(s.at)-1, slot)
+	s.indexed(len(s.at)-1, slot, hash)
 	return true
 }
 
@@ -217,7 +229,7 @@ func (r *Reader) del(words []Word) {
 			return false
 		}
 		r.packed = s.pack(r.packed[:0], e)
-		place, _ := s.find(r.packed)
+		place, _, _ := s.find(r.packed)
 		if place < 0 {
 			if r.exist {
 				return true

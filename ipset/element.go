@@ -1,10 +1,12 @@
 package ipset
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"nftmigrate/iptables"
@@ -65,6 +67,34 @@ func (s *Set) parsePattern(text string, p *pattern) error {
 		}
 	}
 	return nil
+}
+
+// packPlain packs the text of an element that is one address or network of IPv4
+// and nothing else, as nearly all are. ok is false for others, and for those with
+// something wrong.
+func (s *Set) packPlain(b []byte, text string) (packed []byte, ok bool) {
+	o := &s.Options
+	if len(s.parts) != 1 || s.addr != 4 || s.bitmap || o.Netmask != 0 || o.Bitmask.IsValid() {
+		return b, false
+	}
+	switch s.parts[0] {
+	case IP:
+		v, ok := parseDotted(text)
+		return append(binary.BigEndian.AppendUint32(b, v), 0), ok && v != 0
+	case Net:
+		bits := uint64(32)
+		if n := strings.IndexByte(text, '/'); n >= 0 {
+			var err error
+			if bits, err = strconv.ParseUint(text[n+1:], 10, 8); err != nil || bits == 0 || bits > 32 || len(text)-n > 4 {
+				return b, false
+			}
+			text = text[:n]
+		}
+		v, ok := parseDotted(text)
+		v &= uint32(0xffffffff) << (32 - bits)
+		return append(binary.BigEndian.AppendUint32(b, v), byte(bits), 0), ok
+	}
+	return b, false
 }
 
 // parseAddress reads an address, or where the set is one of IPv4 a network or a

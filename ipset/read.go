@@ -51,7 +51,11 @@ func Parse(src *diag.Source) (*Sets, diag.List) {
 		r.readLine(text[base:end], base)
 		base = end + 1
 	}
-	return r.Finish()
+	sets, list := r.Finish()
+	for _, s := range sets.List {
+		s.index = index{} // nothing is added any more
+	}
+	return sets, list
 }
 
 // LooksLike reports whether a text is one of ipset: its first command is.

@@ -26,25 +26,29 @@ func parseAddr(text string, family uint8) (netip.Addr, error) {
 
 // parseIPv4 reads a dotted address.
 func parseIPv4(s string) (netip.Addr, bool) {
-	var b [4]byte
-	n, v, digits := 0, 0, 0
+	v, ok := parseDotted(s)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}), true
+}
+
+// parseDotted reads a dotted address as a number.
+func parseDotted(s string) (addr uint32, ok bool) {
+	n, v, digits := 0, uint32(0), 0
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c >= '0' && c <= '9' && digits < 3:
-			v = 10*v + int(c-'0')
+			v = 10*v + uint32(c-'0')
 			digits++
 		case c == '.' && digits > 0 && v <= 255 && n < 3:
-			b[n] = byte(v)
+			addr = addr<<8 | v
 			n, v, digits = n+1, 0, 0
 		default:
-			return netip.Addr{}, false
+			return 0, false
 		}
 	}
-	if n != 3 || digits == 0 || v > 255 {
-		return netip.Addr{}, false
-	}
-	b[3] = byte(v)
-	return netip.AddrFrom4(b), true
+	return addr<<8 | v, n == 3 && digits > 0 && v <= 255
 }
 
 // parseNet reads an address with an optional prefix length.

@@ -63,6 +63,7 @@ type setParts struct {
 	set    *ipset.Set
 	list   []*setPart
 	byKey  map[partKey]*setPart
+	last   *setPart // that was asked for
 	family uint8
 	err    error
 	packed []byte
@@ -102,6 +103,9 @@ func (p *setParts) divide() error {
 	}
 	p.set.Elements(func(_ int, e *ipset.Element) bool {
 		part := p.part(p.keyOf(e), false)
+		if len(p.list) == 1 && part.bulk.Len() == 0 {
+			part.bulk.Grow(p.set.Len()) // most sets have one part
+		}
 		p.packed = p.pack(p.packed[:0], e, e.Addr[0].AsSlice(), e.Addr[1].AsSlice())
 		p.add(part, p.packed, p.packed, e)
 		return true
@@ -139,6 +143,9 @@ func compareBool(a, b bool) int {
 
 // check refuses what no set of nftables does.
 func (p *setParts) check() error {
+	if !p.set.Type.Nomatch() && !p.set.Options.HasTimeout && p.set.Type.Name != "bitmap:ip,mac" {
+		return nil // nothing of what is asked for below
+	}
 	wildcards, exceptions, timed := false, false, false
 	waits := ""
 	p.set.Elements(func(_ int, e *ipset.Element) bool {
@@ -200,7 +207,11 @@ func (p *setParts) keyOf(e *ipset.Element) partKey {
 
 // part returns a part, which is made when it is not there.
 func (p *setParts) part(k partKey, interval bool) *setPart {
+	if p.last != nil && p.last.partKey == k {
+		return p.last
+	}
 	if part := p.byKey[k]; part != nil {
+		p.last = part
 		return part
 	}
 	part := &setPart{partKey: k, set: p.set, interval: interval, key: p.datatypes(k)}
