@@ -26,7 +26,14 @@ func (r *Reader) add(words []Word) {
 	if len(words) == 3 && !s.Options.extended() {
 		if packed, ok := s.packPlain(r.packed[:0], words[2].Text); ok {
 			r.packed = packed
-			r.addPacked(s, Extra{}, words[2])
+			if len(s.at) == 0 {
+				s.deferred = r.deferring
+			}
+			if !s.deferred || r.exist {
+				r.addPacked(s, Extra{}, words[2])
+			} else if r.hasRoom(s, words[2]) {
+				s.append(packed, Extra{}, r.line.Start)
+			}
 			return
 		}
 	}
@@ -68,6 +75,7 @@ func (r *Reader) addOne(s *Set, e *Element, x Extra, where Word) bool {
 
 // addPacked adds the element that is in r.packed.
 func (r *Reader) addPacked(s *Set, x Extra, where Word) bool {
+	r.look(s)
 	place, slot, hash := s.find(r.packed)
 	switch {
 	case place >= 0 && r.exist:
@@ -80,6 +88,17 @@ func (r *Reader) addPacked(s *Set, x Extra, where Word) bool {
 		r.refuse(duplicateElement, where, fmt.Sprintf("the element is in set %q already", s.Name),
 			fmt.Sprintf("It was added in line %d. Remove one of the two lines, or add -exist.", s.Place(place).Line()))
 		return false
+	case !r.hasRoom(s, where):
+		return false
+	}
+	s.append(r.packed, x, r.line.Start)
+	s.indexed(len(s.at)-1, slot, hash)
+	return true
+}
+
+// hasRoom reports whether a set takes one more element.
+func (r *Reader) hasRoom(s *Set, where Word) bool {
+	switch {
 	case s.Options.MaxElem != 0 && s.Len() >= int(s.Options.MaxElem):
 		r.refuse(setFull, where, fmt.Sprintf("set %q is full", s.Name),
 			fmt.Sprintf("It holds %d elements. Give it a larger maxelem.", s.Options.MaxElem))
@@ -88,8 +107,6 @@ func (r *Reader) addPacked(s *Set, x Extra, where Word) bool {
 		r.refuse(tooManyElements, where, fmt.Sprintf("set %q is too large", s.Name), "Split it.")
 		return false
 	}
-	s.append(r.packed, x, r.line.Start)
-	s.indexed(len(s.at)-1, slot, hash)
 	return true
 }
 
@@ -229,6 +246,7 @@ func (r *Reader) del(words []Word) {
 			return false
 		}
 		r.packed = s.pack(r.packed[:0], e)
+		r.look(s)
 		place, _, _ := s.find(r.packed)
 		if place < 0 {
 			if r.exist {

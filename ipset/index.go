@@ -76,6 +76,12 @@ func (s *Set) grow() {
 	s.fill(make([]uint64, size))
 }
 
+// makeIndex makes the table of a set that has elements and no table.
+func (s *Set) makeIndex() {
+	s.index.seed = maphash.MakeSeed()
+	s.fill(make([]uint64, 16<<bits.Len(uint(len(s.at))/8)))
+}
+
 // fill makes a table of the elements in slots that are empty.
 func (s *Set) fill(slots []uint64) {
 	s.index.slots = slots

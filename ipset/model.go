@@ -38,6 +38,9 @@ type Set struct {
 	extra   []Extra // of each element, nil when the set has no extensions
 	members []*Set  // of a list, beside data
 	index   index
+	// deferred says that there is no index, and nobody has looked yet whether an
+	// element is there twice.
+	deferred bool
 	dead    int // elements that were deleted and are still in data
 	users   int // lists that hold the set
 }

@@ -35,14 +35,31 @@ type Word struct {
 // Errors never stop it: the list holds what is wrong in the whole text, and the
 // sets are complete only when that holds no error.
 func Parse(src *diag.Source) (*Sets, diag.List) {
-	r := NewReader(src)
 	if int64(len(src.Text)) > math.MaxInt32 {
+		r := NewReader(src)
 		r.report(diag.Diagnostic{Code: "input-too-large", Summary: "the input is too large",
 			Detail: "A text may have up to 2 GiB. Split it into several."})
 		return r.Finish()
 	}
 	// Words are parts of one string, so that comments need no copies.
 	text := string(src.Text)
+	// Elements that are there twice are an error, and looked for only when all are
+	// read: a table for it costs more than all the rest. When there are some, the
+	// text is read again with a table, for the place of each.
+	r := NewReader(src)
+	r.deferring = true
+	if r.readText(text); !r.allOnce() {
+		r = NewReader(src)
+		r.readText(text)
+	}
+	sets, list := r.Finish()
+	for _, s := range sets.List {
+		s.index = index{} // nothing is added any more
+	}
+	return sets, list
+}
+
+func (r *Reader) readText(text string) {
 	for base := 0; base < len(text); {
 		end := len(text)
 		if n := strings.IndexByte(text[base:], '\n'); n >= 0 {
@@ -51,11 +68,6 @@ func Parse(src *diag.Source) (*Sets, diag.List) {
 		r.readLine(text[base:end], base)
 		base = end + 1
 	}
-	sets, list := r.Finish()
-	for _, s := range sets.List {
-		s.index = index{} // nothing is added any more
-	}
-	return sets, list
 }
 
 // LooksLike reports whether a text is one of ipset: its first command is.
@@ -82,6 +94,9 @@ type Reader struct {
 	line  diag.Range
 	words []Word
 	exist bool // -exist was given
+	// deferring: see [Set.deferred].
+	deferring bool
+	twice     bool // an element was found to be there twice
 
 	diags    diag.List
 	hidden   int
@@ -312,6 +327,7 @@ func (r *Reader) clear(verb string, words []Word) {
 		}
 	}
 	for _, s := range list {
+		r.settle(s)
 		s.flush()
 	}
 	if verb == "flush" {
