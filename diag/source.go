@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"unsafe"
 )
 
 // A Source is one input text. Name is what the user called it (a path, or
@@ -18,10 +19,13 @@ type Source struct {
 }
 
 // NewSource returns a source of the given name and text. The text is kept, not
-// copied.
+// copied, and must not be changed any more.
 func NewSource(name string, text []byte) *Source {
 	return &Source{Name: name, Text: text}
 }
+
+// Contents returns the text as a string. It is that of Text, not a copy: texts are large.
+func (s *Source) Contents() string { return unsafe.String(unsafe.SliceData(s.Text), len(s.Text)) }
 
 func (s *Source) index() {
 	s.once.Do(func() {

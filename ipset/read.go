@@ -41,8 +41,7 @@ func Parse(src *diag.Source) (*Sets, diag.List) {
 			Detail: "A text may have up to 2 GiB. Split it into several."})
 		return r.Finish()
 	}
-	// Words are parts of one string, so that comments need no copies.
-	text := string(src.Text)
+	text := src.Contents()
 	// Elements that are there twice are an error, and looked for only when all are
 	// read: a table for it costs more than all the rest. When there are some, the
 	// text is read again with a table, for the place of each.

@@ -39,7 +39,7 @@ func Parse(src *diag.Source, f Family, reg Registry) (*Ruleset, diag.List) {
 			Detail: "A text may have up to 2 GiB. Split it into one text per table."})
 		return p.ruleset, p.finish()
 	}
-	p.text = string(src.Text)
+	p.text = src.Contents()
 	if p.family == 0 {
 		p.family = detectFamily(src.Name, p.text)
 		p.ruleset.Family = p.family

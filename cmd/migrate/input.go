@@ -256,7 +256,7 @@ func usage(format string, args ...any) error {
 }
 
 func readSource(s *streams, path string) (*diag.Source, error) {
-	name, reader := path, s.in
+	name, reader, size := path, s.in, int64(0)
 	if path == "-" {
 		name = "<stdin>"
 	} else {
@@ -266,11 +266,16 @@ func readSource(s *streams, path string) (*diag.Source, error) {
 		}
 		defer f.Close()
 		reader = f
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = min(info.Size(), maxInput)
+		}
 	}
-	text, err := io.ReadAll(io.LimitReader(reader, maxInput+1))
-	if err != nil {
+	var b bytes.Buffer
+	b.Grow(int(size) + bytes.MinRead) // so that it is not moved each time it grows
+	if _, err := b.ReadFrom(io.LimitReader(reader, maxInput+1)); err != nil {
 		return nil, usage("read %s: %v", name, err)
 	}
+	text := b.Bytes()
 	if len(text) > maxInput {
 		return nil, usage("read %s: it is larger than %d bytes", name, maxInput)
 	}
