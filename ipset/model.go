@@ -41,8 +41,8 @@ type Set struct {
 	// deferred says that there is no index, and nobody has looked yet whether an
 	// element is there twice.
 	deferred bool
-	dead    int // elements that were deleted and are still in data
-	users   int // lists that hold the set
+	dead     int // elements that were deleted and are still in data
+	users    int // lists that hold the set
 }
 
 // Options are what "create" was told.
