@@ -146,9 +146,9 @@ var transports = map[uint8]struct {
 	id   headerID
 }{6: {"tcp", headerTCP}, 17: {"udp", headerUDP}, 33: {"dccp", headerDCCP}, 132: {"sctp", headerSCTP}, 136: {"udplite", headerUDPLite}}
 
-// ports are the fields of the two ports of each of these protocols, and of 0, which
+// portPairs are the fields of the two ports of each of these protocols, and of 0, which
 // stands for any.
-var ports = func() map[uint8][2]Field {
+var portPairs = func() map[uint8][2]Field {
 	m := map[uint8][2]Field{0: {
 		payloadField("th sport", fieldID{headerTransport, 1}, inetService, transportHeader, 0, 2),
 		payloadField("th dport", fieldID{headerTransport, 2}, inetService, transportHeader, 2, 2),
@@ -170,10 +170,10 @@ func Sport(proto uint8) Field { return port(proto)[0] }
 func Dport(proto uint8) Field { return port(proto)[1] }
 
 func port(proto uint8) [2]Field {
-	if p, ok := ports[proto]; ok {
+	if p, ok := portPairs[proto]; ok {
 		return p
 	}
-	return ports[0]
+	return portPairs[0]
 }
 
 // NoPort is the number 0 where a key has a port, beside other fields.
