@@ -63,6 +63,19 @@ func (m *clusterMatch) Meaning(c iptables.Context) predicate.Meaning {
 	}}}
 }
 
+// Translate has no exact form. nftables has the hash, of IPv4: but of a connection that
+// another one expected xtables hashes the address of that one, and it makes what a
+// group on the link got for a single address a packet for the host, in any hook.
+func (*clusterMatch) Translate(*translate.Rule) error {
+	return &translate.Untranslatable{
+		Code:    "untranslatable-match",
+		Summary: "match cluster has no exact nftables counterpart",
+		Detail: "iptables asks about the connection that expected this one, and turns packets for a group of the link into packets for the host, which nftables " +
+			"can in PREROUTING only; of an IPv6 address it hashes the first four bytes. For IPv4 without helpers and such groups, jhash ct original ip saddr mod N seed S " +
+			"gives the same number of the node, counted from 0: write that by hand.",
+	}
+}
+
 // Keep writes the structure.
 //
 // Kernel: include/uapi/linux/netfilter/xt_cluster.h, struct
