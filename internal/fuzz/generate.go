@@ -23,6 +23,9 @@ type generator struct {
 	// templates has rules of table raw give templates of connections, instead of
 	// asking about connections: which both do is not translated.
 	templates bool
+	// late has templates say what nftables gives to connections behind tracking. Most
+	// random rules of table raw cannot be asked there again, so that they are refused.
+	late bool
 	// unmodelled has matches of which a model says of some packets that it does not
 	// know. It then remembers other things than its kernel.
 	unmodelled bool
@@ -74,6 +77,7 @@ const deepest = 6
 func (g *generator) ruleset() string {
 	var b strings.Builder
 	g.templates, g.unmodelled = g.IntN(2) == 0, g.IntN(6) == 0
+	g.late = g.templates && g.IntN(8) == 0
 	for _, t := range tables {
 		if t.name != "filter" && g.IntN(3) == 0 || g.stateless && t.name == "nat" {
 			continue

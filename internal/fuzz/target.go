@@ -29,14 +29,15 @@ func (g *generator) target(c chain, user []chain) (target, proto string) {
 				return g.pick("-j CT --notrack", "-j NOTRACK"), ""
 			case g.IntN(4) == 0:
 				return g.chosen()
+			case g.late && g.IntN(4) == 0:
+				return "-j CT --ctevents new,destroy,assured", ""
 			default:
-				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9",
-					"-j CT --ctevents new,destroy,assured"), ""
+				return g.pick("-j CT --notrack", "-j NOTRACK", "-j CT", "-j CT --zone 5", "-j CT --zone-orig 7", "-j CT --zone-reply 9"), ""
 			}
 		case 2:
 			return "-j TRACE", ""
 		case 3:
-			if !g.stateless && g.templates && g.IntN(4) == 0 {
+			if !g.stateless && g.late && g.IntN(2) == 0 {
 				return "-j CT --helper " + g.pick("ftp", "ftp --zone 3", "sip"), "tcp"
 			}
 		}
