@@ -266,8 +266,14 @@ func (p *prover) changedOn(hook packet.Hook) []symbolic.Group {
 var (
 	natObserved = []symbolic.Group{symbolic.Source, symbolic.Destination, symbolic.CTStatus}
 	natChanged  = map[bool][]symbolic.Group{
-		true:  {symbolic.Destination, symbolic.CTStatus, symbolic.CTReplSrc, symbolic.CTReplSrcPort},
-		false: {symbolic.Source, symbolic.CTStatus, symbolic.CTReplDst, symbolic.CTReplDstPort, symbolic.PathMSS},
+		true: {
+			symbolic.Destination, symbolic.CTStatus, symbolic.CTReplSrc, symbolic.CTReplSrcPort, symbolic.DestinationType, symbolic.DestinationTypeIn,
+			symbolic.DestinationTypeOut, symbolic.Taker, symbolic.TakerWhole, symbolic.TakerTransparent, symbolic.TakerWildcard, symbolic.TakerMark,
+		},
+		false: {
+			symbolic.Source, symbolic.CTStatus, symbolic.CTReplDst, symbolic.CTReplDstPort, symbolic.PathMSS,
+			symbolic.SourceType, symbolic.SourceTypeIn, symbolic.SourceTypeOut,
+		},
 	}
 )
 

@@ -17,8 +17,9 @@ var (
 	destinationTypes = typeGroups{symbolic.DestinationType, symbolic.DestinationTypeIn, symbolic.DestinationTypeOut}
 )
 
-// usually is bound, with the types that addresses have on the host of a start.
-func usually(bound func(bdd.Level) bool, st start) func(bdd.Level) bool {
+// usually is bound, with the types that addresses have on the host of a start, and
+// the ways back.
+func usually(s *symbolic.Space, bound func(bdd.Level) bool, st start) func(bdd.Level) bool {
 	kind := func(a netip.Addr) packet.RouteType {
 		if r, ok := st.host.Lookup(a); ok && r.Type != packet.Unspec {
 			return r.Type
@@ -27,6 +28,10 @@ func usually(bound func(bdd.Level) bool, st start) func(bdd.Level) bool {
 	}
 	source, destination := kind(st.spec.Src), kind(st.spec.Dst)
 	return func(l bdd.Level) bool {
+		if bit, back := s.WayBackBit(l); back {
+			// The source is a neighbour.
+			return bit == symbolic.WayBackType || packet.Unicast>>(symbolic.WayBackType-1-bit)&1 == 1
+		}
 		g, bit, ok := symbolic.GroupOf(l)
 		if !ok || g < symbolic.SourceType || g > symbolic.DestinationTypeOut {
 			return bound(l)
@@ -114,6 +119,32 @@ func (b *builder) route(h *packet.Host, out string) {
 	}
 	give(sourceTypes, b.spec.Src)
 	give(destinationTypes, b.spec.Dst)
+}
+
+// wayBack changes a host so that the way back to the source is as a class asks.
+func (b *builder) wayBack(h *packet.Host) {
+	kind, byIn, asked := b.space.WayBackOn(b.path, b.usual)
+	a := b.spec.Src
+	if !asked || b.spec.In == "" || kind > packet.Local || !a.IsValid() {
+		return
+	}
+	var by *packet.Device
+	for i := range h.Devices {
+		if d := &h.Devices[i]; !d.Loopback && (d.Name == b.spec.In) == byIn {
+			by = d
+		}
+	}
+	disown(h, a)
+	whole := netip.PrefixFrom(a, a.BitLen())
+	switch {
+	case kind == packet.Unspec:
+		h.Routes = append(h.Routes, packet.Route{To: whole, Type: packet.Unreachable})
+	case by == nil:
+	case kind == packet.Unicast:
+		h.Routes = append(h.Routes, packet.Route{To: whole, Type: packet.Unicast, Device: by.Name})
+	default:
+		by.Addrs = append(by.Addrs, whole)
+	}
 }
 
 // typeGiver is the device that has an address: the incoming one or the outgoing

@@ -53,7 +53,7 @@ func (p *prover) starts(hook packet.Hook, early bool) []start {
 			continue
 		}
 		st.out, _ = st.host.Output(st.spec.Dst)
-		st.usual = usually(p.space.Bind(st.flight(pkt, st.out, early)), st)
+		st.usual = usually(p.space, p.space.Bind(st.flight(pkt, st.out, early)), st)
 		list = append(list, st)
 	}
 	p.ordinary[at] = list
@@ -268,45 +268,15 @@ func (b *builder) header() {
 	}
 	if raw, asked := b.bytes(symbolic.NetworkRest, 0, 8); asked && b.space.Version == 4 {
 		s.ID, s.DontFrag = binary.BigEndian.Uint16(raw[4:]), raw[6]&0x40 != 0
-		if words := int(raw[0] & 15); words > 5 {
-			s.IPOptions = make([]byte, 4*(words-5))
-		}
 	} else if asked {
 		s.FlowLabel = binary.BigEndian.Uint32(raw) & (1<<20 - 1)
 	}
+	const least = 5
+	if words, asked := b.number(symbolic.HeaderWords); b.space.Version == 4 && asked && words > least {
+		options, _ := b.bytes(symbolic.PacketBytes, 4*least, 4*int(words-least))
+		s.IPOptions = options
+	}
 	b.extensions()
-}
-
-// extensions gives a packet the IPv6 extension headers that a class asks for. A
-// fragment header that says nothing has bits of its own, which mean nothing.
-func (b *builder) extensions() {
-	s := &b.spec
-	if b.space.Version == 4 {
-		return
-	}
-	for _, kind := range []uint8{packet.HopByHop, packet.Routing, packet.DestOpts} {
-		first, there, _ := b.space.ExtensionOn(b.path, kind)
-		if !there {
-			continue
-		}
-		body := make([]byte, 8*(int(first[1])+1)-2)
-		copy(body, first[2:])
-		s.Headers = append(s.Headers, packet.Extension{Proto: kind, Body: body})
-	}
-	first, there, ok := b.space.ExtensionOn(b.path, packet.Fragment)
-	if !ok {
-		return
-	}
-	id := first[4:]
-	const reserved = 6
-	switch {
-	case s.Fragmented:
-		s.FragmentID = binary.BigEndian.Uint32(id)
-	case there:
-		s.Headers = append(s.Headers, packet.Extension{
-			Proto: packet.Fragment, Body: append([]byte{0, first[3] & reserved}, id...), Reserved: first[1],
-		})
-	}
 }
 
 func (b *builder) transport() {
@@ -327,8 +297,11 @@ func (b *builder) transport() {
 			s.Payload = raw
 		}
 	}
-	if s.Proto == packet.TCP {
+	switch s.Proto {
+	case packet.TCP:
 		b.tcp(raw)
+	case packet.SCTP:
+		b.chunks()
 	}
 	n, asked := b.number(symbolic.TransportBytes)
 	if said := int(binary.BigEndian.Uint16(raw[4:])); s.Proto == packet.UDP && b.asksBytes(4, 2) && !asked {
@@ -501,9 +474,10 @@ func (b *builder) circumstances() {
 	if s.In == "" {
 		uid, _ := b.number(symbolic.UID)
 		gid, _ := b.number(symbolic.GID)
+		class, _ := b.number(symbolic.SocketClass)
 		s.Socket = nil
 		if b.flag(symbolic.HasSocket) {
-			s.Socket = &packet.Socket{UID: uint32(uid), GID: uint32(gid), NoFile: !b.flag(symbolic.HasFile)}
+			s.Socket = &packet.Socket{UID: uint32(uid), GID: uint32(gid), Class: uint32(class), NoFile: !b.flag(symbolic.HasFile)}
 		}
 	}
 }
@@ -525,6 +499,7 @@ func (b *builder) host(out string) *packet.Host {
 		return h
 	}
 	b.route(h, out)
+	b.wayBack(h)
 	own := func(a netip.Addr, d *packet.Device) {
 		if r, ok := h.Lookup(a); ordinary(a) && (!ok || r.Type != packet.Local && r.Type != packet.Anycast && r.Type != packet.Broadcast) {
 			d.Addrs = append(d.Addrs, netip.PrefixFrom(a, a.BitLen()))

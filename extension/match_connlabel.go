@@ -62,7 +62,6 @@ func (m *connlabelMatch) Meaning(iptables.Context) predicate.Meaning {
 	var p predicate.Predicate = predicate.Present{Field: predicate.Field{ID: predicate.CTLabel, Arg: uint32(bit)}}
 	if m.Set.Present {
 		p = predicate.SetLabel{Bit: bit}
-		meaning.Unproven = predicate.Const(true)
 	}
 	meaning.Match = negatedIf(m.Label.Negated, p)
 	return meaning

@@ -215,7 +215,8 @@ func (m *policyMatch) Validate(c iptables.Context) []iptables.Problem {
 	return problems
 }
 
-// Meaning knows no host with IPsec: to such packets the elements are not asked.
+// Meaning asks for the transforms. On the way in, the first element is about the
+// last that the kernel lists.
 func (m *policyMatch) Meaning(iptables.Context) predicate.Meaning {
 	way := uint32(0)
 	if m.Dir.Value == "out" {
@@ -229,9 +230,39 @@ func (m *policyMatch) Meaning(iptables.Context) predicate.Meaning {
 			Words: m.words(), Needs: []predicate.Field{{ID: predicate.Protected, Arg: way}},
 		}}
 	} else if m.elements != nil {
-		p = predicate.All{p, predicate.Unmodelled{What: "transforms of IPsec"}}
+		p = m.transforms(way == 1)
 	}
 	return predicate.Meaning{Match: p}
+}
+
+// transforms asks whether the transforms are as the elements say.
+func (m *policyMatch) transforms(out bool) predicate.Predicate {
+	is := func(e policyElement, n int) predicate.Predicate {
+		request := predicate.Field{ID: predicate.TransformRequest, Arg: predicate.Transform(out, n)}
+		all := predicate.All{predicate.Present{Field: request}}
+		if e.reqid.given {
+			all = append(all, negatedIf(e.reqid.negated, predicate.Equal(request, predicate.Number(uint64(e.reqid.n)))))
+		}
+		return all
+	}
+	if !m.Strict.Present {
+		const deepest = 6 // XFRM_MAX_DEPTH
+		var some predicate.Any
+		for n := range deepest {
+			some = append(some, is(m.elements[0], n))
+		}
+		return some
+	}
+	number := predicate.Field{ID: predicate.Transforms, Arg: predicate.Transform(out, 0)}
+	each := predicate.All{predicate.Equal(number, predicate.Number(uint64(len(m.elements))))}
+	for i, e := range m.elements {
+		n := i
+		if !out {
+			n = len(m.elements) - 1 - i
+		}
+		each = append(each, is(e, n))
+	}
+	return each
 }
 
 // mostTransforms is how many transforms a packet can have.

@@ -64,11 +64,18 @@ func (*rpfilterMatch) Validate(c iptables.Context) []iptables.Problem {
 
 func (m *rpfilterMatch) Meaning(c iptables.Context) predicate.Meaning {
 	field := func(id predicate.FieldID) predicate.Field { return predicate.Field{ID: id} }
+	way := uint32(0)
+	if m.ValidMark.Present {
+		way |= predicate.BackByMark
+	}
+	if !m.Loose.Present {
+		way |= predicate.BackByDevice
+	}
 	route := func(kind uint64) predicate.Predicate {
-		return predicate.Equal(field(predicate.BackType), predicate.Number(kind))
+		return predicate.Equal(predicate.Field{ID: predicate.BackType, Arg: way}, predicate.Number(kind))
 	}
 	const unicast, local = 1, 2 // RTN_UNICAST, RTN_LOCAL
-	byDevice := predicate.Equal(field(predicate.BackByIn), predicate.Number(1))
+	byDevice := predicate.Equal(predicate.Field{ID: predicate.BackByIn, Arg: way}, predicate.Number(1))
 
 	sound := predicate.Any{predicate.Equal(field(predicate.LoopedBack), predicate.Number(1))}
 	if c.Family == iptables.IPv4 {
@@ -86,18 +93,18 @@ func (m *rpfilterMatch) Meaning(c iptables.Context) predicate.Meaning {
 		if m.AcceptLocal.Present {
 			types = append(types, route(local))
 		}
-		way := predicate.All{types}
+		back := predicate.All{types}
 		if !m.Loose.Present {
-			way = append(way, byDevice)
+			back = append(back, byDevice)
 		}
-		sound = append(sound, way)
+		sound = append(sound, back)
 	} else {
 		sound = append(sound, predicate.Equal(field(predicate.SrcAddr), predicate.Bits{}))
-		way := predicate.All{route(unicast)}
+		back := predicate.All{route(unicast)}
 		if !m.Loose.Present {
-			way = append(way, byDevice)
+			back = append(back, byDevice)
 		}
-		sound = append(sound, way)
+		sound = append(sound, back)
 		if m.AcceptLocal.Present {
 			sound = append(sound, route(local)) // by whatever device
 		}

@@ -49,8 +49,24 @@ func (*socketMatch) Validate(c iptables.Context) []iptables.Problem {
 	return nil
 }
 
-func (*socketMatch) Meaning(iptables.Context) predicate.Meaning {
-	return predicate.Meaning{Match: predicate.Unmodelled{What: "local sockets that packets are for"}}
+func (m *socketMatch) Meaning(iptables.Context) predicate.Meaning {
+	present := func(id predicate.FieldID) predicate.Predicate {
+		return predicate.Present{Field: predicate.Field{ID: id}}
+	}
+	all := predicate.All{present(predicate.Taker)}
+	if !m.NoWildcard.Present {
+		all = append(all, predicate.Not{P: present(predicate.TakerWildcard)})
+	}
+	if m.Transparent.Present {
+		all = append(all, present(predicate.TakerTransparent))
+	}
+	meaning := predicate.Meaning{Match: all}
+	if m.Restore.Present {
+		meaning.Effects = append(meaning.Effects, predicate.Assign{
+			Field: predicate.Field{ID: predicate.Mark}, From: predicate.Field{ID: predicate.TakerMark}, Take: predicate.Ones(32),
+		})
+	}
+	return meaning
 }
 
 // Translate asks the socket. Whether it is transparent can be asked of every socket,

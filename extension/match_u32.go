@@ -37,7 +37,7 @@ func (m *u32Match) Options() iptables.Options {
 	return iptables.Options{iptables.Bind("u32", &m.Tests, iptables.Required|iptables.Invertible)}
 }
 
-func (m *u32Match) Meaning(iptables.Context) predicate.Meaning {
+func (m *u32Match) Meaning(c iptables.Context) predicate.Meaning {
 	var all predicate.U32All
 	for _, t := range m.Tests.Value {
 		var test predicate.U32
@@ -49,7 +49,11 @@ func (m *u32Match) Meaning(iptables.Context) predicate.Meaning {
 		}
 		all.Tests = append(all.Tests, test)
 	}
-	return predicate.Meaning{Match: negatedIf(m.Tests.Negated, all.Predicate())}
+	version := 4
+	if c.Family == iptables.IPv6 {
+		version = 6
+	}
+	return predicate.Meaning{Match: negatedIf(m.Tests.Negated, all.Predicate(version))}
 }
 
 // u32Ways is how many alternatives become rules of their own.

@@ -115,16 +115,18 @@ func extensionsOf(p predicate.Predicate) []uint8 {
 func extensionInstance(kind uint8) symbolic.Instance {
 	return symbolic.Instance{
 		Kind: symbolic.ExtensionKind, Parameters: fmt.Sprint(kind), Width: 1 + 8*extensionWidth(kind),
-		Silent: true, Identity: fmt.Sprint("extension ", kind),
+		Silent: true, Identity: extensionName(kind),
 	}
 }
+
+func extensionName(kind uint8) string { return fmt.Sprint("extension ", kind) }
 
 // extension is bytes of a header as a number of variables, of a packet that has
 // something behind its headers. n of 0 is none.
 func (c *compiler) extension(arg uint32, n int) symbolicField {
 	s := c.space
 	kind, offset := predicate.HeaderPlace(arg)
-	slot, ok := c.extensions[kind]
+	slot, ok := c.named[extensionName(kind)]
 	if s.Version == 4 {
 		return symbolicField{word: symbolic.Constant(0, max(8*n, 1)), present: bdd.False, known: true}
 	}
@@ -138,8 +140,7 @@ func (c *compiler) extension(arg uint32, n int) symbolicField {
 	if !ok || offset+n > extensionWidth(kind) {
 		return symbolicField{}
 	}
-	answer := s.Peek(slot)
-	there, first := answer[0], answer[1:]
+	there, first := s.Extension(slot)
 	if kind == protoFragment {
 		// A packet that is a fragment has such a header.
 		place, more := s.Bits(symbolic.Fragment), s.Bit(symbolic.MoreFragments)

@@ -250,7 +250,14 @@ var readers = [...]reader{
 		return number(uint64(v.f.Packet.Socket.Class), true)
 	},
 	// No host of the model has IPsec.
-	predicate.Protected: func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	// No socket of a host of the model takes packets.
+	predicate.Taker:            func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	predicate.TakerTransparent: func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	predicate.TakerWildcard:    func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	predicate.TakerMark:        func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	predicate.Protected:        func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
+	predicate.Transforms:       func(*view, uint32) (predicate.Bits, bool) { return number(0, true) },
+	predicate.TransformRequest: func(*view, uint32) (predicate.Bits, bool) { return number(0, false) },
 
 	predicate.ClockTime: func(v *view, _ uint32) (predicate.Bits, bool) {
 		return number(uint64(v.f.Packet.Wall().Unix()), true)

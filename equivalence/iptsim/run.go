@@ -175,6 +175,11 @@ func (r *rule) test(v *view) (result ruleResult, where string) {
 		case predicate.Unknown:
 			return undecided, m.use.Match.Name()
 		}
+		if len(m.meaning.Effects) > 0 {
+			if _, unknown := apply(m.meaning.Effects, v); unknown != "" {
+				return undecided, unknown
+			}
+		}
 	}
 	return matched, ""
 }

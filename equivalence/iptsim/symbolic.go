@@ -32,9 +32,9 @@ func (m *Machine) Collect(version int, tests *symbolic.NameTests) []symbolic.Ins
 					noteNames(p, tests)
 				}
 			}
-			for _, kind := range extensionsOf(p) {
-				if i := extensionInstance(kind); version == 6 && !met[i.Identity.(string)] {
-					met[i.Identity.(string)] = true
+			for _, i := range namedOf(p, version) {
+				if name := i.Identity.(string); !met[name] {
+					met[name] = true
 					i.Place = place
 					list = append(list, i)
 				}
@@ -208,7 +208,7 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 		space: s, fields: map[predicate.Field]symbolicField{}, recents: m.recentLists(), chains: map[*chain]*symbolic.RuleChain{},
 	}
 	at, met := 0, map[string]bool{}
-	c.slots, c.extensions = make(map[scoped]symbolic.Slot, len(slots)), map[uint8]symbolic.Slot{}
+	c.slots, c.named = make(map[scoped]symbolic.Slot, len(slots)), map[string]symbolic.Slot{}
 	shared := map[string]symbolic.Slot{}
 	if len(slots) == 0 {
 		return c
@@ -216,9 +216,9 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 	m.visit(func(r *rule) {
 		n := 0
 		r.eachPredicate(func(p predicate.Predicate, _ string) {
-			for _, kind := range extensionsOf(p) {
-				if _, again := c.extensions[kind]; s.Version == 6 && !again {
-					c.extensions[kind] = slots[at]
+			for _, i := range namedOf(p, s.Version) {
+				if _, again := c.named[i.Identity.(string)]; !again {
+					c.named[i.Identity.(string)] = slots[at]
 					at++
 				}
 			}
@@ -251,16 +251,17 @@ func (m *Machine) compiler(s *symbolic.Space, slots []symbolic.Slot) *compiler {
 type compiler struct {
 	space *symbolic.Space
 	slots map[scoped]symbolic.Slot
-	// extensions are the slots of IPv6 extension headers, by number.
-	extensions map[uint8]symbolic.Slot
-	fields     map[predicate.Field]symbolicField
-	standing   symbolic.Standing // of fields
-	members    map[memberKey]bdd.Ref
-	recents    map[string]*recentList
-	asked      int // of the rule at hand
-	rule       *rule
-	number     func(*symbolic.RuleChain) int // of the rule at hand
-	chains     map[*chain]*symbolic.RuleChain
+	// named are the slots of what is the same for all who ask, by identity: see
+	// namedOf.
+	named    map[string]symbolic.Slot
+	fields   map[predicate.Field]symbolicField
+	standing symbolic.Standing // of fields
+	members  map[memberKey]bdd.Ref
+	recents  map[string]*recentList
+	asked    int // of the rule at hand
+	rule     *rule
+	number   func(*symbolic.RuleChain) int // of the rule at hand
+	chains   map[*chain]*symbolic.RuleChain
 }
 
 // scoped is the n-th instance that a rule asks.
@@ -323,10 +324,14 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 		}
 		if f, ok := c.pure(m.meaning.Match); ok {
 			where = append(where, f)
-			continue
+		} else {
+			flush()
+			steps = append(steps, c.predicate(m.meaning.Match, m.use.Match.Name()))
 		}
-		flush()
-		steps = append(steps, c.predicate(m.meaning.Match, m.use.Match.Name()))
+		for _, e := range m.meaning.Effects {
+			flush()
+			steps = append(steps, c.effect(e))
+		}
 	}
 	then := c.acted(c.action(r))
 	if len(steps) == 0 {
@@ -456,6 +461,10 @@ var outcomes = map[predicate.Outcome]symbolic.Verdict{
 
 // instanceOf describes the state that a predicate itself consults.
 func instanceOf(p predicate.Predicate) (symbolic.Instance, bool) {
+	_, options := optionsOf(p)
+	if _, tells := chunksOf(p); tells || options {
+		return symbolic.Instance{}, false
+	}
 	if s, ok := p.(predicate.Stateful); ok {
 		return describeState(s.Instance), !constant(s.Instance)
 	}

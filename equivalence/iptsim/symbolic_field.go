@@ -98,13 +98,37 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 
 	predicate.CTLabel: func(c *compiler, n uint32) symbolicField {
 		s := c.space
-		has := s.Bits(symbolic.CTLabels)[n/8*8+7-n%8]
+		has := s.Bits(symbolic.CTLabels)[labelPlace(uint8(n))]
 		return symbolicField{word: symbolic.Constant(1, 1), present: s.And(s.HasEntry(), has)}
 	},
 	predicate.CTHelper: func(c *compiler, _ uint32) symbolicField {
 		return c.where(symbolic.CTHelper, c.space.And(c.space.HasEntry(), c.space.Bit(symbolic.CTHasHelper)))
 	},
 	predicate.SocketUID: ownerField(symbolic.UID), predicate.SocketGID: ownerField(symbolic.GID),
+	predicate.Protected: func(c *compiler, way uint32) symbolicField {
+		return symbolicField{word: symbolic.Constant(1, 1), present: c.transformed(way, 1)}
+	},
+	predicate.Transforms: func(c *compiler, way uint32) symbolicField {
+		return c.where(transforms[way&1].number, bdd.True)
+	},
+	predicate.TransformRequest: func(c *compiler, arg uint32) symbolicField {
+		out, n := predicate.TransformPlace(arg)
+		way := predicate.Transform(out, 0)
+		of := transforms[way]
+		return symbolicField{word: c.space.Bits(of.requests)[32*n : 32*n+32], present: c.transformed(way, n+1)}
+	},
+	predicate.BackType:         (*compiler).backType,
+	predicate.BackByIn:         (*compiler).backByIn,
+	predicate.LoopedBack:       func(c *compiler, _ uint32) symbolicField { return c.loopedBack() },
+	predicate.Taker:            takerField(symbolic.Taker),
+	predicate.TakerTransparent: takerField(symbolic.TakerTransparent),
+	predicate.TakerWildcard:    takerField(symbolic.TakerWhole, symbolic.TakerWildcard),
+	predicate.TakerMark: func(c *compiler, _ uint32) symbolicField {
+		return c.where(symbolic.TakerMark, takerField(symbolic.TakerWhole)(c, 0).present)
+	},
+	predicate.SocketClass: func(c *compiler, _ uint32) symbolicField {
+		return c.where(symbolic.SocketClass, c.space.Bit(symbolic.HasSocket))
+	},
 	predicate.SocketExists: func(c *compiler, _ uint32) symbolicField {
 		return symbolicField{word: symbolic.Constant(1, 1), present: c.space.Bit(symbolic.HasSocket)}
 	},
@@ -112,6 +136,28 @@ var symbolicFields = map[predicate.FieldID]func(c *compiler, arg uint32) symboli
 	predicate.SrcType: always(symbolic.SourceType), predicate.DstType: always(symbolic.DestinationType),
 	predicate.SrcTypeIn: always(symbolic.SourceTypeIn), predicate.DstTypeIn: always(symbolic.DestinationTypeIn),
 	predicate.SrcTypeOut: always(symbolic.SourceTypeOut), predicate.DstTypeOut: always(symbolic.DestinationTypeOut),
+}
+
+// takerField is something that the local socket of a packet is, when all are true.
+func takerField(flags ...symbolic.Group) func(*compiler, uint32) symbolicField {
+	return func(c *compiler, _ uint32) symbolicField {
+		f := c.space.Bit(symbolic.Taker)
+		for _, g := range flags {
+			f = c.space.And(f, c.space.Bit(g))
+		}
+		return symbolicField{word: symbolic.Constant(1, 1), present: f}
+	}
+}
+
+// transforms are those of what came in, and of what leaves.
+var transforms = [2]struct{ number, requests symbolic.Group }{
+	{symbolic.TransformsIn, symbolic.RequestsIn}, {symbolic.TransformsOut, symbolic.RequestsOut},
+}
+
+// transformed holds for packets with so many transforms of IPsec, or more.
+func (c *compiler) transformed(way uint32, n int) bdd.Ref {
+	f := symbolicField{word: c.space.Bits(transforms[way&1].number)}
+	return c.between(f, predicate.Number(uint64(n)), predicate.Ones(len(f.word)))
 }
 
 func (c *compiler) where(g symbolic.Group, present bdd.Ref) symbolicField {
@@ -193,11 +239,10 @@ func (c *compiler) taken(offset, n int) symbolicField {
 	return f
 }
 
-// packet is a part of the network header, all of which is there. What is behind it
-// is not told.
+// packet is a part of the packet from the network header on.
 func (c *compiler) packet(offset, n int) symbolicField {
-	word, modelled := c.space.Network(offset, n)
-	return symbolicField{word: word, present: bdd.True, known: modelled}
+	word, there, modelled := c.space.Packet(offset, n)
+	return symbolicField{word: word, present: there, known: modelled}
 }
 
 // transportOf is a byte of the header of one protocol.

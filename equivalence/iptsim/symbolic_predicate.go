@@ -20,7 +20,7 @@ type symbolicField struct {
 // partly are the fields of which some places are not modelled.
 var partly = map[predicate.FieldID]bool{predicate.TransportByte: true, predicate.TransportWord: true, predicate.HeaderThere: true,
 	predicate.HeaderByte: true, predicate.HeaderWord: true, predicate.HeaderWhole: true, predicate.HeaderSet: true,
-	predicate.PacketByte: true, predicate.PacketWord: true}
+	predicate.PacketByte: true, predicate.PacketWord: true, predicate.BackType: true, predicate.BackByIn: true}
 
 // field returns the variables of a field.
 func (c *compiler) field(f predicate.Field) symbolicField {
@@ -47,6 +47,9 @@ func (c *compiler) field(f predicate.Field) symbolicField {
 // number and is modelled altogether; ok is false for another.
 func (c *compiler) pure(p predicate.Predicate) (f bdd.Ref, ok bool) {
 	s := c.space
+	if walk, ok := chunksOf(p); ok {
+		return c.chunks(walk), true
+	}
 	if _, asks := recentOf(p); asks {
 		return 0, false
 	}
@@ -208,9 +211,14 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 		return c.negated(s.List(parts))
 	case predicate.Not:
 		return c.negated(c.predicate(p.P, what))
+	case predicate.SetLabel:
+		return c.setLabel(p)
 	}
 	if recent, ok := recentOf(p); ok {
 		return c.recent(recent)
+	}
+	if o, ok := optionsOf(p); ok {
+		return c.headerOptions(o, what)
 	}
 	i, asks := instanceOf(p)
 	if !asks {
@@ -241,6 +249,20 @@ func (c *compiler) predicate(p predicate.Predicate, what string) bdd.Ref {
 	}
 	return c.asksOf(slot, holds, effect)
 }
+
+// setLabel gives a connection a label, and skips the rule where there is none.
+//
+// Kernel: net/netfilter/xt_connlabel.c, connlabel_mt.
+func (c *compiler) setLabel(p predicate.SetLabel) bdd.Ref {
+	s := c.space
+	level := symbolic.CTLabels.Level(labelPlace(p.Bit))
+	set := s.Leaf(symbolic.Leaf{Verdict: symbolic.Continue, Effect: s.Write([]bdd.Level{level}, []symbolic.Cell{symbolic.One})})
+	return s.ITE(s.HasEntry(), set, c.skip(symbolic.NoEffect))
+}
+
+// labelPlace is which bit of the labels a label is: bytes are in order, and bits in
+// them from the last.
+func labelPlace(n uint8) int { return int(n)/8*8 + 7 - int(n)%8 }
 
 // asksOf is the function of a question to a state, by where its answer holds.
 func (c *compiler) asksOf(slot symbolic.Slot, holds bdd.Ref, effect symbolic.Effect) bdd.Ref {

@@ -3,6 +3,8 @@ package nftsim
 import (
 	"encoding/binary"
 	"fmt"
+
+	"nftmigrate/equivalence/symbolic"
 )
 
 // ChunkLoad loads whether an SCTP packet has a chunk of a type. The walk ends at
@@ -46,5 +48,7 @@ func (i *ChunkLoad) exec(x *execution) result {
 	return proceed
 }
 
-// symbolic knows of no chunks: they have no variables.
-func (i *ChunkLoad) symbolic(x *symbolicRun) { x.undecided("the chunks of SCTP") }
+func (i *ChunkLoad) symbolic(x *symbolicRun) {
+	there := x.space.Var(symbolic.Chunk.Level(int(i.Type)))
+	x.store(i.To, extend(symbolic.Word{x.space.And(x.isProto(protoSCTP), there)}, 8))
+}

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -153,30 +152,4 @@ func (i *Fib) store(x *execution, device string) result {
 		return loadName(name)(x, i.To)
 	}
 	return loadIndex(name)(x, i.To)
-}
-
-// fibTypes are the types of an address: over all devices, by the incoming and by
-// the outgoing one.
-var fibTypes = map[uint32][3]symbolic.Group{
-	unix.NFTA_FIB_F_SADDR: {symbolic.SourceType, symbolic.SourceTypeIn, symbolic.SourceTypeOut},
-	unix.NFTA_FIB_F_DADDR: {symbolic.DestinationType, symbolic.DestinationTypeIn, symbolic.DestinationTypeOut},
-}
-
-func (i *Fib) symbolic(x *symbolicRun) {
-	if i.Result != unix.NFT_FIB_RESULT_ADDRTYPE {
-		x.undecided("the route to an address of the packet")
-		return
-	}
-	if i.Flags&(unix.NFTA_FIB_F_MARK|unix.NFTA_FIB_F_PRESENT) != 0 {
-		x.undecided(fmt.Sprintf("the type of an address by flags %#x", i.Flags))
-		return
-	}
-	by := 0
-	if i.Flags&unix.NFTA_FIB_F_IIF != 0 {
-		by = 1
-	} else if i.Flags&unix.NFTA_FIB_F_OIF != 0 {
-		by = 2
-	}
-	group := fibTypes[i.Flags&(unix.NFTA_FIB_F_SADDR|unix.NFTA_FIB_F_DADDR)][by]
-	x.storeNumber(i.To, extend(x.bits(group), 32))
 }

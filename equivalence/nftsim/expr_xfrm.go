@@ -3,6 +3,7 @@ package nftsim
 import (
 	"fmt"
 
+	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
 
@@ -41,7 +42,26 @@ func (i *Xfrm) loads() (Register, int) { return i.To, wordSize }
 
 func (*Xfrm) exec(*execution) result { return breaks }
 
-func (*Xfrm) symbolic(x *symbolicRun) { x.undecided("transforms of IPsec") }
+func (i *Xfrm) symbolic(x *symbolicRun) {
+	const request = 5
+	number, requests := symbolic.TransformsIn, symbolic.RequestsIn
+	if i.Direction&1 == 1 {
+		number, requests = symbolic.TransformsOut, symbolic.RequestsOut
+	}
+	n := int(i.Number)
+	if i.Number >= symbolic.MostTransforms {
+		x.end(x.next()) // there are not so many
+		return
+	}
+	x.require(x.atLeast(x.space.Bits(number), uint64(n)+1))
+	switch {
+	case x.ended:
+	case i.Key != request:
+		x.undecided("the index of a transform of IPsec")
+	default:
+		x.storeNumber(i.To, x.space.Bits(requests)[32*n:32*n+32])
+	}
+}
 
 // routeIPsec is the key of [RtIPsec], NFT_RT_XFRM.
 const routeIPsec = 4
@@ -64,4 +84,10 @@ func (i *RtIPsec) exec(x *execution) result {
 	return proceed
 }
 
-func (*RtIPsec) symbolic(x *symbolicRun) { x.undecided("transforms of IPsec") }
+func (i *RtIPsec) symbolic(x *symbolicRun) {
+	s := x.space
+	x.require(s.Not(s.Number(s.Bits(symbolic.Hook), uint64(packet.Prerouting))))
+	if !x.ended {
+		x.store(i.To, extend(symbolic.Word{x.atLeast(s.Bits(symbolic.TransformsOut), 1)}, 8))
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
 )
@@ -108,7 +109,19 @@ func (i *XtMatch) tracks(version int) bool {
 	return ok && t.tracks(version)
 }
 
+// A readable match of xtables is about bytes that have variables. ok is false when
+// it is not, in the case at hand.
+type readable interface {
+	symbolic(x *symbolicRun) (holds bdd.Ref, ok bool)
+}
+
 func (i *XtMatch) symbolic(x *symbolicRun) {
+	if m, ok := i.match.(readable); ok {
+		if holds, ok := m.symbolic(x); ok {
+			x.require(x.unless(i.match.negated(), holds))
+			return
+		}
+	}
 	in := symbolic.Instance{Kind: "content", Parameters: i.match.String(), Width: 1, Silent: true}
 	if m, ok := i.match.(xtCounter); ok {
 		in = m.instance()

@@ -102,11 +102,18 @@ func (i *ExthdrLoad) extension(x *symbolicRun) {
 	in := symbolic.Instance{
 		Kind: symbolic.ExtensionKind, Parameters: fmt.Sprint(i.Type), Width: 1 + 8*known, Silent: true,
 	}
-	answer, ok := x.peek(instanceID{key: in.Kind, nth: int(i.Type)}, in)
+	slot, answer, ok := x.slot(instanceID{key: in.Kind, nth: int(i.Type)}, in)
 	if !ok {
 		return
 	}
-	s, found, bytes := x.space, answer[0], answer[1:]
+	s := x.space
+	var found bdd.Ref
+	var bytes symbolic.Word
+	if x.collecting != nil {
+		found, bytes = answer[0], answer[1:]
+	} else {
+		found, bytes = s.Extension(slot)
+	}
 	if i.Type == protoFragment {
 		offset, more := s.Bits(symbolic.Fragment), s.Bit(symbolic.MoreFragments)
 		found = s.Or(found, s.Or(s.Not(s.Number(offset, 0)), more))

@@ -433,7 +433,7 @@ func TestSymbolicLeaves(t *testing.T) {
 		{"is not met", []netlink.Message{rule("c", append(port22, unknown)...)}, udp, "accept"},
 		{"a register that was not written", []netlink.Message{rule("c", compare(unix.NFT_CMP_EQ, 1, 5), drop)}, udp, "undecided (byte 0 of register 1 is read before the rule has written it)"},
 		{"behind the header", []netlink.Message{rule("c", load(unix.NFT_PAYLOAD_NETWORK_HEADER, 22, 2, 1), compare(unix.NFT_CMP_EQ, 1, 0, 53), drop)}, udp, "drop"},
-		{"beyond the header", []netlink.Message{rule("c", load(unix.NFT_PAYLOAD_NETWORK_HEADER, 90, 4, 1), drop)}, packet.Spec{Proto: packet.UDP, Length: 200, In: "eth0"}, "undecided (bytes behind those of the headers that are modelled)"},
+		{"beyond the header", []netlink.Message{rule("c", load(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 90, 4, 1), drop)}, packet.Spec{Proto: packet.UDP, Length: 200, In: "eth0"}, "undecided (bytes behind those of the headers that are modelled)"},
 		{"a device index", []netlink.Message{rule("c", meta(unix.NFT_META_IIF, 1), compare(unix.NFT_CMP_EQ, 1, native(2)...), drop)}, udp, "undecided (device index 2 of an unknown host)"},
 		{"no device", []netlink.Message{rule("c", meta(unix.NFT_META_IIF, 1), compare(unix.NFT_CMP_EQ, 1, native(0)...), drop)}, udp, "accept"},
 		{"the loopback device", []netlink.Message{rule("c", meta(unix.NFT_META_IIF, 1), compare(unix.NFT_CMP_NEQ, 1, native(1)...), drop)}, udp, "drop"},

@@ -34,6 +34,13 @@ var symbolicMeta = map[MetaKey]func(x *symbolicRun, to Register){
 	unix.NFT_META_OIFTYPE: ofDevice(symbolic.OutName, symbolic.OutType),
 	unix.NFT_META_SKUID:   ofOwner(symbolic.UID),
 	unix.NFT_META_SKGID:   ofOwner(symbolic.GID),
+	25: func(x *symbolicRun, to Register) { // secpath
+		x.store(to, extend(symbolic.Word{x.atLeast(x.space.Bits(symbolic.TransformsIn), 1)}, 8))
+	},
+	unix.NFT_META_CGROUP: func(x *symbolicRun, to Register) {
+		x.require(x.space.Bit(symbolic.HasSocket))
+		x.storeNumber(to, x.space.Bits(symbolic.SocketClass))
+	},
 	unix.NFT_META_NFPROTO: func(x *symbolicRun, to Register) {
 		x.store(to, symbolic.Constant(uint64(protocolFamilies[x.space.Version]), 8))
 	},

@@ -60,28 +60,15 @@ func (c *compiler) reaches(n int) bdd.Ref {
 
 const beyond = "bytes behind those of the headers that are modelled"
 
-// loadNetwork loads bytes of the network header, all of which is there, and of
-// what stands behind an IPv4 header without options.
+// loadNetwork loads bytes from the network header on.
 func (x *symbolicRun) loadNetwork(offset, n int, to Register) {
-	s := x.space
-	inside, from := n, offset
-	if s.Version == 4 {
-		inside, from = min(n, max(ipv4Len-offset, 0)), min(offset, ipv4Len)
-	}
-	w, ok := s.Network(from, inside)
-	if behind := n - inside; ok && behind > 0 {
-		size, _ := s.Network(0, 1)
-		x.undecidedWhere(s.Not(s.Number(size[4:], ipv4Len/4)), "options of IPv4")
-		at := offset + inside - ipv4Len
-		x.require(x.reaches(at + behind))
-		var more symbolic.Word
-		more, ok = s.Bytes(symbolic.Transport, at, behind)
-		w = append(w, more...)
-	}
-	switch {
-	case !ok:
+	w, there, ok := x.space.Packet(offset, n)
+	if !ok {
 		x.undecided(beyond)
-	case !x.ended:
+		return
+	}
+	x.require(there)
+	if !x.ended {
 		x.store(to, x.now(w))
 	}
 }

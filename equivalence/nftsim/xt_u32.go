@@ -3,7 +3,11 @@ package nftsim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
+
+	"nftmigrate/equivalence/bdd"
+	"nftmigrate/equivalence/symbolic"
 )
 
 func init() { registerXtMatch("u32", 0, decodeXtU32) }
@@ -129,6 +133,72 @@ func (t *xtU32Test) holds(data []byte) bool {
 		}
 	}
 	return false
+}
+
+// symbolic is where all tests hold, when each reads at a known distance from the
+// network header or from the end of that of IPv4.
+func (m *xtU32) symbolic(x *symbolicRun) (bdd.Ref, bool) {
+	all := bdd.True
+	for i := range m.tests {
+		holds, ok := m.tests[i].symbolic(x)
+		if !ok {
+			return 0, false
+		}
+		all = x.space.And(all, holds)
+	}
+	return all, true
+}
+
+func (t *xtU32Test) symbolic(x *symbolicRun) (bdd.Ref, bool) {
+	s := x.space
+	first := 0
+	number, there, ok := s.Packet(int(t.numbers[0]), 4)
+	const skip = 3
+	header := slices.Equal(t.numbers[:min(skip, len(t.numbers))], []uint32{0, 22, 0x3c}) && len(t.numbers) > skip &&
+		slices.Equal(t.operators[1:skip+1], []uint8{xtU32Right, xtU32And, xtU32At})
+	if header && s.Version == 4 {
+		first = skip
+		number, ok = s.Bytes(symbolic.Transport, int(t.numbers[skip]), 4)
+		there = x.reaches(int(t.numbers[skip]) + 4)
+	}
+	if !ok {
+		return 0, false
+	}
+	number = x.now(number)
+	for i := first + 1; i < len(t.numbers); i++ {
+		n := t.numbers[i]
+		moved := symbolic.Constant(0, 32)
+		for bit := range moved {
+			from := bit
+			switch t.operators[i] {
+			case xtU32And:
+				if n>>(31-bit)&1 == 0 {
+					continue
+				}
+			case xtU32Left:
+				from += int(min(n, 32))
+			case xtU32Right:
+				from -= int(min(n, 32))
+			default:
+				return 0, false
+			}
+			if from >= 0 && from < len(number) {
+				moved[bit] = number[from]
+			}
+		}
+		number = moved
+	}
+	within := bdd.False
+	for _, span := range t.spans {
+		if span[0] <= span[1] {
+			low, high := x.atLeast(number, uint64(span[0])), x.atLeast(number, uint64(span[1])+1)
+			if span[1] == 1<<32-1 {
+				high = bdd.False
+			}
+			within = s.Or(within, s.Diff(low, high))
+		}
+	}
+	return s.And(there, within), true
 }
 
 // wordAt reads four bytes; ok is false where the packet ends before.

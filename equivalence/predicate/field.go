@@ -114,7 +114,8 @@ const (
 	// Routing: the kernel's route type (RTN_*) of an address, looked up over
 	// all interfaces or restricted to one.
 	// BackType is the kernel's route type of the way back to the source, absent when
-	// there is no way; BackByIn is 1 when it is by the incoming device, else absent.
+	// there is no way; BackByIn is 1 when it is by the incoming device, else absent. Arg
+	// is what chooses the way besides: BackByMark, BackByDevice.
 	BackType
 	BackByIn
 	LoopedBack // 1 for what the host sent to itself, else absent
@@ -126,7 +127,19 @@ const (
 	DstTypeOut
 
 	SocketClass // of the socket's control group, absent without a socket
-	Protected   // 1 when IPsec protects the packet on its way in (Arg 0) or out (1), else absent
+
+	// The host's socket that an arriving packet is for: 1 when there is one; when it takes
+	// packets to foreign addresses; when it is whole, and takes those to any address;
+	// else absent. TakerMark is the mark of a whole one.
+	Taker
+	TakerTransparent
+	TakerWildcard
+	TakerMark
+	Protected  // 1 when IPsec protects the packet on its way in (Arg 0) or out (1), else absent
+	Transforms // likewise: how many transforms there are
+	// TransformRequest is the number of the request of a transform, absent when there are
+	// fewer. Arg is [Transform].
+	TransformRequest
 
 	// The wall clock in UTC.
 	ClockTime   // seconds since 1970
@@ -143,6 +156,25 @@ func Header(number uint8, offset int) uint32 { return uint32(number)<<16 | uint3
 
 // HeaderPlace returns what [Header] was given.
 func HeaderPlace(arg uint32) (number uint8, offset int) { return uint8(arg >> 16), int(arg & 0xffff) }
+
+// Transform is the Arg of a field of the n-th transform of IPsec of a packet, in the
+// order in which the kernel lists them.
+func Transform(out bool, n int) uint32 {
+	if out {
+		return uint32(n)<<1 | 1
+	}
+	return uint32(n) << 1
+}
+
+// TransformPlace returns what [Transform] was given.
+func TransformPlace(arg uint32) (out bool, n int) { return arg&1 == 1, int(arg >> 1) }
+
+// What chooses the way back besides the source: the packet's mark, and in IPv6 the
+// device that it came from.
+const (
+	BackByMark   = 1
+	BackByDevice = 2
+)
 
 // The values of CTState.
 //
@@ -183,7 +215,8 @@ var fieldNames = [...]string{
 	SrcTypeOut: "source-type-out", DstTypeOut: "destination-type-out",
 	BackType: "back-type", BackByIn: "back-by-in", LoopedBack: "looped-back",
 	ClockTime: "time", ClockSecond: "second-of-day", ClockDay: "weekday",
-	SocketClass: "socket-class", Protected: "protected",
+	Taker: "local-socket", TakerTransparent: "local-socket-transparent", TakerWildcard: "local-socket-wildcard", TakerMark: "local-socket-mark",
+	SocketClass: "socket-class", Protected: "protected", Transforms: "transforms", TransformRequest: "transform-request",
 	Random: "random",
 }
 
@@ -197,6 +230,9 @@ func (f Field) String() string {
 	case HeaderThere, HeaderByte, HeaderWord, HeaderWhole, HeaderLost:
 		number, offset := HeaderPlace(f.Arg)
 		return fmt.Sprintf("%s(%d+%d)", name, number, offset)
+	case TransformRequest:
+		out, n := TransformPlace(f.Arg)
+		return fmt.Sprintf("%s(%s %d)", name, map[bool]string{false: "in", true: "out"}[out], n)
 	case CTLabel, TCPOption, TransportByte, TransportWord, FlowPort, PacketByte, PacketWord:
 		return fmt.Sprintf("%s(%d)", name, f.Arg)
 	case CTPackets, CTBytes, CTAvgPkt:

@@ -154,6 +154,9 @@ type Meaning struct {
 	// Unproven, when not nil, is where a packet is run but no function is made of
 	// what becomes of it: a proof is undecided there.
 	Unproven Predicate
+	// Effects are what a match does to a packet for which it holds, before the next one
+	// is asked.
+	Effects []Effect
 }
 
 // A Reader gives a predicate what it asks about: the fields of one packet at

@@ -2,6 +2,7 @@ package predicate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,11 +31,12 @@ var (
 	_ Content  = U32All{}
 )
 
-// Predicate is the tests as tests of the bits of numbers, where they are that.
-func (a U32All) Predicate() Predicate {
+// Predicate is the tests as tests of the bits of numbers, where they are that, of
+// packets of an IP version.
+func (a U32All) Predicate(version int) Predicate {
 	var all All
 	for _, t := range a.Tests {
-		p := t.Predicate()
+		p := t.Predicate(version)
 		if _, jumps := p.(Stateful); jumps {
 			return Stateful{Instance: a}
 		}
@@ -78,13 +80,22 @@ func (a U32All) Ask(r Reader, scope string) Truth {
 	return Yes
 }
 
-// Predicate is the test as tests of the bits of one number, where there is one.
-func (u U32) Predicate() Predicate {
-	place := u.Steps[0].Number
+// overHeader are the steps by which a distance is the length of the IPv4 header.
+var overHeader = []U32Step{{Number: 0}, {Operator: ">>", Number: 22}, {Operator: "&", Number: 0x3c}}
+
+// Predicate is the test as tests of the bits of one number, where there is one: of
+// IPv4 also one that is told from the end of the header on.
+func (u U32) Predicate(version int) Predicate {
+	steps := u.Steps
+	field := Field{ID: PacketWord, Arg: steps[0].Number}
+	if n := len(overHeader); version == 4 && len(steps) > n && slices.Equal(steps[1:n], overHeader[1:]) && steps[0].Number == 0 && steps[n].Operator == "@" {
+		field = Field{ID: TransportWord, Arg: steps[n].Number}
+		steps = steps[n:]
+	}
 	var from [32]uint32 // for each bit of the result the bit that it comes from, 0 for none
 	for bit := range from {
 		number := uint32(1) << bit
-		for _, s := range u.Steps[1:] {
+		for _, s := range steps[1:] {
 			if s.Operator == "@" {
 				return Stateful{Instance: u}
 			}
@@ -108,7 +119,6 @@ func (u U32) Predicate() Predicate {
 			reachable |= 1 << to
 		}
 	}
-	field := Field{ID: PacketWord, Arg: place}
 	var any Any
 	for _, s := range u.Spans {
 		blocks(s.Low.Lo, s.High.Lo, func(value, size uint64) {

@@ -77,6 +77,7 @@ func (b *binding) flag(g Group, on bool) {
 func (b *binding) headers() {
 	data := b.f.Data
 	b.wide[NetworkRest] = data[:min(len(data), networkSize)]
+	b.wide[PacketBytes] = data[:min(len(data), packetSize)]
 	b.values[Length] = uint64(len(data))
 	at := 0
 	switch b.space.Version {
@@ -85,6 +86,7 @@ func (b *binding) headers() {
 			return
 		}
 		frag := binary.BigEndian.Uint16(data[6:])
+		b.values[HeaderWords] = uint64(data[0] & 15)
 		b.values[TOS], b.values[TTL], b.values[Protocol] = uint64(data[1]), uint64(data[8]), uint64(data[9])
 		b.values[Fragment] = uint64(frag & 0x1fff)
 		b.flag(MoreFragments, frag&0x2000 != 0)
@@ -97,7 +99,7 @@ func (b *binding) headers() {
 			return
 		}
 		b.values[TOS] = uint64(data[0]<<4 | data[1]>>4)
-		b.values[TTL] = uint64(data[7])
+		b.values[TTL], b.values[NextHeader] = uint64(data[7]), uint64(data[6])
 		b.address(Source, data[8:24])
 		b.address(Destination, data[24:40])
 		at = b.extensions()
@@ -107,6 +109,29 @@ func (b *binding) headers() {
 	b.wide[Transport] = rest[:min(len(rest), TransportSize)]
 	if b.values[Protocol] == packet.TCP && b.values[Fragment] == 0 {
 		b.options(rest)
+	}
+	b.chunks(rest)
+}
+
+// chunks walks what would be the chunks of SCTP (RFC 9260 section 3.2).
+func (b *binding) chunks(rest []byte) {
+	const header, least, round = 12, 4, 3
+	found := make([]byte, 256/8)
+	b.wide[Chunk] = found
+	for at := header; ; {
+		if at+least > len(rest) {
+			b.flag(ChunksCut, true)
+			return
+		}
+		length := int(binary.BigEndian.Uint16(rest[at+2:]))
+		if length == 0 {
+			b.flag(ChunksCut, true)
+			return
+		}
+		found[rest[at]/8] |= 1 << (7 - rest[at]%8)
+		if at += (length + round) &^ round; at >= len(rest) {
+			return
+		}
 	}
 }
 
@@ -222,7 +247,7 @@ func (b *binding) circumstances() {
 	if socket := f.Packet.Socket; socket != nil {
 		b.flag(HasSocket, true)
 		b.flag(HasFile, !socket.NoFile)
-		b.values[UID], b.values[GID] = uint64(socket.UID), uint64(socket.GID)
+		b.values[UID], b.values[GID], b.values[SocketClass] = uint64(socket.UID), uint64(socket.GID), uint64(socket.Class)
 	}
 	if f.Host == nil {
 		return

@@ -49,6 +49,9 @@ func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumptio
 	if s.Version == 6 && s.authAsked {
 		d.assumed = append(d.assumed, assumeAuth)
 	}
+	if slices.ContainsFunc(d.answers, func(l bdd.Level) bool { _, back := s.WayBackBit(l); return back }) {
+		d.used[Source], d.used[SourceType] = true, true
+	}
 	for _, rule := range domainRules {
 		if slices.ContainsFunc(rule.about, func(g Group) bool { return d.used[g] }) {
 			rule.restrict(d)
@@ -58,6 +61,7 @@ func (s *Space) Domain(at Situation, functions ...bdd.Ref) (bdd.Ref, []Assumptio
 		}
 	}
 	d.bounded()
+	d.waysBack()
 	return d.holds, d.assumed
 }
 
@@ -142,6 +146,8 @@ const (
 	assumeDemux     Assumption = "arriving packets belong to no socket yet: there is no early demultiplexing"
 	assumeCounted   Assumption = "a connection with counters has counted a packet (deviation connbytes-uncounted)"
 	assumeMulticast Assumption = "what the host sends to a group and hears itself is not looked at"
+	assumeLocal     Assumption = "the local table of routes is asked first, no other has local, broadcast, anycast or multicast routes, and no device is of a VRF"
+	assumePosition  Assumption = "a header of hop-by-hop options stands right behind the IPv6 header (deviation hbh-position)"
 	assumeLength    Assumption = "the length in the IP header is that of the packet"
 )
 
@@ -212,7 +218,7 @@ var domainRules = []domainRule{
 		d.require(s.Not(s.atLeast(s.Bits(ClockDay), 7)))
 	}},
 	{about: []Group{HasLink, Link, InType}, restrict: (*domain).link},
-	{about: []Group{HasSocket, HasFile, UID, GID}, restrict: func(d *domain) {
+	{about: []Group{HasSocket, HasFile, UID, GID, SocketClass}, restrict: func(d *domain) {
 		s := d.space
 		d.implies(s.Bit(HasFile), s.Bit(HasSocket))
 		d.implies(s.hasDevice(InName), s.Not(s.Bit(HasSocket)))
@@ -223,6 +229,15 @@ var domainRules = []domainRule{
 			d.implies(s.Bit(HasSocket), s.Bit(HasFile))
 			d.assumed = append(d.assumed, assumeSocket)
 		}
+	}},
+	{about: []Group{Chunk, ChunksCut}, restrict: (*domain).chunks},
+	{about: []Group{TransformsIn, TransformsOut}, restrict: func(d *domain) {
+		s := d.space
+		for _, g := range []Group{TransformsIn, TransformsOut} {
+			d.require(s.Not(s.atLeast(s.Bits(g), MostTransforms+1)))
+		}
+		// What the host itself sends came through none.
+		d.implies(s.Not(s.hasDevice(InName)), d.is(TransformsIn, 0))
 	}},
 	{about: []Group{PacketType}, assumption: assumeMulticast, restrict: func(d *domain) {
 		if d.at.Hook == packet.Output {
@@ -254,13 +269,11 @@ var domainRules = []domainRule{
 			w[bit] = s.Var(NetworkRest.Level(bit))
 		}
 		d.require(s.Number(w, uint64(s.Version)))
-		if s.Version == 4 { // no less than 5 words
-			for bit := range w {
-				w[bit] = s.Var(NetworkRest.Level(4 + bit))
-			}
-			d.require(s.atLeast(w, 5))
-		}
 	}},
+	{about: []Group{HeaderWords}, restrict: func(d *domain) {
+		d.require(d.space.atLeast(d.space.Bits(HeaderWords), headerIPv4/4))
+	}},
+	{about: []Group{NextHeader}, restrict: (*domain).nextHeader},
 	{about: []Group{Length}, assumption: assumeLength, restrict: func(d *domain) {
 		// A packet has at most 65,535 bytes, in IPv6 with its header 40 more.
 		s, w := d.space, d.space.Bits(Length)
@@ -271,6 +284,17 @@ var domainRules = []domainRule{
 			d.require(s.Not(w[len(w)-17]))
 		}
 	}},
+}
+
+// chunks: a walk that is not cut has found one, and needs the bytes of one.
+func (d *domain) chunks() {
+	s, some := d.space, bdd.False
+	for _, bit := range s.Variables(Chunk) {
+		some = s.Or(some, bit)
+	}
+	d.require(s.Or(s.Bit(ChunksCut), some))
+	const header, chunk = 12, 4
+	d.implies(some, s.atLeast(s.Bits(TransportBytes), header+chunk))
 }
 
 // devices are those that a packet has at a hook.
@@ -409,8 +433,8 @@ func (d *domain) ports() {
 }
 
 // types are those that routing can give an IPv4 address: it looks into the local
-// table only, where routes that refuse are taken for none. Groups have theirs
-// whatever the tables say. By a device, an address has the type that it has over
+// table only, where routes that refuse are taken for none. Groups and the two
+// broadcast addresses without a network have theirs whatever the tables say. By a device, an address has the type that it has over
 // all, or is like any other.
 //
 // Kernel: net/ipv4/fib_frontend.c, __inet_dev_addr_type.
@@ -421,6 +445,11 @@ func (d *domain) types(address, all Group, by ...Group) {
 	s := d.space
 	bits := s.Bits(address)
 	many := s.And(s.And(bits[0], bits[1]), s.And(bits[2], s.Not(bits[3]))) // 224.0.0.0/4
+	every := bdd.True
+	for _, bit := range bits {
+		every = s.And(every, bit)
+	}
+	every = s.Or(every, s.Number(bits, 0)) // 255.255.255.255 and 0.0.0.0
 	for _, g := range append([]Group{all}, by...) {
 		if !d.used[g] {
 			continue
@@ -431,6 +460,7 @@ func (d *domain) types(address, all Group, by ...Group) {
 		}
 		d.require(known)
 		d.require(s.Not(s.Xor(many, d.is(g, uint64(packet.Multicast)))))
+		d.implies(every, d.is(g, uint64(packet.Broadcast)))
 		if g == all || !d.used[all] {
 			continue
 		}

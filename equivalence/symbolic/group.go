@@ -26,6 +26,11 @@ const (
 	// Protocol is the protocol behind all extension headers, RFC 8200 section 4.
 	Protocol
 
+	// HeaderWords is the length of the IPv4 header in units of 4 bytes, NextHeader the
+	// number of what follows the IPv6 header.
+	HeaderWords
+	NextHeader
+
 	// Tracking is what connection tracking found (packet.State), 0 before it
 	// has looked.
 	Tracking
@@ -50,7 +55,11 @@ const (
 	TransportBytes
 	TCPOption // bit n: the options of the TCP header have one of kind n
 	MSS       // value of TCP option 2
-	PathMSS   // the largest segment that fits both ways of the packet
+	// Chunk tells which types of chunks a walk over an SCTP packet finds, a bit each,
+	// and ChunksCut whether it ends at bytes that are no chunk.
+	Chunk
+	ChunksCut
+	PathMSS // the largest segment that fits both ways of the packet
 
 	TTL
 	TOS    // traffic class in IPv6
@@ -63,11 +72,27 @@ const (
 	Priority
 	PacketType // PACKET_*, include/uapi/linux/if_packet.h
 	HasLink    // the packet came with an Ethernet header
+	// TransformsIn and TransformsOut are how many transforms of IPsec the packet went or
+	// will go through, RequestsIn and RequestsOut the number of the request of each, 32
+	// bits, in the order of the kernel's lists.
+	TransformsIn
+	TransformsOut
+	RequestsIn
+	RequestsOut
+	// Taker is whether a socket of the host takes the packet that arrives, TakerWhole
+	// whether it is neither being made nor waiting for its end; TakerTransparent whether it
+	// takes packets to foreign addresses, TakerWildcard to any.
+	Taker
+	TakerWhole
+	TakerTransparent
+	TakerWildcard
+	TakerMark
 	HasSocket
 	HasFile // the socket has an owner
 	UID
 	GID
-	InType // ARPHRD_* of the device that the packet is at
+	SocketClass // of the socket's control group
+	InType      // ARPHRD_* of the device that the packet is at
 	OutType
 	InGroup
 	OutGroup
@@ -116,6 +141,9 @@ const (
 	// the header. NetworkRest is used only where no group above names the bits.
 	NetworkRest
 	Transport
+	// PacketBytes are those of the whole packet, used only behind the network header and
+	// where no group above names the bits.
+	PacketBytes
 	Auth // the authentication header of BehindAuth
 	Link
 
@@ -126,10 +154,15 @@ const (
 	// TransportSize is how many bytes of the transport header are modelled.
 	TransportSize = 64
 	authSize      = 64
-	linkSize      = 14
-	networkSize   = 40
-	addressBits   = 128
-	maxNameBits   = 12
+	// MostTransforms is how many transforms a packet can have.
+	//
+	// Kernel: include/net/xfrm.h, XFRM_MAX_DEPTH.
+	MostTransforms = 6
+	linkSize       = 14
+	networkSize    = 40
+	packetSize     = 320
+	addressBits    = 128
+	maxNameBits    = 12
 	// MostTransportBytes is the largest value of TransportBytes.
 	MostTransportBytes = 511
 )
@@ -147,6 +180,8 @@ var groups = []struct {
 	{Hook, "hook", 3},
 	{TransportFound, "transport found", 1},
 	{BehindAuth, "behind an authentication header", 1},
+	{HeaderWords, "header words", 4},
+	{NextHeader, "next header", 8},
 	{Protocol, "protocol", 8},
 	{TransportBytes, "transport bytes", 9},
 	{Tracking, "ct state", 3},
@@ -167,6 +202,8 @@ var groups = []struct {
 	{Destination, "destination", addressBits},
 	{Transport, "transport header", 8 * TransportSize},
 	{TCPOption, "tcp option", 256},
+	{Chunk, "sctp chunk", 256},
+	{ChunksCut, "sctp chunks cut", 1},
 	{PathMSS, "path mss", 16},
 	{MSS, "tcp mss", 16},
 	{TTL, "ttl", 8},
@@ -178,10 +215,20 @@ var groups = []struct {
 	{CTSecmark, "ct security mark", 32},
 	{Priority, "priority", 32},
 	{PacketType, "packet type", 3},
+	{TransformsIn, "transforms in", 3},
+	{TransformsOut, "transforms out", 3},
+	{RequestsIn, "requests of transforms in", 32 * MostTransforms},
+	{RequestsOut, "requests of transforms out", 32 * MostTransforms},
+	{Taker, "local socket", 1},
+	{TakerWhole, "whole local socket", 1},
+	{TakerTransparent, "transparent local socket", 1},
+	{TakerWildcard, "local socket of any address", 1},
+	{TakerMark, "mark of the local socket", 32},
 	{HasSocket, "socket", 1},
 	{HasFile, "socket owner", 1},
 	{UID, "uid", 32},
 	{GID, "gid", 32},
+	{SocketClass, "class of the control group", 32},
 	{OutType, "out device type", 16},
 	{InGroup, "in device group", 32},
 	{OutGroup, "out device group", 32},
@@ -222,6 +269,7 @@ var groups = []struct {
 	{CTHelper, "ct helper name", 128},
 	{NetworkRest, "network header", 8 * networkSize},
 	{Auth, "authentication header", 8 * authSize},
+	{PacketBytes, "packet bytes", 8 * packetSize},
 }
 
 // alternating are the groups of which the bits alternate with those of another.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"nftmigrate/equivalence/bdd"
@@ -219,6 +220,13 @@ func (s *Space) AnswersOn(slot Slot, path map[bdd.Level]bool) []uint64 {
 // extension header: the first bit of the answer. The number of the header is the
 // parameter.
 const ExtensionKind = "IPv6 extension header"
+
+// extensionNumber is the number of the header that an instance of [ExtensionKind] is
+// about.
+func extensionNumber(in Instance) uint8 {
+	n, _ := strconv.ParseUint(in.Parameters, 10, 8)
+	return uint8(n)
+}
 
 // ExtensionOn says of an extension header whether an assignment has it there, and
 // its first bytes, of which those that are not set are 0. ok is false when the

@@ -376,10 +376,10 @@ type networkPart struct {
 // section 3).
 var networkParts = map[int][]networkPart{
 	4: {
-		{8, 8, TOS}, {16, 16, Length}, {50, 1, MoreFragments}, {51, 13, Fragment},
+		{4, 4, HeaderWords}, {8, 8, TOS}, {16, 16, Length}, {50, 1, MoreFragments}, {51, 13, Fragment},
 		{64, 8, TTL}, {72, 8, Protocol}, {96, 32, Source}, {128, 32, Destination},
 	},
-	6: {{4, 8, TOS}, {56, 8, TTL}, {64, 128, Source}, {192, 128, Destination}},
+	6: {{4, 8, TOS}, {48, 8, NextHeader}, {56, 8, TTL}, {64, 128, Source}, {192, 128, Destination}},
 }
 
 // NetworkLevels returns the variables of n bytes of the network header. ok is
