@@ -54,16 +54,21 @@ func (k *Key) cares(bit int) bool { return k.Care == nil || k.Care[bit] != 0 }
 // a balanced tree, which takes what the operation "the first, else the second"
 // takes on the functions of the parts.
 func (m *Manager) Choose(levels []Level, keys []Key, rest Ref) Ref {
-	c := chooser{m: m, keys: keys, levels: levels, order: make([]int, len(levels)), last: make([]int, len(keys))}
+	c := chooser{m: m, keys: keys, levels: levels, order: make([]int, len(levels))}
 	for i := range c.order {
 		c.order[i] = i
 	}
 	slices.SortStableFunc(c.order, func(a, b int) int { return cmp.Compare(levels[a], levels[b]) })
-	list := make([]int32, len(keys))
 	for i := range keys {
 		c.check(i)
+	}
+	if sorted, ok := c.exact(); ok {
+		return c.fromSorted(sorted, 0, rest)
+	}
+	list := make([]int32, len(keys))
+	for i := range keys {
 		list[i] = int32(i)
-		c.last[i] = c.lastCare(&keys[i])
+		c.last = append(c.last, c.lastCare(&keys[i]))
 	}
 	return c.choose(list, 0, rest)
 }

@@ -281,6 +281,7 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	// Tests without state are conditions that all must hold; a state splits the
 	// rule into steps.
 	var steps []bdd.Ref
+	doomed := bdd.False
 	flush := func() {
 		if len(where) > 0 || ends != nil {
 			steps = append(steps, c.step(where, ends))
@@ -289,7 +290,12 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	}
 	for i := range r.matches {
 		m := &r.matches[i]
-		for _, unproven := range []predicate.Predicate{m.meaning.Unproven, m.meaning.Doom} {
+		unproven := []predicate.Predicate{m.meaning.Unproven, m.meaning.Doom}
+		if odd, ok := c.doom(m.meaning.Doom); ok && steps == nil {
+			doomed = s.Or(doomed, s.All(append(slices.Clone(where), odd)...))
+			unproven = unproven[:1]
+		}
+		for _, unproven := range unproven {
 			if unproven == nil || m.unknown != "" {
 				continue
 			}
@@ -335,10 +341,35 @@ func (c *compiler) compileRule(r *rule) bdd.Ref {
 	}
 	then := c.acted(c.action(r))
 	if len(steps) == 0 {
-		return c.ended(s.IfAll(where, then, s.Next()), ends)
+		return c.lost(doomed, c.ended(s.IfAll(where, then, s.Next()), ends))
 	}
 	flush()
-	return c.matched(s.Sequence(s.List(steps), then))
+	return c.lost(doomed, c.matched(s.Sequence(s.List(steps), then)))
+}
+
+// doom is where a match has the kernel drop a packet behind its rule; ok is false
+// where that is not told.
+func (c *compiler) doom(p predicate.Predicate) (f bdd.Ref, ok bool) {
+	if p == nil {
+		return bdd.False, true
+	}
+	return c.pure(p)
+}
+
+// lost is the function of a rule behind which a class of packets is dropped, whatever
+// the rest of the rule does.
+func (c *compiler) lost(where, f bdd.Ref) bdd.Ref {
+	s := c.space
+	if where == bdd.False {
+		return f
+	}
+	return s.ITE(where, s.Map(s.NewMapping(func(v uint32) bdd.Ref {
+		l := s.LeafOf(v)
+		if l.Verdict != symbolic.Undecided {
+			l = symbolic.Leaf{Verdict: symbolic.Drop, Effect: l.Effect, Why: hotdropCode}
+		}
+		return s.Leaf(l)
+	}), f), f)
 }
 
 // ended is a function with classes of packets that end before.

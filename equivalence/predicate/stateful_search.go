@@ -41,9 +41,14 @@ func (s Search) Predicate() Predicate {
 		for i := range len(s.Pattern) {
 			b, mask := uint64(s.Pattern[i]), uint64(0xff)
 			if list := spellings(s.Pattern[i]); s.AnyCase && len(list) == 2 {
-				// They differ in one bit, or a search it is.
+				// They differ in one bit, or are two values.
 				if mask &^= uint64(list[0] ^ list[1]); bits.OnesCount64(mask) != 7 {
-					return Stateful{Instance: s}
+					either := In{Field: Field{ID: PacketByte, Arg: uint32(at + i)}}
+					for _, b := range list {
+						either.Spans = append(either.Spans, Span{Low: Number(uint64(b)), High: Number(uint64(b))})
+					}
+					all = append(all, either)
+					continue
 				}
 				b &= mask
 			}
