@@ -20,7 +20,13 @@ func optionsOf(p predicate.Predicate) (predicate.HeaderOptions, bool) {
 func (c *compiler) headerOptions(o predicate.HeaderOptions, what string) bdd.Ref {
 	s := c.space
 	there := c.extension(predicate.Header(o.Header, 0), 0)
-	if !there.known {
+	open := 0 // options behind which the next can be anywhere
+	for _, want := range o.List[:max(len(o.List)-1, 0)] {
+		if want.Type != 0 && !want.Sized {
+			open++
+		}
+	}
+	if !there.known || o.Header != protoHopByHop || open > 1 {
 		return c.unsure(what)
 	}
 	walk := &optionsWalk{c, o.List, map[[2]int]optionsAnswer{}}
