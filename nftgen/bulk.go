@@ -19,6 +19,7 @@ type Bulk struct {
 	width    int // bytes of a key
 	data     []byte
 	extra    []ElementExtra // of each element, or nil
+	to       []VerdictStmt  // of each element of a map
 }
 
 // An ElementExtra is what an element has beside its key.
@@ -77,6 +78,17 @@ func (b *Bulk) AddExtra(low, high []byte, x ElementExtra) {
 	}
 	b.Add(low, high)
 	b.extra[len(b.extra)-1] = x
+}
+
+// AddVerdict is AddExtra of an element of a map, which leads to a verdict.
+// Intervals of one field may touch.
+func (b *Bulk) AddVerdict(low, high []byte, x ElementExtra, v VerdictStmt) {
+	if x == (ElementExtra{}) {
+		b.Add(low, high)
+	} else {
+		b.AddExtra(low, high, x)
+	}
+	b.to = append(b.to, v)
 }
 
 // Extend makes the last interval longer by one that begins behind it, and
@@ -146,6 +158,9 @@ func (b *Bulk) check(s *Set) error {
 			at += t.Bytes
 		}
 	}
+	if err := b.checkVerdicts(s); err != nil {
+		return err
+	}
 	for _, x := range b.extra {
 		switch {
 		case x.Timeout < 0 || x.Timeout%time.Millisecond != 0 || x.Timeout != 0 && !s.expires():
@@ -183,6 +198,9 @@ func (b *Bulk) appendText(text []byte, s *Set, i int) []byte {
 	}
 	if x.Comment != "" {
 		text = append(append(append(text, ` comment "`...), x.Comment...), '"')
+	}
+	if b.to != nil {
+		text = append(append(text, " : "...), actionText(b.to[i], 0)...)
 	}
 	return text
 }
@@ -287,6 +305,9 @@ func (e *bulkEncoder) extras(i int, userdata []byte) {
 	var x ElementExtra
 	if e.bulk.extra != nil {
 		x = e.bulk.extra[i]
+	}
+	if e.bulk.to != nil {
+		e.a.nested(unix.NFTA_SET_ELEM_DATA, e.bulk.to[i].data())
 	}
 	if x.Timeout != 0 {
 		e.a.u64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(x.Timeout.Milliseconds()))

@@ -57,7 +57,8 @@ var (
 		{span(ip("10.0.0.0"), ip("10.255.255.255")), span(u16(80), u16(90))}, {only(ip("192.0.2.7")), only(u16(22))},
 	}}
 	caseSets = []*Set{hostSet, netSet, wholeSet, touchingSet, markSet, nameSet, dynamicSet, expirySet, pairSet, rangesSet,
-		bulkHosts, bulkNets, bulkEdges, bulkRanges, bulkNames, bulkGuests, bulkMarks}
+		bulkHosts, bulkNets, bulkEdges, bulkRanges, bulkNames, bulkGuests, bulkMarks,
+		portMap, netMap, serviceMap, rangeMap, countedMap}
 )
 
 // Sets of packed elements.

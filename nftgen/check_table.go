@@ -109,6 +109,16 @@ func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool, objects
 		return nil
 	case InSet:
 		set = s.Set
+	case Vmap:
+		for _, name := range s.leads() {
+			if !chains[name] {
+				return fmt.Errorf("there is no chain %q to go to", name)
+			}
+		}
+		if s.Map.Name == "" {
+			return nil
+		}
+		set = s.Map
 	case Update:
 		set = s.Set
 	default:

@@ -486,7 +486,7 @@ func (c *compiler) anonymous(set lookupSet, invert bool) expression {
 		set.id = c.nextSet()
 	}
 	c.sets = append(c.sets, set)
-	return lookup(anonymousName, set.id, invert)
+	return lookup(anonymousSet, set.id, invert)
 }
 
 func (c *compiler) inSet(s InSet) {

@@ -142,7 +142,11 @@ func (e *encoder) set(s *lookupSet) {
 		s.name = s.anonymousName()
 	}
 	list := s.list()
-	e.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.add(e.table.Name, s.count(list)))
+	count := s.count(list)
+	if s.anonymous {
+		count += s.bulk.Len()
+	}
+	e.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.add(e.table.Name, count))
 	if s.bulk != nil {
 		s.bulk.encode(s, e.table.Name, func(a attributes) { e.message(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, a) })
 	}

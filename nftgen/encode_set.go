@@ -9,9 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// anonymousName is the pattern from which the kernel makes the names of
-// anonymous sets.
-const anonymousName = "__set%d"
+// Patterns from which the kernel makes the names of anonymous sets and maps.
+const (
+	anonymousSet = "__set%d"
+	anonymousMap = "__map%d"
+)
 
 // Flags of sets that golang.org/x/sys lacks.
 //
@@ -39,6 +41,7 @@ type lookupSet struct {
 	timeout   time.Duration
 	size      uint32
 	counter   bool
+	verdicts  bool
 	elements  [][]Interval
 	pairs     []PortPair // of a map, which has no other elements
 	bulk      *Bulk
@@ -50,6 +53,7 @@ func (s *Set) lookupSet(id uint32) lookupSet {
 	return lookupSet{
 		name: s.Name, id: id, types: s.Key, interval: s.Interval, dynamic: s.Dynamic, expires: s.expires(),
 		timeout: s.Timeout, size: s.Size, elements: s.Elements, counter: s.Counter, bulk: s.Bulk,
+		verdicts: s.Verdicts,
 	}
 }
 
@@ -62,6 +66,9 @@ func (s *Set) check() error {
 		return fmt.Errorf("write the set %s: a set of intervals cannot be changed by packets", s.Name)
 	case s.Timeout < 0 || s.Timeout%time.Millisecond != 0:
 		return fmt.Errorf("write the set %s: the timeout %s is not whole milliseconds", s.Name, s.Timeout)
+	}
+	if s.Verdicts && (s.Dynamic || len(s.Elements) > 0) {
+		return fmt.Errorf("write the map %s: its elements are not packed, or packets change them", s.Name)
 	}
 	if s.Bulk != nil {
 		if len(s.Elements) > 0 {
@@ -118,7 +125,7 @@ func (s *lookupSet) flags() uint32 {
 		{s.interval && s.concatenated(), setConcat},
 		{s.expires, unix.NFT_SET_TIMEOUT},
 		{s.dynamic, unix.NFT_SET_EVAL},
-		{s.pairs != nil, unix.NFT_SET_MAP},
+		{s.isMap(), unix.NFT_SET_MAP},
 	} {
 		if f.on {
 			flags |= f.flag

@@ -25,6 +25,8 @@ func AppendFields(list []Field, s Stmt) []Field {
 		return append(list, s.Fields...)
 	case InSet:
 		return append(list, s.Fields...)
+	case Vmap:
+		return append(list, s.Fields...)
 	case Exists:
 		return append(list, s.Field)
 	case HasLabel, SetLabel:

@@ -7,6 +7,9 @@ func Leads(s Stmt) []string {
 	if v, ok := s.(VerdictStmt); ok && v.Chain != "" {
 		return []string{v.Chain}
 	}
+	if m, ok := s.(Vmap); ok {
+		return m.leads()
+	}
 	return nil
 }
 
@@ -15,7 +18,7 @@ func Leads(s Stmt) []string {
 // statement that is not known here that is not taken for granted.
 func Copyable(s Stmt) bool {
 	switch s := s.(type) {
-	case VerdictStmt, Counter, Log, LogGroup, Reject, Assign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
+	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
 		return true
 	case Update:
 		return len(s.Stmts) == 0 // the set is shared
@@ -35,7 +38,7 @@ func Copyable(s Stmt) bool {
 // granted.
 func Harmless(s Stmt) bool {
 	switch s.(type) {
-	case VerdictStmt, Counter, Log, LogGroup, Reject, Trace, Limit, Quota,
+	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Trace, Limit, Quota,
 		Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists: // what these draw is their own
 		return true
 	}

@@ -381,6 +381,7 @@ type Set struct {
 	HasTimeout bool          // elements can expire, also without a default
 	Size       uint32        // 0 is unlimited
 	Counter    bool          // each element counts its packets
+	Verdicts   bool          // a map: each element leads to a verdict; the elements are in Bulk
 	Elements   [][]Interval  // one interval per key field, sorted
 	Bulk       *Bulk         // the elements of a set that has many, instead
 	// Note is printed as a comment line in the set.

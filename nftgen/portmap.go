@@ -104,27 +104,25 @@ func (c *compiler) portMap(m *PortMap, r uint32) []expression {
 
 // anonymousName is the pattern from which the kernel makes the name.
 func (s *lookupSet) anonymousName() string {
-	if s.pairs != nil {
-		return "__map%d"
+	if s.isMap() {
+		return anonymousMap
 	}
-	return anonymousName
+	return anonymousSet
 }
+
+func (s *lookupSet) isMap() bool { return s.pairs != nil || s.verdicts }
 
 // mapsTo adds what a map has beside a set.
 func (s *lookupSet) mapsTo(a *attributes) {
-	if s.pairs != nil {
+	switch {
+	case s.verdicts:
+		a.u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
+		a.u32(unix.NFTA_SET_DATA_LEN, 0)
+	case s.pairs != nil:
 		a.u32(unix.NFTA_SET_DATA_TYPE, inetService.Number)
 		a.u32(unix.NFTA_SET_DATA_LEN, uint32(inetService.Bytes))
 	}
 }
-
-// Kinds of userdata that maps have.
-//
-// Source: libnftnl include/libnftnl/udata.h.
-const (
-	setDataByteorder = 1
-	setDataInterval  = 6
-)
 
 // portUserdata is the userdata of a map of ports.
 func portUserdata() []byte {

@@ -178,7 +178,11 @@ func printable(s string) string {
 }
 
 func (p *printer) set(s *Set) {
-	fmt.Fprintf(p, "\tset %s {\n", s.Name)
+	word, data := "set", ""
+	if s.Verdicts {
+		word, data = "map", " : verdict"
+	}
+	fmt.Fprintf(p, "\t%s %s {\n", word, s.Name)
 	if s.Note != "" {
 		p.comment("\t\t", s.Note)
 	}
@@ -186,7 +190,7 @@ func (p *printer) set(s *Set) {
 	for i, t := range s.Key {
 		names[i] = t.Name
 	}
-	fmt.Fprintf(p, "\t\ttype %s\n", strings.Join(names, " . "))
+	fmt.Fprintf(p, "\t\ttype %s%s\n", strings.Join(names, " . "), data)
 	if s.Size != 0 {
 		fmt.Fprintf(p, "\t\tsize %d\n", s.Size)
 	}

@@ -42,7 +42,7 @@ func caseRuleset(family Family, cases []ruleCase) *Ruleset {
 }
 
 func allCases() []ruleCase {
-	return slices.Concat(matchCases, actionCases, objectCases, circumstanceCases)
+	return slices.Concat(matchCases, actionCases, objectCases, circumstanceCases, mapCases)
 }
 
 // TestRules compares the text and the bytecode of each case, alone in a table

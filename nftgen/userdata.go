@@ -8,8 +8,11 @@ import "encoding/binary"
 // Source: libnftnl include/libnftnl/udata.h; nftables src/mnl.c.
 const (
 	setKeyByteorder  = 0
+	setDataByteorder = 1
 	setMerge         = 2
 	setKeyTypeof     = 3
+	setDataTypeof    = 4
+	setDataInterval  = 6
 	elementFlags     = 1
 	elementOpenEnded = 1
 	ruleComment      = 0
@@ -20,6 +23,7 @@ const (
 // Source: nftables include/expression.h, enum expr_types; the values are those
 // that nft 1.0.6 writes.
 const (
+	kindVerdict = 1
 	kindPayload = 7
 	kindMeta    = 9
 	kindCT      = 12
@@ -88,6 +92,9 @@ func (s *lookupSet) userdata() []byte {
 	default:
 		u.u32(setKeyByteorder, orderBig)
 	}
+	if s.verdicts {
+		u.u32(setDataByteorder, orderMixed)
+	}
 	if s.anonymous && s.interval {
 		u.u32(setMerge, 1)
 	}
@@ -102,8 +109,14 @@ func (s *lookupSet) userdata() []byte {
 			fields.entry(byte(i), f.typeof()...)
 		}
 		u.entry(setKeyTypeof, expressionData(kindConcat, fields)...)
-	case s.anonymous:
+	case s.anonymous && !s.verdicts:
 		u.entry(setKeyTypeof, s.fields[0].typeof()...)
+	}
+	if s.anonymous && s.verdicts {
+		u.entry(setDataTypeof, expressionData(kindVerdict, nil)...)
+	}
+	if s.verdicts {
+		u.u32(setDataInterval, 0)
 	}
 	return u
 }
