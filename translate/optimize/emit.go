@@ -1,0 +1,367 @@
+package optimize
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"nftmigrate/nftgen"
+)
+
+// A plan is how a group becomes a lookup.
+type plan struct {
+	group   *group
+	keys    []int // the fields of the key, by their places in the group
+	mask    int   // bits of the wide field's networks when all are as long, else 0
+	widened bool  // a second field was added, which holds everything
+	size    int
+	backend backend
+}
+
+// widenedFrom and widenedTo bound the sets of networks that get a second field, so
+// that the kernel keeps them in the structure for several fields, which is faster.
+const (
+	widenedFrom = 24
+	widenedTo   = 40000
+)
+
+// plan chooses how a group is looked up.
+func (g *group) plan() *plan {
+	p := &plan{group: g, size: len(g.elements)}
+	for i := range g.fields {
+		first := g.elements[0].spans[i]
+		if slices.ContainsFunc(g.elements, func(e element) bool { return e.spans[i] != first }) {
+			p.keys = append(p.keys, i)
+		}
+	}
+	spans := g.wide == many || g.wide >= 0 && slices.Contains(p.keys, g.wide)
+	if g.wide >= 0 && spans {
+		p.mask = g.commonLength()
+		spans = p.mask == 0
+	}
+	switch {
+	case !spans && len(p.keys) == 1:
+		p.backend = hash
+	case !spans:
+		p.backend = concat
+	case len(p.keys) == 1:
+		p.backend = rbtree
+		if p.widened = p.size >= widenedFrom && p.size <= widenedTo && g.fields[p.keys[0]].Type.IsAddress(); p.widened {
+			p.backend = pipapo2
+		}
+	case len(p.keys) == 2:
+		p.backend = pipapo2
+	default:
+		p.backend = pipapo3
+	}
+	return p
+}
+
+func (p *plan) cost() float64 {
+	c := lookupCost(p.backend, p.size)
+	if p.mask != 0 {
+		c += maskCost
+	}
+	for _, i := range p.keys {
+		if f := p.group.fields[i]; f.Type.IsName() {
+			c += nameCost
+		}
+	}
+	return c
+}
+
+// commonLength returns the length of the networks of the wide field when all have the
+// same, and 0 when they have not.
+func (g *group) commonLength() int {
+	t := g.fields[g.wide].Type
+	common := 0
+	for i, e := range g.elements {
+		length, ok := e.spans[g.wide].prefix(t.Bytes)
+		if !ok || i > 0 && length != common || length == 0 || !t.IsAddress() {
+			return 0
+		}
+		common = length
+	}
+	return common
+}
+
+// An entry is an element of a set or map as it will be.
+type entry struct {
+	spans   [maxFields]span
+	item    *item
+	comment string
+}
+
+// entries returns the elements so that none overlap: of those that do, the first
+// one counts.
+func (g *group) entries() []entry {
+	var out []entry
+	if g.wide < 0 {
+		for i := range g.elements {
+			e := &g.elements[i]
+			out = append(out, entry{e.spans, e.item, e.item.rule.Comment})
+		}
+	} else {
+		for _, b := range g.buckets {
+			out = g.cut(out, b)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b entry) int {
+		for i := range g.fields {
+			if c := compareSpans(a.spans[i], b.spans[i]); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	return out
+}
+
+// A cutting is the elements of a bucket by their order, those first that come first.
+type cutting struct {
+	group *group
+	list  []int32
+}
+
+func (c *cutting) Len() int           { return len(c.list) }
+func (c *cutting) Less(i, j int) bool { return c.list[i] < c.list[j] }
+func (c *cutting) Swap(i, j int)      { c.list[i], c.list[j] = c.list[j], c.list[i] }
+func (c *cutting) Push(x any)         { c.list = append(c.list, x.(int32)) }
+func (c *cutting) Pop() any {
+	last := c.list[len(c.list)-1]
+	c.list = c.list[:len(c.list)-1]
+	return last
+}
+
+// cut appends the elements of a bucket, without what earlier ones take of later ones.
+func (g *group) cut(out []entry, b *bucket) []entry {
+	w := g.wide
+	order := slices.Clone(b.elements)
+	slices.SortFunc(order, func(x, y int32) int { return compareSpans(g.elements[x].spans[w], g.elements[y].spans[w]) })
+	active := &cutting{group: g}
+	var at number
+	first := len(out)
+	emit := func(e *element, s span) {
+		x := entry{e.spans, e.item, e.item.rule.Comment}
+		x.spans[w] = s
+		if n := len(out); n > first {
+			last := &out[n-1]
+			if last.spans[w].high.next() == s.low && last.item.verdict == x.item.verdict && (last.item == x.item || last.comment == x.comment && g.uniform) {
+				last.spans[w].high = s.high
+				return
+			}
+		}
+		out = append(out, x)
+	}
+	for len(order) > 0 || active.Len() > 0 {
+		if active.Len() == 0 {
+			at = g.elements[order[0]].spans[w].low
+		}
+		for len(order) > 0 && !at.less(g.elements[order[0]].spans[w].low) {
+			heap.Push(active, order[0])
+			order = order[1:]
+		}
+		for active.Len() > 0 && g.elements[active.list[0]].spans[w].high.less(at) {
+			heap.Pop(active)
+		}
+		if active.Len() == 0 {
+			continue
+		}
+		e := &g.elements[active.list[0]]
+		end := e.spans[w].high
+		if len(order) > 0 {
+			// Only one that comes before this one can take its place.
+			for _, i := range order {
+				low := g.elements[i].spans[w].low
+				if end.less(low) {
+					break
+				}
+				if i < active.list[0] {
+					end = number{low.hi, low.lo}
+					borrow := uint64(0)
+					end.lo, borrow = bits.Sub64(end.lo, 1, 0)
+					end.hi -= borrow
+					break
+				}
+			}
+		}
+		emit(e, span{at, end})
+		if at = end.next(); at == (number{}) {
+			break
+		}
+	}
+	return out
+}
+
+// inlineMost is how many elements a set in a rule may have; larger ones get a name.
+const inlineMost = 8
+
+// rule returns the rule of a lookup, and its set when that has a name.
+func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
+	g := p.group
+	first := g.items[0]
+	list := g.entries()
+	r := &nftgen.Rule{Origin: first.rule.Origin, Family: first.rule.Family}
+	proto, known := g.protocol(p)
+	var fields []nftgen.Field
+	var masks []nftgen.Value
+	var types []*nftgen.Datatype
+	for _, i := range p.keys {
+		f := typed(g.fields[i], proto, known)
+		fields, types = append(fields, f), append(types, f.Type)
+		var mask nftgen.Value
+		if i == g.wide && p.mask != 0 {
+			s := network(number{}, p.mask, f.Type.Bytes)
+			mask = number{^s.high.hi, ^s.high.lo}.value(f.Type)
+		}
+		masks = append(masks, mask)
+	}
+	if p.mask == 0 {
+		masks = nil
+	}
+	if p.widened {
+		fields, types = append(fields, l4proto), append(types, l4proto.Type)
+	}
+	interval := p.backend == rbtree || p.backend == pipapo2 && (p.widened || p.mask == 0) || p.backend == pipapo3
+	set := &nftgen.Set{Key: types, Interval: interval, Verdicts: !g.uniform, Bulk: nftgen.NewBulk(types, interval)}
+	set.Bulk.Grow(len(list))
+	var low, high []byte
+	for _, e := range list {
+		low, high = low[:0], high[:0]
+		for _, i := range p.keys {
+			low = e.spans[i].low.append(low, g.fields[i].Type)
+			high = e.spans[i].high.append(high, g.fields[i].Type)
+		}
+		if p.widened {
+			low, high = append(low, 0), append(high, 0xff)
+		}
+		x := nftgen.ElementExtra{Comment: e.comment}
+		switch {
+		case !g.uniform:
+			set.Bulk.AddVerdict(low, high, x, e.item.verdict)
+		case x != nftgen.ElementExtra{}:
+			set.Bulk.AddExtra(low, high, x)
+		default:
+			set.Bulk.Add(low, high)
+		}
+	}
+	r.Stmts = append(r.Stmts, g.constants(p, proto, known)...)
+	if g.uniform {
+		if s, ok := o.inline(set, fields, masks, list, p); ok {
+			r.Stmts = append(r.Stmts, s, first.verdict)
+			return r, nil
+		}
+	}
+	if g.uniform || len(list) > inlineMost || interval {
+		set.Name = o.name(p, fields)
+		set.Size = 0
+		if !interval {
+			set.Size = 1 << bits.Len(uint(len(list)-1))
+		}
+	}
+	if g.uniform {
+		r.Stmts = append(r.Stmts, nftgen.InSet{Fields: fields, Masks: masks, Set: set}, first.verdict)
+	} else {
+		r.Stmts = append(r.Stmts, nftgen.Vmap{Fields: fields, Masks: masks, Map: set})
+	}
+	if set.Name == "" {
+		return r, nil
+	}
+	set.Note = g.note()
+	return r, set
+}
+
+// inline returns the test of a small set as it stands in a rule.
+func (o *optimizer) inline(set *nftgen.Set, fields []nftgen.Field, masks []nftgen.Value, list []entry, p *plan) (nftgen.Stmt, bool) {
+	if len(list) > inlineMost || masks != nil || p.widened || slices.ContainsFunc(list, func(e entry) bool { return e.comment != "" }) {
+		return nil, false
+	}
+	value := func(e entry, i int) nftgen.Interval {
+		t := p.group.fields[i].Type
+		return nftgen.Interval{Low: e.spans[i].low.value(t), High: e.spans[i].high.value(t)}
+	}
+	if len(fields) == 1 {
+		s := nftgen.OneOf{Field: fields[0]}
+		for _, e := range list {
+			s.Intervals = append(s.Intervals, value(e, p.keys[0]))
+		}
+		return s, true
+	}
+	s := nftgen.OneOfTuple{Fields: fields}
+	for _, e := range list {
+		var tuple []nftgen.Interval
+		for _, i := range p.keys {
+			tuple = append(tuple, value(e, i))
+		}
+		s.Tuples = append(s.Tuples, tuple)
+	}
+	return s, true
+}
+
+// protocol returns the transport protocol of a group when all items have the same
+// one.
+func (g *group) protocol(p *plan) (proto uint8, known bool) {
+	for i, f := range g.fields {
+		if f.Text == l4proto.Text && !slices.Contains(p.keys, i) && g.elements[0].spans[i].single() {
+			return uint8(g.elements[0].spans[i].low.lo), true
+		}
+	}
+	return 0, false
+}
+
+// typed returns "tcp dport" for "th dport" where the protocol is known.
+func typed(f nftgen.Field, proto uint8, known bool) nftgen.Field {
+	if !known {
+		return f
+	}
+	switch f.Text {
+	case dport.Text:
+		return nftgen.Dport(proto)
+	case sport.Text:
+		return nftgen.Sport(proto)
+	}
+	return f
+}
+
+// constants returns the tests that all items have.
+func (g *group) constants(p *plan, proto uint8, known bool) []nftgen.Stmt {
+	out := slices.Clone(g.items[0].rest)
+	ports := slices.ContainsFunc(g.fields, func(f nftgen.Field) bool { return f.Text == dport.Text || f.Text == sport.Text })
+	for i, f := range g.fields {
+		if slices.Contains(p.keys, i) {
+			continue
+		}
+		if f.Text == l4proto.Text && known && ports && nftgen.Dport(proto).Text != dport.Text {
+			continue // the port tests it
+		}
+		out = append(out, test(typed(f, proto, known), g.elements[0].spans[i]))
+	}
+	slices.SortStableFunc(out, func(a, b nftgen.Stmt) int { return cmp.Compare(missCost(a, 0), missCost(b, 0)) })
+	return out
+}
+
+// test returns the test of a field for a span.
+func test(f nftgen.Field, s span) nftgen.Stmt {
+	low, high := s.low.value(f.Type), s.high.value(f.Type)
+	if s.single() {
+		if f.Type.IsName() {
+			return nftgen.IfName{Field: f, Op: nftgen.Eq, Name: string(low)}
+		}
+		return nftgen.Compare{Field: f, Op: nftgen.Eq, Value: low}
+	}
+	if n, ok := s.prefix(f.Type.Bytes); ok && f.Type.IsAddress() {
+		return nftgen.InPrefix{Field: f, Addr: low, Bits: n}
+	}
+	return nftgen.InSpan{Field: f, Low: low, High: high}
+}
+
+// note says where the elements come from.
+func (g *group) note() string {
+	first, last := g.items[0].rule.Origin, g.items[len(g.items)-1].rule.Origin
+	if first.IsZero() || last.IsZero() || len(g.items) == 1 {
+		return ""
+	}
+	return fmt.Sprintf("%d rules, from line %d to %d", len(g.items), first.Line(), last.Line())
+}

@@ -1,0 +1,221 @@
+package optimize
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"nftmigrate/nftgen"
+)
+
+// maxSpread is how many elements one rule may become, of the lists it tests for.
+const maxSpread = 64
+
+// A fact is what a rule demands of one field: one of some spans.
+type fact struct {
+	field nftgen.Field
+	spans []span
+}
+
+// An item is a rule as the passes see it: what it demands field by field, what
+// else it tests, and where packets go that pass.
+type item struct {
+	rule  *nftgen.Rule
+	facts []fact // sorted by the names of fields, one for each
+	// implied are facts that loading a field brings along: the protocol of an ICMP
+	// type.
+	implied []fact
+	family  nftgen.Family // that packets must have, 0 for any
+	rest    []nftgen.Stmt // other tests
+	verdict nftgen.VerdictStmt
+	// simple says that facts, rest and verdict are all there is. Of other rules the
+	// facts are those that are tested before anything has an effect.
+	simple bool
+	shape  string // equal of rules that differ in nothing but spans and verdict
+}
+
+// terminal reports whether packets that pass the rule meet no other rule of the
+// chain.
+func (it *item) terminal() bool { return it.verdict.Kind != nftgen.Jump }
+
+var (
+	l4proto = nftgen.MetaL4Proto
+	dport   = nftgen.Dport(0)
+	sport   = nftgen.Sport(0)
+)
+
+// analyse reads a rule.
+func analyse(r *nftgen.Rule) *item {
+	it := &item{rule: r, family: r.Family}
+	n := len(r.Stmts)
+	if n == 0 {
+		return it
+	}
+	tests := r.Stmts
+	if v, ok := r.Stmts[n-1].(nftgen.VerdictStmt); ok && v.Kind != nftgen.Continue {
+		it.verdict, it.simple, tests = v, true, r.Stmts[:n-1]
+	}
+	contradicts := false
+	for _, s := range tests {
+		if !nftgen.Pure(s) {
+			it.simple = false
+			break
+		}
+		var few [2]nftgen.Field
+		for _, f := range nftgen.AppendFields(few[:0], s) {
+			if f.Family() != 0 {
+				it.family = f.Family()
+			}
+			if p := f.Protocol(); p != 0 {
+				it.implied = append(it.implied, fact{l4proto, []span{only(p)}})
+			}
+		}
+		f, ok := factOf(s)
+		if !ok {
+			it.rest = append(it.rest, s)
+			continue
+		}
+		if p := f.field.Protocol(); p != 0 {
+			// "tcp dport" is "meta l4proto tcp" and "th dport".
+			general, ports := map[string]nftgen.Field{nftgen.Dport(p).Text: dport, nftgen.Sport(p).Text: sport}[f.field.Text]
+			if ports {
+				f.field = general
+				contradicts = !it.add(fact{l4proto, []span{only(p)}}) || contradicts
+			}
+		}
+		contradicts = !it.add(f) || contradicts
+	}
+	if contradicts || len(it.facts) > maxFields || it.spread() > maxSpread {
+		it.simple = false
+	}
+	if it.simple {
+		it.shape = it.describe()
+	}
+	return it
+}
+
+func only(proto uint8) span { return span{number{0, uint64(proto)}, number{0, uint64(proto)}} }
+
+// maxFields is how many fields a key may have.
+const maxFields = 4
+
+// add adds a fact; it returns false when another one is about the same field and
+// says something else.
+func (it *item) add(f fact) bool {
+	i, found := slices.BinarySearchFunc(it.facts, f, func(a, b fact) int { return strings.Compare(a.field.Text, b.field.Text) })
+	if found {
+		return slices.Equal(it.facts[i].spans, f.spans)
+	}
+	it.facts = slices.Insert(it.facts, i, f)
+	return true
+}
+
+// spread is how many combinations of spans there are.
+func (it *item) spread() int {
+	n := 1
+	for _, f := range it.facts {
+		if n *= len(f.spans); n > maxSpread {
+			return n
+		}
+	}
+	return n
+}
+
+// fact returns what the rule demands of a field, nil for nothing.
+func (it *item) fact(field string) []span {
+	for _, list := range [][]fact{it.facts, it.implied} {
+		for _, f := range list {
+			if f.field.Text == field {
+				return f.spans
+			}
+		}
+	}
+	return nil
+}
+
+// describe returns the shape.
+func (it *item) describe() string {
+	var b strings.Builder
+	b.WriteByte('0' + byte(it.rule.Family))
+	for _, f := range it.facts {
+		b.WriteByte('|')
+		b.WriteString(f.field.Text)
+	}
+	for _, s := range it.rest {
+		fmt.Fprintf(&b, "|%#v", plain(s))
+	}
+	return b.String()
+}
+
+// plain returns a statement as it can be compared: fields by their names.
+func plain(s nftgen.Stmt) any {
+	v := reflect.ValueOf(s)
+	out := make([]any, 0, v.NumField()+1)
+	out = append(out, v.Type().Name())
+	for i := range v.NumField() {
+		switch x := v.Field(i).Interface().(type) {
+		case nftgen.Field:
+			out = append(out, x.Text)
+		case []nftgen.Field:
+			for _, f := range x {
+				out = append(out, f.Text)
+			}
+		case *nftgen.Set:
+			out = append(out, x.Name)
+		default:
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// factOf reads a test as a fact; ok is false for one that demands no value of one
+// field.
+func factOf(s nftgen.Stmt) (f fact, ok bool) {
+	var field nftgen.Field
+	var spans []span
+	whole := func(low, high nftgen.Value) {
+		spans = append(spans, span{numberOf(low, field.Type), numberOf(high, field.Type)})
+	}
+	switch s := s.(type) {
+	case nftgen.Compare:
+		if field = s.Field; s.Op == nftgen.Eq && s.Mask == nil {
+			whole(s.Value, s.Value)
+		}
+	case nftgen.IfName:
+		if field = s.Field; s.Op == nftgen.Eq && !s.Wildcard {
+			whole(nftgen.Value(s.Name), nftgen.Value(s.Name))
+		}
+	case nftgen.InPrefix:
+		if field = s.Field; !s.Not && !field.Type.IsName() {
+			low := numberOf(s.Addr, field.Type)
+			spans = append(spans, network(low, s.Bits, field.Type.Bytes))
+		}
+	case nftgen.InSpan:
+		if field = s.Field; !s.Not {
+			whole(s.Low, s.High)
+		}
+	case nftgen.OneOf:
+		if field = s.Field; !s.Not && len(s.Intervals) <= maxSpread {
+			for _, i := range s.Intervals {
+				whole(i.Low, i.High)
+			}
+		}
+	}
+	return fact{field, spans}, len(spans) > 0 && field.Type.Bytes <= 16 && field.Keys() && field.Text != nftgen.MetaNFProto.Text
+}
+
+// network returns the numbers of a field of so many bytes that begin like one.
+func network(n number, bits, size int) span {
+	var open number
+	switch free := 8*size - bits; {
+	case free >= 128:
+		open = number{^uint64(0), ^uint64(0)}
+	case free >= 64:
+		open = number{1<<(free-64) - 1, ^uint64(0)}
+	default:
+		open = number{0, 1<<free - 1}
+	}
+	return span{number{n.hi &^ open.hi, n.lo &^ open.lo}, number{n.hi | open.hi, n.lo | open.lo}}
+}
