@@ -18,13 +18,14 @@ const translateSchema = "nftmigrate/translate/1"
 
 // translateFlags are the flags that steer a translation, wherever one is made.
 type translateFlags struct {
-	table    string
-	strict   bool
-	allow    []string
-	keepXt   bool
-	counters bool
-	optimize int
-	target   string
+	table     string
+	strict    bool
+	allow     []string
+	keepXt    bool
+	counters  bool
+	optimize  int
+	passesOff []string
+	target    string
 	// lenient takes every declared deviation, for a translation that is not
 	// used itself.
 	lenient bool
@@ -35,6 +36,7 @@ func (f *translateFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.strict, "strict", false, "count as differences also what the engines themselves do unlike")
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "accept declared deviations: a list of `CODE`s, or \""+translate.AllowAll+"\" for all")
 	c.Flags().IntVar(&f.optimize, "optimize", 0, "0 keeps rule by rule, 1 merges neighbours into sets and maps, 2 moves rules together that have nothing in common")
+	c.Flags().StringSliceVar(&f.passesOff, "no-pass", nil, "leave out passes of the optimisation, by `NAME`")
 	c.Flags().BoolVar(&f.counters, "counters", false, "keep the counters of rules and policies that the files have (iptables-save -c)")
 	c.Flags().StringVar(&f.target, "target", "", "use only what the oldest `VERSIONS` have that must load the result: kernel=4.18,nft=0.9.3 or one of them")
 	c.Flags().BoolVar(&f.keepXt, "keep-xt", false, "keep what has no native form as extensions of xtables, which only migrate apply loads")
@@ -70,7 +72,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if result == nil {
 		return nil, list, nil
 	}
-	optimize.Run(result.Ruleset, optimize.Options{Level: f.optimize})
+	optimize.Run(result.Ruleset, optimize.Options{Level: f.optimize, Off: f.passesOff})
 	t := &translated{Result: result}
 	t.text, err = nftgen.Text(result.Ruleset)
 	if tooLarge := new(nftgen.RuleSizeError); errors.As(err, &tooLarge) {

@@ -96,15 +96,13 @@ type entry struct {
 
 // entries returns the elements so that none overlap: of those that do, the first
 // one counts.
-func (g *group) entries() []entry {
+func (p *plan) entries() []entry {
+	g := p.group
 	var out []entry
-	if g.wide < 0 {
-		for i := range g.elements {
-			e := &g.elements[i]
-			out = append(out, entry{e.spans, e.item, e.item.rule.Comment})
-		}
-	} else {
-		for _, b := range g.buckets {
+	for _, b := range g.buckets {
+		if g.wide < 0 || p.mask != 0 {
+			out = g.first(out, b)
+		} else {
 			out = g.cut(out, b)
 		}
 	}
@@ -116,6 +114,26 @@ func (g *group) entries() []entry {
 		}
 		return 0
 	})
+	return out
+}
+
+// first appends the elements of a bucket, and of equal ones the first; others do not
+// overlap.
+func (g *group) first(out []entry, b *bucket) []entry {
+	var seen map[[maxFields]span]bool
+	if len(b.elements) > 1 {
+		seen = make(map[[maxFields]span]bool, len(b.elements))
+	}
+	for _, i := range b.elements {
+		e := &g.elements[i]
+		if seen != nil {
+			if seen[e.spans] {
+				continue
+			}
+			seen[e.spans] = true
+		}
+		out = append(out, entry{e.spans, e.item, e.item.rule.Comment})
+	}
 	return out
 }
 
@@ -202,7 +220,7 @@ const inlineMost = 8
 func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	g := p.group
 	first := g.items[0]
-	list := g.entries()
+	list := p.entries()
 	r := &nftgen.Rule{Origin: first.rule.Origin, Family: first.rule.Family}
 	proto, known := g.protocol(p)
 	var fields []nftgen.Field
@@ -249,7 +267,7 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	}
 	r.Stmts = append(r.Stmts, g.constants(p, proto, known)...)
 	if g.uniform {
-		if s, ok := o.inline(set, fields, masks, list, p); ok {
+		if s, ok := o.small(set, fields, masks, list, p); ok {
 			r.Stmts = append(r.Stmts, s, first.verdict)
 			return r, nil
 		}
@@ -273,8 +291,8 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	return r, set
 }
 
-// inline returns the test of a small set as it stands in a rule.
-func (o *optimizer) inline(set *nftgen.Set, fields []nftgen.Field, masks []nftgen.Value, list []entry, p *plan) (nftgen.Stmt, bool) {
+// small returns the test of a small set as it stands in a rule.
+func (o *optimizer) small(set *nftgen.Set, fields []nftgen.Field, masks []nftgen.Value, list []entry, p *plan) (nftgen.Stmt, bool) {
 	if len(list) > inlineMost || masks != nil || p.widened || slices.ContainsFunc(list, func(e entry) bool { return e.comment != "" }) {
 		return nil, false
 	}

@@ -1,0 +1,77 @@
+package optimize
+
+import (
+	"slices"
+
+	"nftmigrate/nftgen"
+)
+
+const (
+	// inlineFrom is how many chains of a kind make it worth while.
+	inlineFrom = 8
+	// inlineRules is how many rules a chain may have that is put elsewhere.
+	inlineRules = 64
+)
+
+// inline puts the rules of small chains in the place of the jumps to them, where many
+// jumps of one shape stand in a chain.
+func (o *optimizer) inline() {
+	o.look()
+	uses := o.uses()
+	for _, c := range o.table.Chains {
+		shapes := make(map[string]int)
+		items := make([]*item, len(c.Rules))
+		for i, r := range c.Rules {
+			it := analyse(r)
+			if it.simple && it.verdict.Kind == nftgen.Jump && uses[it.verdict.Chain] == 1 && o.inlinable(it) {
+				items[i] = it
+				shapes[it.shape]++
+			}
+		}
+		var rules []*nftgen.Rule
+		for i, r := range c.Rules {
+			it := items[i]
+			if it == nil || shapes[it.shape] < inlineFrom {
+				rules = append(rules, r)
+				continue
+			}
+			for _, inner := range o.chains[it.verdict.Chain].Rules {
+				rules = append(rules, o.both(it, inner))
+			}
+		}
+		c.Rules = rules
+	}
+}
+
+// inlinable reports whether the rules of the chain that an item jumps to decide by
+// simple tests, so that they mean the same behind the tests of the item.
+func (o *optimizer) inlinable(it *item) bool {
+	c := o.chains[it.verdict.Chain]
+	if c == nil || c.Base != nil || len(c.Rules) == 0 || len(c.Rules) > inlineRules || len(it.rest) > 0 {
+		return false
+	}
+	for _, r := range c.Rules {
+		inner := analyse(r)
+		if !inner.simple || r.Family != 0 && it.family != 0 && r.Family != it.family || inner.verdict.Kind != nftgen.Accept && inner.verdict.Kind != nftgen.Drop {
+			return false
+		}
+		both := o.both(it, r)
+		if both.CheckIn(o.table.Family) != nil || !analyse(both).simple {
+			return false
+		}
+	}
+	return true
+}
+
+// both is a rule of a chain with the tests of the rule that jumps there.
+func (o *optimizer) both(outer *item, inner *nftgen.Rule) *nftgen.Rule {
+	r := *inner
+	r.Stmts = append(slices.Clone(outer.rule.Stmts[:len(outer.rule.Stmts)-1]), inner.Stmts...)
+	if r.Family == 0 {
+		r.Family = outer.rule.Family
+	}
+	if r.Comment == "" {
+		r.Comment = outer.rule.Comment
+	}
+	return &r
+}

@@ -1,0 +1,112 @@
+package optimize
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"nftmigrate/nftgen"
+)
+
+// merge makes lookups of rules that differ in values.
+func (o *optimizer) merge() {
+	o.look()
+	for _, c := range o.table.Chains {
+		o.chain(c)
+	}
+}
+
+// groupsMost is how many groups a rule is moved over.
+const groupsMost = 32
+
+// chain rewrites the rules of a chain.
+func (o *optimizer) chain(c *nftgen.Chain) {
+	o.current = c
+	var groups []*group
+	latest := make(map[string]int)
+	for _, r := range c.Rules {
+		it := analyse(r)
+		if it.simple && o.changesKey(it) {
+			it.simple = false
+		}
+		if it.simple {
+			if at, there := latest[it.shape]; there && o.reaches(groups, at, it) && groups[at].add(it) {
+				continue
+			}
+			latest[it.shape] = len(groups)
+		}
+		g := newGroup(it)
+		g.add(it)
+		groups = append(groups, g)
+	}
+	rules := make([]*nftgen.Rule, 0, len(groups))
+	for _, g := range groups {
+		rules = append(rules, o.emit(g)...)
+	}
+	c.Rules = rules
+}
+
+// changesKey reports whether the chain that an item jumps to can change what the
+// item's kin test, which are asked when packets come back.
+func (o *optimizer) changesKey(it *item) bool {
+	return it.verdict.Kind == nftgen.Jump && slices.ContainsFunc(it.facts, func(f fact) bool { return o.disturbs(it, f.field) })
+}
+
+// reaches reports whether an item may stand in an earlier group.
+func (o *optimizer) reaches(groups []*group, at int, it *item) bool {
+	between := groups[at+1:]
+	if len(between) > 0 && o.options.Level < 2 || len(between) > groupsMost {
+		return false
+	}
+	for _, g := range between {
+		if g.conflicts(it, o.disturbs) {
+			return false
+		}
+	}
+	return true
+}
+
+// emit returns the rules of a group.
+func (o *optimizer) emit(g *group) []*nftgen.Rule {
+	if g.items[0].simple && len(g.items) > 1 {
+		p := g.plan()
+		if len(p.keys) == 0 {
+			return []*nftgen.Rule{g.items[0].rule} // it takes all that the others ask for
+		}
+		if p.cost() < linearCost(g.items) {
+			r, set := o.rule(p)
+			if r.CheckIn(o.table.Family) == nil {
+				if set != nil {
+					o.table.Sets = append(o.table.Sets, set)
+				}
+				return []*nftgen.Rule{r}
+			}
+		}
+	}
+	rules := make([]*nftgen.Rule, len(g.items))
+	for i, it := range g.items {
+		rules[i] = it.rule
+	}
+	return rules
+}
+
+// name returns a free name for a set.
+func (o *optimizer) name(p *plan, fields []nftgen.Field) string {
+	words := []string{o.current.Name}
+	for _, f := range fields {
+		words = append(words, f.Text[strings.LastIndexByte(f.Text, ' ')+1:])
+	}
+	if p.group.uniform {
+		words = append(words, map[nftgen.VerdictKind]string{nftgen.Accept: "accept", nftgen.Drop: "drop", nftgen.Return: "return", nftgen.Goto: "to_" + p.group.items[0].verdict.Chain, nftgen.Jump: "to_" + p.group.items[0].verdict.Chain}[p.group.items[0].verdict.Kind])
+	} else {
+		words = append(words, "map")
+	}
+	base := nftgen.CleanName(strings.Join(words, "_"))
+	name := base
+	for n := 2; o.names[name]; n++ {
+		suffix := "_" + strconv.Itoa(n)
+		name = base[:min(len(base), 120-len(suffix))] + suffix
+	}
+	o.names[name] = true
+	return name
+}
