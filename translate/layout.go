@@ -7,6 +7,7 @@ import (
 
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
+	"nftmigrate/translate/optimize"
 )
 
 // tableOrder is the order of the tables in the text: that in which a packet
@@ -266,6 +267,11 @@ func (t *translation) finish() {
 	t.table.Chains = append(t.table.Chains, t.shared.chains...)
 	t.table.Objects, t.table.Sets = t.shared.objects, t.shared.sets
 	t.flatten()
+	if !t.diags.HasErrors() {
+		optimize.Run(t.table, optimize.Options{
+			Level: t.options.Optimize, Off: t.options.PassesOff, NoRanges: t.options.Target.lacks(concatRanges) != "",
+		})
+	}
 	t.fit()
 	t.sortChains()
 }

@@ -141,6 +141,8 @@ func setOf(s nftgen.Stmt) *nftgen.Set {
 	switch s := s.(type) {
 	case nftgen.InSet:
 		return s.Set
+	case nftgen.Vmap:
+		return s.Map
 	case nftgen.Update:
 		return s.Set
 	}

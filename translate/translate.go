@@ -31,6 +31,10 @@ type Options struct {
 	Counters bool
 	// Target is the oldest kernel and nft that the translation is for.
 	Target Target
+	// Optimize is how much is done to make the rules faster: see Level in optimize.Options.
+	Optimize int
+	// PassesOff names passes of the optimisation that are left out.
+	PassesOff []string
 }
 
 // AllowAll allows every declared deviation.

@@ -11,7 +11,6 @@ import (
 	"nftmigrate/nftgen"
 	"nftmigrate/report"
 	"nftmigrate/translate"
-	"nftmigrate/translate/optimize"
 )
 
 const translateSchema = "nftmigrate/translate/1"
@@ -67,12 +66,11 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if list.HasErrors() {
 		return nil, list, nil
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil
 	}
-	optimize.Run(result.Ruleset, optimize.Options{Level: f.optimize, Off: f.passesOff})
 	t := &translated{Result: result}
 	t.text, err = nftgen.Text(result.Ruleset)
 	if tooLarge := new(nftgen.RuleSizeError); errors.As(err, &tooLarge) {

@@ -27,8 +27,8 @@ const (
 	widenedTo   = 40000
 )
 
-// plan chooses how a group is looked up.
-func (g *group) plan() *plan {
+// plan chooses how a group is looked up, nil when it cannot be.
+func (g *group) plan(noRanges bool) *plan {
 	p := &plan{group: g, size: len(g.elements)}
 	for i := range g.fields {
 		first := g.elements[0].spans[i]
@@ -48,13 +48,16 @@ func (g *group) plan() *plan {
 		p.backend = concat
 	case len(p.keys) == 1:
 		p.backend = rbtree
-		if p.widened = p.size >= widenedFrom && p.size <= widenedTo && g.fields[p.keys[0]].Type.IsAddress(); p.widened {
+		if p.widened = !noRanges && p.size >= widenedFrom && p.size <= widenedTo && g.fields[p.keys[0]].Type.IsAddress(); p.widened {
 			p.backend = pipapo2
 		}
 	case len(p.keys) == 2:
 		p.backend = pipapo2
 	default:
 		p.backend = pipapo3
+	}
+	if noRanges && p.backend >= pipapo2 {
+		return nil
 	}
 	return p
 }

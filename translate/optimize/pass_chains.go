@@ -140,7 +140,8 @@ func joinLines(a, b string) string {
 	return a + "\n" + b
 }
 
-// unused leaves out chains that rules led to before, and do not now.
+// unused leaves out chains that rules led to before, and do not now, and sets that only
+// those looked into.
 func (o *optimizer) unused() {
 	for again := true; again; {
 		uses := o.uses()
@@ -150,7 +151,20 @@ func (o *optimizer) unused() {
 		})
 		again = len(o.table.Chains) < before
 	}
-	o.look()
+	used := make(map[*nftgen.Set]bool)
+	for _, c := range o.table.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Stmts {
+				switch s := s.(type) {
+				case nftgen.InSet:
+					used[s.Set] = true
+				case nftgen.Vmap:
+					used[s.Map] = true
+				}
+			}
+		}
+	}
+	o.table.Sets = slices.DeleteFunc(o.table.Sets, func(s *nftgen.Set) bool { return o.made[s] && !used[s] })
 }
 
 // masks compares networks by a mask where nft would load three bytes.

@@ -69,15 +69,16 @@ func (o *optimizer) reaches(groups []*group, at int, it *item) bool {
 // emit returns the rules of a group.
 func (o *optimizer) emit(g *group) []*nftgen.Rule {
 	if g.items[0].simple && len(g.items) > 1 {
-		p := g.plan()
-		if len(p.keys) == 0 {
+		p := g.plan(o.options.NoRanges)
+		if p != nil && len(p.keys) == 0 {
 			return []*nftgen.Rule{g.items[0].rule} // it takes all that the others ask for
 		}
-		if p.cost() < linearCost(g.items) {
+		if p != nil && p.cost() < linearCost(g.items) {
 			r, set := o.rule(p)
 			if r.CheckIn(o.table.Family) == nil {
 				if set != nil {
 					o.table.Sets = append(o.table.Sets, set)
+					o.made[set] = true
 				}
 				return []*nftgen.Rule{r}
 			}

@@ -13,6 +13,9 @@ type Options struct {
 	Level int
 	// Off names passes that are left out.
 	Off []string
+	// NoRanges says that sets of several fields hold single values only, as before
+	// Linux 5.6 and nftables 0.9.4.
+	NoRanges bool
 }
 
 // A Pass is one way to make rules faster.
@@ -33,14 +36,15 @@ var Passes = []Pass{
 	{"unused", "leaves out chains to which no rule leads any more", 1, (*optimizer).unused},
 }
 
-// Run makes the rules of a ruleset faster, in place.
-func Run(rs *nftgen.Ruleset, o Options) {
-	for _, t := range rs.Tables() {
-		opt := newOptimizer(t, o)
-		for _, p := range Passes {
-			if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) {
-				p.run(opt)
-			}
+// Run makes the rules of a table faster, in place.
+func Run(t *nftgen.Table, o Options) {
+	if o.Level == 0 {
+		return
+	}
+	opt := newOptimizer(t, o)
+	for _, p := range Passes {
+		if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) {
+			p.run(opt)
 		}
 	}
 }
@@ -53,10 +57,11 @@ type optimizer struct {
 	effects map[string][]nftgen.Stmt // of chains and those they lead to
 	current *nftgen.Chain
 	led     map[string]int // how many rules led to a chain at first
+	made    map[*nftgen.Set]bool
 }
 
 func newOptimizer(t *nftgen.Table, options Options) *optimizer {
-	o := &optimizer{options: options, table: t, names: make(map[string]bool)}
+	o := &optimizer{options: options, table: t, names: make(map[string]bool), made: make(map[*nftgen.Set]bool)}
 	for _, c := range t.Chains {
 		o.names[c.Name] = true
 	}
