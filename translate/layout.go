@@ -268,7 +268,7 @@ func (t *translation) finish() {
 	t.table.Objects, t.table.Sets = t.shared.objects, t.shared.sets
 	t.flatten()
 	if !t.diags.HasErrors() {
-		optimize.Run(t.table, optimize.Options{
+		t.costs = optimize.Run(t.table, optimize.Options{
 			Level: t.options.Optimize, Off: t.options.PassesOff, NoRanges: t.options.Target.lacks(concatRanges) != "",
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"nftmigrate/ipset"
 	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
+	"nftmigrate/translate/optimize"
 )
 
 // Options are the choices of a translation. The zero value is the default.
@@ -58,6 +59,8 @@ type Result struct {
 	// Inlined lists the chains that nf_tables does not allow to be nested as
 	// deep as they are, and where their rules stand.
 	Inlined []Inlining
+	// Costs are those of the chains before and after the optimisation.
+	Costs []optimize.ChainCost
 }
 
 // A Renaming is a chain that is called otherwise in nftables.
@@ -88,6 +91,7 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 	first.Ruleset.Other = second.Ruleset.Table
 	first.Renamed = append(first.Renamed, second.Renamed...)
 	first.Inlined = append(first.Inlined, second.Inlined...)
+	first.Costs = append(first.Costs, second.Costs...)
 	for _, d := range second.Deviations {
 		if !slices.Contains(first.Deviations, d) {
 			first.Deviations = append(first.Deviations, d)
@@ -109,6 +113,7 @@ func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List)
 		Deviations: t.deviations,
 		Renamed:    t.renamed,
 		Inlined:    t.inlined,
+		Costs:      t.costs,
 	}, t.diags
 }
 
@@ -155,6 +160,7 @@ type translation struct {
 	renamed    []Renaming
 	kept       []keptRule
 	inlined    []Inlining
+	costs      []optimize.ChainCost
 	diags      diag.List
 
 	fragments      bool // rules see fragments

@@ -34,8 +34,7 @@ func (f *translateFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.table, "table", "firewall", "`NAME` of the table to generate")
 	c.Flags().BoolVar(&f.strict, "strict", false, "count as differences also what the engines themselves do unlike")
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "accept declared deviations: a list of `CODE`s, or \""+translate.AllowAll+"\" for all")
-	c.Flags().IntVar(&f.optimize, "optimize", 0, "0 keeps rule by rule, 1 merges neighbours into sets and maps, 2 moves rules together that have nothing in common")
-	c.Flags().StringSliceVar(&f.passesOff, "no-pass", nil, "leave out passes of the optimisation, by `NAME`")
+	f.registerPasses(c)
 	c.Flags().BoolVar(&f.counters, "counters", false, "keep the counters of rules and policies that the files have (iptables-save -c)")
 	c.Flags().StringVar(&f.target, "target", "", "use only what the oldest `VERSIONS` have that must load the result: kernel=4.18,nft=0.9.3 or one of them")
 	c.Flags().BoolVar(&f.keepXt, "keep-xt", false, "keep what has no native form as extensions of xtables, which only migrate apply loads")
@@ -65,6 +64,9 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	}
 	if list.HasErrors() {
 		return nil, list, nil
+	}
+	if err := f.checkPasses(); err != nil {
+		return nil, list, err
 	}
 	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff})
 	list = append(list, more...)
@@ -99,6 +101,7 @@ func translateCommand(s *streams) *cobra.Command {
 		output string
 		verify bool
 		asJSON bool
+		show   costFlags
 	)
 	c := &cobra.Command{
 		Use:   "translate [FILE]...",
@@ -126,6 +129,9 @@ The result of that goes to standard error, and decides the exit code.`,
 				return fail(s, asJSON, translateSchema, list)
 			}
 			if err := tell(s, asJSON, list); err != nil {
+				return err
+			}
+			if err := show.show(s, in, t, flags); err != nil {
 				return err
 			}
 			var r *result
@@ -165,6 +171,7 @@ The result of that goes to standard error, and decides the exit code.`,
 	flags.register(c)
 	checks.register(c)
 	c.Flags().BoolVar(&verify, "verify", false, "prove that the rules and the result do the same")
+	show.register(c)
 	c.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` (mode 0600) instead of standard output")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	return c

@@ -68,9 +68,7 @@ func (p *plan) cost() float64 {
 		c += maskCost
 	}
 	for _, i := range p.keys {
-		if f := p.group.fields[i]; f.Type.IsName() {
-			c += nameCost
-		}
+		c += namesCost(p.group.fields[i])
 	}
 	return c
 }
@@ -359,7 +357,7 @@ func (g *group) constants(p *plan, proto uint8, known bool) []nftgen.Stmt {
 		}
 		out = append(out, test(typed(f, proto, known), g.elements[0].spans[i]))
 	}
-	slices.SortStableFunc(out, func(a, b nftgen.Stmt) int { return cmp.Compare(missCost(a, 0), missCost(b, 0)) })
+	slices.SortStableFunc(out, func(a, b nftgen.Stmt) int { return cmp.Compare(missCost(a), missCost(b)) })
 	return out
 }
 

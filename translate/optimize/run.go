@@ -1,6 +1,7 @@
 package optimize
 
 import (
+	"maps"
 	"slices"
 
 	"nftmigrate/nftgen"
@@ -17,6 +18,9 @@ type Options struct {
 	// Linux 5.6 and nftables 0.9.4.
 	NoRanges bool
 }
+
+// MostLevel is the highest level.
+const MostLevel = 2
 
 // A Pass is one way to make rules faster.
 type Pass struct {
@@ -36,17 +40,27 @@ var Passes = []Pass{
 	{"unused", "leaves out chains to which no rule leads any more", 1, (*optimizer).unused},
 }
 
-// Run makes the rules of a table faster, in place.
-func Run(t *nftgen.Table, o Options) {
-	if o.Level == 0 {
-		return
-	}
+// Run makes the rules of a table faster, in place, and says what that is worth.
+func Run(t *nftgen.Table, o Options) []ChainCost {
+	before := costs(t)
 	opt := newOptimizer(t, o)
 	for _, p := range Passes {
 		if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) {
 			p.run(opt)
 		}
 	}
+	var report []ChainCost
+	after := costs(t)
+	for _, c := range t.Chains {
+		k := before[c.Name]
+		k.Chain, k.Became, k.After = c.Name, after[c.Name].Rules, after[c.Name].Before
+		report = append(report, k)
+		delete(before, c.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		report = append(report, before[name])
+	}
+	return report
 }
 
 type optimizer struct {
