@@ -269,7 +269,7 @@ func (t *translation) finish() {
 	t.flatten()
 	if !t.diags.HasErrors() {
 		t.costs = optimize.Run(t.table, optimize.Options{
-			Level: t.options.Optimize, Off: t.options.PassesOff, NoRanges: t.options.Target.lacks(concatRanges) != "",
+			Level: t.options.Optimize, Off: t.options.PassesOff, Lines: t.options.ElementLines, NoRanges: t.options.Target.lacks(concatRanges) != "",
 		})
 	}
 	t.fit()

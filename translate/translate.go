@@ -34,6 +34,9 @@ type Options struct {
 	Target Target
 	// Optimize is how much is done to make the rules faster: see Level in optimize.Options.
 	Optimize int
+	// ElementLines gives each element of a set that the optimisation makes its line in the
+	// source, as a comment.
+	ElementLines bool
 	// PassesOff names passes of the optimisation that are left out.
 	PassesOff []string
 }

@@ -16,6 +16,7 @@ import (
 // registerPasses makes the flags of the optimisation.
 func (f *translateFlags) registerPasses(c *cobra.Command) {
 	c.Flags().IntVar(&f.optimize, "optimize", 0, "how much is done to make the rules faster: 0 is rule by rule; 1 keeps their order; 2 also moves rules that have nothing in common")
+	c.Flags().BoolVar(&f.lines, "element-lines", false, "give each element of the sets that the optimisation makes its line in the file, as a comment")
 	c.Flags().StringSliceVar(&f.passesOff, "no-pass", nil, "leave out passes of the optimisation, by `NAME`: "+passNames())
 }
 

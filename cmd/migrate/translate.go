@@ -23,6 +23,7 @@ type translateFlags struct {
 	keepXt    bool
 	counters  bool
 	optimize  int
+	lines     bool
 	passesOff []string
 	target    string
 	// lenient takes every declared deviation, for a translation that is not
@@ -68,7 +69,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if err := f.checkPasses(); err != nil {
 		return nil, list, err
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff, ElementLines: f.lines})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil

@@ -97,7 +97,7 @@ type entry struct {
 
 // entries returns the elements so that none overlap: of those that do, the first
 // one counts.
-func (p *plan) entries() []entry {
+func (p *plan) entries(comment func(*nftgen.Rule) string) []entry {
 	g := p.group
 	var out []entry
 	for _, b := range g.buckets {
@@ -106,6 +106,9 @@ func (p *plan) entries() []entry {
 		} else {
 			out = g.cut(out, b)
 		}
+	}
+	for i := range out {
+		out[i].comment = comment(out[i].item.rule)
 	}
 	slices.SortStableFunc(out, func(a, b entry) int {
 		for i := range g.fields {
@@ -133,7 +136,7 @@ func (g *group) first(out []entry, b *bucket) []entry {
 			}
 			seen[e.spans] = true
 		}
-		out = append(out, entry{e.spans, e.item, e.item.rule.Comment})
+		out = append(out, entry{spans: e.spans, item: e.item})
 	}
 	return out
 }
@@ -163,11 +166,11 @@ func (g *group) cut(out []entry, b *bucket) []entry {
 	var at number
 	first := len(out)
 	emit := func(e *element, s span) {
-		x := entry{e.spans, e.item, e.item.rule.Comment}
+		x := entry{spans: e.spans, item: e.item}
 		x.spans[w] = s
 		if n := len(out); n > first {
 			last := &out[n-1]
-			if last.spans[w].high.next() == s.low && last.item.verdict == x.item.verdict && (last.item == x.item || last.comment == x.comment && g.uniform) {
+			if last.spans[w].high.next() == s.low && last.item.verdict == x.item.verdict && x.item.counter == nil && (last.item == x.item || g.uniform && last.item.rule.Comment == x.item.rule.Comment) {
 				last.spans[w].high = s.high
 				return
 			}
@@ -221,7 +224,7 @@ const inlineMost = 8
 func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	g := p.group
 	first := g.items[0]
-	list := p.entries()
+	list := p.entries(o.commentOf)
 	r := &nftgen.Rule{Origin: first.rule.Origin, Family: first.rule.Family}
 	proto, known := g.protocol(p)
 	var fields []nftgen.Field
@@ -257,6 +260,10 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 			low, high = append(low, 0), append(high, 0xff)
 		}
 		x := nftgen.ElementExtra{Comment: e.comment}
+		if c := e.item.counter; c != nil {
+			x.Packets, x.Bytes = c.Packets, c.Bytes
+			set.Counter = true
+		}
 		switch {
 		case !g.uniform:
 			set.Bulk.AddVerdict(low, high, x, e.item.verdict)
@@ -273,7 +280,7 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 			return r, nil
 		}
 	}
-	if g.uniform || len(list) > inlineMost || interval {
+	if g.uniform || set.Counter || len(list) > inlineMost || interval {
 		set.Name = o.name(p, fields)
 		set.Size = 0
 		if !interval {
@@ -294,7 +301,7 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 
 // small returns the test of a small set as it stands in a rule.
 func (o *optimizer) small(set *nftgen.Set, fields []nftgen.Field, masks []nftgen.Value, list []entry, p *plan) (nftgen.Stmt, bool) {
-	if len(list) > inlineMost || masks != nil || p.widened || slices.ContainsFunc(list, func(e entry) bool { return e.comment != "" }) {
+	if set.Counter || len(list) > inlineMost || masks != nil || p.widened || slices.ContainsFunc(list, func(e entry) bool { return e.comment != "" }) {
 		return nil, false
 	}
 	value := func(e entry, i int) nftgen.Interval {

@@ -124,7 +124,7 @@ func (w writer) ruleset() string {
 			if w.IntN(40) == 0 {
 				kind = 12
 			}
-			rules = append(rules, strings.Join(strings.Fields(fmt.Sprintf("-A %s %s %s %s", chain, w.tests(kind), verb, target)), " "))
+			rules = append(rules, fmt.Sprintf("[%d:%d] ", w.IntN(9), w.IntN(900))+strings.Join(strings.Fields(fmt.Sprintf("-A %s %s %s %s", chain, w.tests(kind), verb, target)), " "))
 		}
 	}
 	fill("INPUT", 5+w.IntN(60), 0)
@@ -162,7 +162,7 @@ func TestEqual(t *testing.T) {
 			w.six = false
 		}
 		for level := 1; level <= 2; level++ {
-			got, rs := proven(t, texts, level)
+			got, rs := proven(t, texts, level, n%3 == 2)
 			if got != "equivalent" {
 				t.Fatalf("ruleset %d of seed %d, level %d: %s\n%s\n%s", n, *seed, level, got, texts, rs)
 			}
@@ -175,7 +175,7 @@ func TestEqual(t *testing.T) {
 }
 
 // proven proves a translation of a level and returns the word and its text.
-func proven(t *testing.T, texts []string, level int) (word, nft string) {
+func proven(t *testing.T, texts []string, level int, counters bool) (word, nft string) {
 	t.Helper()
 	var (
 		families [2]*iptables.Ruleset
@@ -193,7 +193,7 @@ func proven(t *testing.T, texts []string, level int) (word, nft string) {
 		sources = append(sources, iptsim.NewWithSets(rules, nil))
 		versions = append(versions, []int{4, 6}[i])
 	}
-	result, list := translate.Translate(families[0], families[1], translate.Options{Optimize: level})
+	result, list := translate.Translate(families[0], families[1], translate.Options{Optimize: level, Counters: counters})
 	if result == nil {
 		t.Fatalf("%v\n%s", list, texts)
 	}

@@ -136,7 +136,9 @@ func (g *group) add(it *item) bool {
 			g.put(i)
 		}
 	}
-	fresh = slices.DeleteFunc(fresh, func(e element) bool { return g.shadowed(&e) })
+	if it.counter == nil { // else what it counted so far would be lost
+		fresh = slices.DeleteFunc(fresh, func(e element) bool { return g.shadowed(&e) })
+	}
 	for i := range fresh {
 		if !g.fits(&fresh[i]) {
 			return false
@@ -218,7 +220,7 @@ func (g *group) overlap(a, b *element) bool {
 // overlaps cannot be cut, so there may be none.
 func (g *group) fits(e *element) bool {
 	switch {
-	case g.wide == many:
+	case g.wide == many || e.item.counter != nil: // each rule counts by one element
 		return !g.overlapsAny(e)
 	case e.item.terminal() && !g.jumps:
 		return true
@@ -250,7 +252,7 @@ func (g *group) overlapsAny(e *element) bool {
 // conflicts reports whether it may make a difference that an item stands before
 // the group instead of behind it.
 func (g *group) conflicts(it *item, disturbs func(*item, nftgen.Field) bool) bool {
-	if g.same && it.simple && it.verdict == g.items[0].verdict {
+	if g.same && it.simple && it.verdict == g.items[0].verdict && it.counter == nil && g.items[0].counter == nil {
 		return false
 	}
 	first := g.items[0]

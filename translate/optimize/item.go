@@ -29,6 +29,7 @@ type item struct {
 	family  nftgen.Family // that packets must have, 0 for any
 	rest    []nftgen.Stmt // other tests
 	verdict nftgen.VerdictStmt
+	counter *nftgen.Counter // of the packets that pass, if they are counted
 	// simple says that facts, rest and verdict are all there is. Of other rules the
 	// facts are those that are tested before anything has an effect.
 	simple bool
@@ -55,6 +56,11 @@ func analyse(r *nftgen.Rule) *item {
 	tests := r.Stmts
 	if v, ok := r.Stmts[n-1].(nftgen.VerdictStmt); ok && v.Kind != nftgen.Continue {
 		it.verdict, it.simple, tests = v, true, r.Stmts[:n-1]
+		if n > 1 {
+			if c, ok := r.Stmts[n-2].(nftgen.Counter); ok {
+				it.counter, tests = &c, r.Stmts[:n-2]
+			}
+		}
 	}
 	contradicts := false
 	for _, s := range tests {
@@ -86,7 +92,7 @@ func analyse(r *nftgen.Rule) *item {
 		}
 		contradicts = !it.add(f) || contradicts
 	}
-	if contradicts || len(it.facts) > maxFields || it.spread() > maxSpread {
+	if contradicts || len(it.facts) > maxFields || it.spread() > maxSpread || it.counter != nil && it.spread() > 1 {
 		it.simple = false
 	}
 	if it.simple {
@@ -138,6 +144,9 @@ func (it *item) fact(field string) []span {
 func (it *item) describe() string {
 	var b strings.Builder
 	b.WriteByte('0' + byte(it.rule.Family))
+	if it.counter != nil {
+		b.WriteByte('c')
+	}
 	for _, f := range it.facts {
 		b.WriteByte('|')
 		b.WriteString(f.field.Text)

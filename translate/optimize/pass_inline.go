@@ -47,7 +47,7 @@ func (o *optimizer) inline() {
 // simple tests, so that they mean the same behind the tests of the item.
 func (o *optimizer) inlinable(it *item) bool {
 	c := o.chains[it.verdict.Chain]
-	if c == nil || c.Base != nil || len(c.Rules) == 0 || len(c.Rules) > inlineRules || len(it.rest) > 0 {
+	if c == nil || c.Base != nil || len(c.Rules) == 0 || len(c.Rules) > inlineRules || len(it.rest) > 0 || it.counter != nil {
 		return false
 	}
 	for _, r := range c.Rules {

@@ -2,8 +2,6 @@ package optimize
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"nftmigrate/nftgen"
 )
@@ -89,25 +87,4 @@ func (o *optimizer) emit(g *group) []*nftgen.Rule {
 		rules[i] = it.rule
 	}
 	return rules
-}
-
-// name returns a free name for a set.
-func (o *optimizer) name(p *plan, fields []nftgen.Field) string {
-	words := []string{o.current.Name}
-	for _, f := range fields {
-		words = append(words, f.Text[strings.LastIndexByte(f.Text, ' ')+1:])
-	}
-	if p.group.uniform {
-		words = append(words, map[nftgen.VerdictKind]string{nftgen.Accept: "accept", nftgen.Drop: "drop", nftgen.Return: "return", nftgen.Goto: "to_" + p.group.items[0].verdict.Chain, nftgen.Jump: "to_" + p.group.items[0].verdict.Chain}[p.group.items[0].verdict.Kind])
-	} else {
-		words = append(words, "map")
-	}
-	base := nftgen.CleanName(strings.Join(words, "_"))
-	name := base
-	for n := 2; o.names[name]; n++ {
-		suffix := "_" + strconv.Itoa(n)
-		name = base[:min(len(base), 120-len(suffix))] + suffix
-	}
-	o.names[name] = true
-	return name
 }

@@ -14,6 +14,8 @@ type Options struct {
 	Level int
 	// Off names passes that are left out.
 	Off []string
+	// Lines gives each element of a set its line in the source, as a comment.
+	Lines bool
 	// NoRanges says that sets of several fields hold single values only, as before
 	// Linux 5.6 and nftables 0.9.4.
 	NoRanges bool
