@@ -200,7 +200,7 @@ func (b *Bulk) appendText(text []byte, s *Set, i int) []byte {
 		text = append(append(append(text, ` comment "`...), x.Comment...), '"')
 	}
 	if b.to != nil {
-		text = append(append(text, " : "...), actionText(b.to[i], 0)...)
+		text = appendText(append(text, " : "...), b.to[i], 0)
 	}
 	return text
 }
