@@ -29,6 +29,13 @@ func headerMeaning(number uint8, tests ...predicate.Predicate) predicate.Meaning
 	}
 }
 
+// wholeMeaning is a meaning that a proof compares in words.
+func wholeMeaning(words string, m predicate.Meaning) predicate.Meaning {
+	m.Match = predicate.Stateful{Instance: predicate.Whole{Words: words, Tests: m.Match}}
+	m.Unproven = nil
+	return m
+}
+
 // nothingBehind holds for packets of which nothing stands behind their headers.
 func nothingBehind() predicate.Predicate {
 	const most = 1 << 16

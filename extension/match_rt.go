@@ -117,6 +117,7 @@ func (m *rtMatch) Meaning(iptables.Context) predicate.Meaning {
 	}
 	if m.Addresses.Present {
 		tests = append(tests, predicate.Stateful{Instance: predicate.RouteAddresses{List: m.Addresses.Value, Among: m.NotStrict.Present}})
+		return wholeMeaning(m.words(), headerMeaning(headerRouting, tests))
 	}
 	return headerMeaning(headerRouting, tests)
 }

@@ -141,7 +141,11 @@ func (m *srhMatch) Meaning(iptables.Context) predicate.Meaning {
 			}})
 		}
 	}
-	return predicate.Meaning{Match: tests, Unproven: nothingBehind()}
+	meaning := predicate.Meaning{Match: tests, Unproven: nothingBehind()}
+	if m.Previous.Present || m.Coming.Present {
+		return wholeMeaning(m.words(), meaning)
+	}
+	return meaning
 }
 
 // last is the number that the comparisons of a field share.

@@ -33,6 +33,14 @@ type xtCounter interface {
 	instance() symbolic.Instance
 }
 
+// An xtDropper is a match that drops packets itself.
+//
+// Kernel: net/netfilter/nft_compat.c, nft_match_eval, which looks at
+// xt_action_param.hotdrop.
+type xtDropper interface {
+	drops(x *execution) bool
+}
+
 // xtMatches are the decoders of structures, by name and revision.
 var xtMatches = map[xtKey]func(info []byte) (xtMatch, error){}
 
@@ -91,6 +99,9 @@ func (i *XtMatch) String() string {
 }
 
 func (i *XtMatch) exec(x *execution) result {
+	if m, ok := i.match.(xtDropper); ok && m.drops(x) {
+		return x.decide(Verdict{Code: VerdictDrop})
+	}
 	match, known := i.match.holds(x)
 	switch {
 	case !known:
