@@ -20,8 +20,10 @@ type body struct {
 	family nftgen.Family
 	// written counts the nft rules so far.
 	written int
+}
 
-	// Rules and statements are made many at a time.
+// A stock is rules and statements that were made many at a time.
+type stock struct {
 	rules []nftgen.Rule
 	stmts []nftgen.Stmt
 }
@@ -30,13 +32,22 @@ type body struct {
 const chunk = 256
 
 // room returns an empty list with room for n statements.
-func (b *body) room(n int) []nftgen.Stmt {
-	if n > len(b.stmts) {
-		b.stmts = make([]nftgen.Stmt, max(n, chunk))
+func (s *stock) room(n int) []nftgen.Stmt {
+	if n > len(s.stmts) {
+		s.stmts = make([]nftgen.Stmt, max(n, chunk))
 	}
-	list := b.stmts[:0:n]
-	b.stmts = b.stmts[n:]
+	list := s.stmts[:0:n]
+	s.stmts = s.stmts[n:]
 	return list
+}
+
+// rule returns a copy of a rule.
+func (s *stock) rule(r nftgen.Rule) *nftgen.Rule {
+	if len(s.rules) == cap(s.rules) {
+		s.rules = make([]nftgen.Rule, 0, chunk)
+	}
+	s.rules = append(s.rules, r)
+	return &s.rules[len(s.rules)-1]
 }
 
 // lower appends one source rule to a chain.
@@ -72,7 +83,7 @@ func (b *body) lower(r *Rule) {
 // of the rules behind it when that is no longer the chain itself; emit may set
 // b.tail.
 func (b *body) emit(chain *nftgen.Chain, proto nftgen.Rule, pre []nftgen.Stmt, items []item, following *nftgen.Chain) {
-	stmts := append(b.room(len(pre)+len(items)), pre...)
+	stmts := append(b.shared.stock.room(len(pre)+len(items)), pre...)
 	for i, it := range items {
 		if it.branch == nil {
 			stmts = append(stmts, it.stmt)
@@ -209,11 +220,7 @@ func (b *body) append(chain *nftgen.Chain, proto nftgen.Rule, stmts []nftgen.Stm
 		return
 	}
 	b.written++
-	if len(b.rules) == cap(b.rules) {
-		b.rules = make([]nftgen.Rule, 0, chunk)
-	}
-	b.rules = append(b.rules, proto)
-	rule := &b.rules[len(b.rules)-1]
+	rule := b.shared.stock.rule(proto)
 	rule.Stmts = stmts
 	if rule.Family == 0 && slices.ContainsFunc(stmts, answersByICMP) {
 		rule.Family = b.family

@@ -17,6 +17,7 @@ type Shared struct {
 	// owners are the chains that helper chains were made for.
 	owners map[*nftgen.Chain]*nftgen.Chain
 	values map[any]any
+	stock  stock
 	ipsets *ipset.Sets // nil when none were given
 
 	protocols [256]nftgen.Stmt // tests of protocols, as far as they were needed
