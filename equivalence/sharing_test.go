@@ -69,7 +69,7 @@ func TestProveSharing(t *testing.T) {
 					continue
 				}
 				if limited {
-					r.Family = nftgen.Inet
+					r.Family = 0
 				}
 				kept = append(kept, r)
 			}
