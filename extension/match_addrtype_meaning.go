@@ -14,6 +14,9 @@ func (m *addrtypeMatch) Meaning(c iptables.Context) predicate.Meaning {
 	case m.Out.Present:
 		source, destination = predicate.SrcTypeOut, predicate.DstTypeOut
 	}
+	if m.byDevice(c) {
+		return predicate.Meaning{Match: predicate.Stateful{Instance: predicate.Outside{Words: m.words()}}}
+	}
 	var all predicate.All
 	for _, o := range []struct {
 		opt         iptables.Opt[addrTypes]
@@ -27,13 +30,19 @@ func (m *addrtypeMatch) Meaning(c iptables.Context) predicate.Meaning {
 		}
 		var p predicate.Predicate
 		if c.Family == iptables.IPv6 {
-			p = m.type6(o.opt.Value, predicate.Field{ID: o.addr}, predicate.Field{ID: o.route})
+			p = type6(o.opt.Value, predicate.Field{ID: o.addr}, predicate.Field{ID: o.route})
 		} else {
 			p = type4(o.opt.Value, predicate.Field{ID: o.route})
 		}
 		all = append(all, negatedIf(o.opt.Negated, p))
 	}
 	return predicate.Meaning{Match: all}
+}
+
+// byDevice reports whether IPv6 routes by way of one device decide that no model has.
+func (m *addrtypeMatch) byDevice(c iptables.Context) bool {
+	limited := m.In.Present || m.Out.Present
+	return c.Family == iptables.IPv6 && limited && (m.Source.Value|m.Destination.Value)&(typeAnycast|typeUnreachable) != 0
 }
 
 // type4 holds when the route type is one of the listed.
@@ -49,7 +58,7 @@ func type4(types addrTypes, route predicate.Field) predicate.Predicate {
 }
 
 // type6 is match_type6 of the kernel.
-func (m *addrtypeMatch) type6(types addrTypes, addr, route predicate.Field) predicate.Predicate {
+func type6(types addrTypes, addr, route predicate.Field) predicate.Predicate {
 	unspecified := predicate.Equal(addr, predicate.Number(0))
 	// ff00::/8 and ::ffff:0:0/96.
 	multicast := predicate.Masked{Field: addr, Mask: predicate.Number(0xff).Shift(120), Value: predicate.Number(0xff).Shift(120)}
@@ -82,9 +91,5 @@ func (m *addrtypeMatch) type6(types addrTypes, addr, route predicate.Field) pred
 			in.Spans = append(in.Spans, t.span)
 		}
 	}
-	var routed predicate.Predicate = in
-	if limited := m.In.Present || m.Out.Present; limited && types&(typeAnycast|typeUnreachable) != 0 {
-		routed = predicate.Unmodelled{What: "IPv6 routes to an address by way of one device"}
-	}
-	return append(all, routed)
+	return append(all, in)
 }

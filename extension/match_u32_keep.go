@@ -1,26 +1,11 @@
 package extension
 
-import (
-	"slices"
+import "nftmigrate/translate"
 
-	"nftmigrate/translate"
-)
-
-// Keep is for numbers that say where the next one is. Places further behind than
-// what is loaded are not kept.
+// Keep writes the structure.
 //
 // Kernel: include/uapi/linux/netfilter/xt_u32.h, struct xt_u32.
 func (m *u32Match) Keep(*translate.Rule) (translate.Kept, error) {
-	jumps := slices.ContainsFunc(m.Tests.Value, func(t u32Test) bool {
-		return slices.ContainsFunc(t.location, func(s u32Step) bool { return s.operator == "@" })
-	})
-	if !jumps {
-		return translate.Kept{}, &translate.Untranslatable{
-			Code: "untranslatable-option", Summary: "the tests of --u32 are not kept",
-			Detail: "They look further behind than nftables loads. Test less far behind.",
-			Range:  m.Tests.Range,
-		}
-	}
 	const most = 11 // of tests, and of the numbers and spans of one
 	operators := map[string]uint8{"": 0, "&": 0, "<<": 1, ">>": 2, "@": 3}
 	var info xtLayout
