@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,12 +17,13 @@ import (
 	"nftmigrate/internal/testkit"
 	"nftmigrate/iptables"
 	"nftmigrate/translate"
+	"nftmigrate/translate/optimize"
 )
 
 // corpusPackets is how many packets are compared for each real ruleset.
 const corpusPackets = 10000
 
-// TestCorpus takes each real ruleset the whole way. What iptables-legacy loads
+// TestCorpus takes each real ruleset the whole way, rule by rule and optimised. What iptables-legacy loads
 // must be refused by the name of what has no counterpart, or translate, load as
 // text and as batch to the same listing, and show no difference. What it does
 // not load must come to an end with a diagnostic or a translation.
@@ -38,45 +40,47 @@ func TestCorpus(t *testing.T) {
 		if err != nil || !bytes.Contains(text, []byte("COMMIT")) {
 			continue
 		}
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			s := &streams{in: bytes.NewReader(nil), out: new(bytes.Buffer), errs: new(bytes.Buffer)}
-			in := &input{}
-			if err := in.add(diag.NewSource("rules", text), 0); err != nil {
-				testkit.NotHere(t, "%v", err)
-			}
-			family := iptables.IPv4
-			if in.v6 != nil {
-				family = iptables.IPv6
-			}
-			loadable := legacyLoads(t, family, text)
-			p, list, err := machines(context.Background(), in, &translateFlags{table: "firewall", allow: []string{translate.AllowAll}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if p == nil {
-				refusal(t, list, loadable)
-				refused++
-				return
-			}
-			translated++
-			rules += bytes.Count(text, []byte("\n-A "))
-			loadsAlike(t, p)
-			checks := &checkFlags{packets: corpusPackets, seed: 1, memory: equivalence.DefaultMemory >> 20, time: equivalence.DefaultTime}
-			r, err := checks.check(context.Background(), s, in, p, false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.word() == equivalence.Equivalent {
-				return
-			}
-			code := new(bytes.Buffer)
-			if err := showCheck(code, in, p, r, nil); err != nil {
-				t.Fatal(err)
-			}
-			t.Errorf("loadable: %v\n%.3000s", loadable, code)
-		})
+		for level := 0; level <= optimize.MostLevel; level += optimize.MostLevel {
+			t.Run(fmt.Sprintf("%s/optimize%d", filepath.Base(file), level), func(t *testing.T) {
+				s := &streams{in: bytes.NewReader(nil), out: new(bytes.Buffer), errs: new(bytes.Buffer)}
+				in := &input{}
+				if err := in.add(diag.NewSource("rules", text), 0); err != nil {
+					testkit.NotHere(t, "%v", err)
+				}
+				family := iptables.IPv4
+				if in.v6 != nil {
+					family = iptables.IPv6
+				}
+				loadable := legacyLoads(t, family, text)
+				p, list, err := machines(context.Background(), in, &translateFlags{table: "firewall", allow: []string{translate.AllowAll}, optimize: level})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p == nil {
+					refusal(t, list, loadable)
+					refused++
+					return
+				}
+				translated++
+				rules += bytes.Count(text, []byte("\n-A "))
+				loadsAlike(t, p)
+				checks := &checkFlags{packets: corpusPackets, seed: 1, memory: equivalence.DefaultMemory >> 20, time: equivalence.DefaultTime}
+				r, err := checks.check(context.Background(), s, in, p, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.word() == equivalence.Equivalent {
+					return
+				}
+				code := new(bytes.Buffer)
+				if err := showCheck(code, in, p, r, nil); err != nil {
+					t.Fatal(err)
+				}
+				t.Errorf("loadable: %v\n%.3000s", loadable, code)
+			})
+		}
 	}
-	t.Logf("%d rulesets with %d rules translated, %d refused", translated, rules, refused)
+	t.Logf("%d translations of %d rules, with and without optimisation, %d refused", translated, rules, refused)
 	if translated == 0 {
 		t.Error("no ruleset was translated")
 	}
