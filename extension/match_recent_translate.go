@@ -39,7 +39,7 @@ const recentSetSize = 65535
 
 // recentRingMax is the largest hit count that is translated: a ring has two
 // sets per hit.
-const recentRingMax = 64
+const recentRingMax = 255
 
 // recentRuleMax is how many sets one rule tests, or takes an address out of:
 // with masks, the expressions of several such matches still fit into a rule.
