@@ -24,6 +24,7 @@ func applyCommand(s *streams) *cobra.Command {
 		files     inputFlags
 		flags     translateFlags
 		checks    checkFlags
+		way       wayInFlags
 		namespace string
 		dry       bool
 		asJSON    bool
@@ -35,6 +36,10 @@ func applyCommand(s *streams) *cobra.Command {
 commits the translation in one netlink transaction: the table of the chosen name
 is replaced, all others stay. What the kernel stores is read back and compared
 with what was sent; when something is not as it must be, the table is put back.
+
+The SSH connection that the command runs under, and those of --keep-open, are
+run through the new rules first: when these drop it, or a new one like it,
+nothing is committed (exit code 1) without --force.
 
 The iptables rules that are loaded stay loaded: both then decide about each
 packet. Nothing is written to disk, so a reboot brings back what was there.`,
@@ -56,13 +61,17 @@ packet. Nothing is written to disk, so a reboot brings back what was there.`,
 					return err
 				}
 			}
-			if refused := verdict(r.word()); refused != nil || dry {
+			refused := verdict(r.word())
+			if refused == nil {
+				refused = way.check(s.errs, in, p, namespace)
+			}
+			if refused != nil || dry {
 				if asJSON {
 					if err := doc.Write(s.out); err != nil {
 						return err
 					}
 				}
-				if refused != nil {
+				if word := verdict(r.word()); word != nil {
 					fmt.Fprintf(s.errs, "migrate: nothing was committed, because the result of the check is %q\n", r.word())
 				}
 				return refused
@@ -81,6 +90,7 @@ packet. Nothing is written to disk, so a reboot brings back what was there.`,
 	files.register(c, false)
 	flags.register(c)
 	checks.register(c)
+	way.register(c)
 	c.Flags().StringVar(&namespace, "netns", "", "commit in the network namespace of this `NAME` (ip netns)")
 	c.Flags().BoolVar(&dry, "check", false, "do all but the commit")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
