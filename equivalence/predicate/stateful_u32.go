@@ -22,8 +22,8 @@ type U32Step struct {
 	Number   uint32
 }
 
-// U32All is all tests of "-m u32" where one of them has an "@", or looks further
-// behind than rules of nftables do: then they are no tests of fields.
+// U32All is all tests of "-m u32" where one of them has an "@": then they are no
+// tests of fields.
 type U32All struct{ Tests []U32 }
 
 var (
@@ -37,16 +37,13 @@ func (a U32All) Predicate(version int) Predicate {
 	var all All
 	for _, t := range a.Tests {
 		p := t.Predicate(version)
-		if _, jumps := p.(Stateful); jumps || t.Steps[0].Number > u32Reach {
+		if _, jumps := p.(Stateful); jumps {
 			return Stateful{Instance: a}
 		}
 		all = append(all, p)
 	}
 	return all
 }
-
-// u32Reach is the last place of four bytes that rules of nftables load.
-const u32Reach = 252
 
 // Content marks the type.
 func (U32All) Content() {}
