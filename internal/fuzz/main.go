@@ -25,6 +25,7 @@ func command() int {
 	workers := flag.Int("parallel", 2*runtime.NumCPU(), "run `N` rulesets at a time")
 	proofs := flag.Int("proofs", 0, "make only proofs, of `N` rulesets, without the kernel")
 	unproven := flag.Bool("unproven", false, "do without proofs, which take most of the time")
+	level := flag.Int("optimize", 0, "translate with this `LEVEL` of optimisation")
 	profile := flag.String("cpuprofile", "", "write where the time goes to `FILE`")
 	flag.Parse()
 	if os.Getenv("GOGC") == "" {
@@ -40,7 +41,7 @@ func command() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0, proofTime: proofTime}
+	f := &fuzz{each: *each, seed: *seed, out: os.Stdout, counts: make(map[string]int), only: *proofs > 0, proofTime: proofTime, optimize: *level}
 	if *unproven {
 		f.proofTime = 0
 	}

@@ -34,6 +34,8 @@ type fuzz struct {
 	out  io.Writer
 	show bool // print rulesets and bytes
 	only bool // proofs, without the kernel
+	// optimize is the level of the translation.
+	optimize int
 	// proofTime is the budget of a proof; 0 makes none.
 	proofTime time.Duration
 	// given, when not nil, is what is run instead of what a generator writes, and
@@ -174,7 +176,7 @@ func (f *fuzz) ruleset(ctx context.Context, n int) (o outcome) {
 	var codes []string
 	var batch *nftgen.Batch
 	if !list.HasErrors() {
-		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{Sets: s.known, KeepXt: true})
+		result, more := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{Sets: s.known, KeepXt: true, Optimize: f.optimize})
 		list = append(list, more...)
 		if result != nil {
 			var err error
