@@ -20,6 +20,7 @@ type Bulk struct {
 	data     []byte
 	extra    []ElementExtra // of each element, or nil
 	to       []VerdictStmt  // of each element of a map
+	values   []byte         // of each element of a map to values, side by side
 }
 
 // An ElementExtra is what an element has beside its key.
@@ -161,6 +162,9 @@ func (b *Bulk) check(s *Set) error {
 	if err := b.checkVerdicts(s); err != nil {
 		return err
 	}
+	if err := b.checkValues(s); err != nil {
+		return err
+	}
 	for _, x := range b.extra {
 		switch {
 		case x.Timeout < 0 || x.Timeout%time.Millisecond != 0 || x.Timeout != 0 && !s.expires():
@@ -201,6 +205,9 @@ func (b *Bulk) appendText(text []byte, s *Set, i int) []byte {
 	}
 	if b.to != nil {
 		text = appendText(append(text, " : "...), b.to[i], 0)
+	}
+	if s.Data != nil {
+		text = s.Data.format(append(text, " : "...), b.value(i, s.Data))
 	}
 	return text
 }
@@ -308,6 +315,9 @@ func (e *bulkEncoder) extras(i int, userdata []byte) {
 	}
 	if e.bulk.to != nil {
 		e.a.nested(unix.NFTA_SET_ELEM_DATA, e.bulk.to[i].data())
+	}
+	if e.set.data != nil {
+		e.a.nested(unix.NFTA_SET_ELEM_DATA, e.bulk.valueData(i, e.set.data))
 	}
 	if x.Timeout != 0 {
 		e.a.u64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(x.Timeout.Milliseconds()))

@@ -58,7 +58,7 @@ var (
 	}}
 	caseSets = []*Set{hostSet, netSet, wholeSet, touchingSet, markSet, nameSet, dynamicSet, expirySet, pairSet, rangesSet,
 		bulkHosts, bulkNets, bulkEdges, bulkRanges, bulkNames, bulkGuests, bulkMarks,
-		portMap, netMap, serviceMap, rangeMap, countedMap}
+		portMap, netMap, serviceMap, rangeMap, countedMap, markMap, classMap, portMarkMap}
 )
 
 // Sets of packed elements.

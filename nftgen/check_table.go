@@ -119,6 +119,8 @@ func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool, objects
 			return nil
 		}
 		set = s.Map
+	case MapAssign:
+		set = s.Map
 	case Update:
 		set = s.Set
 	default:

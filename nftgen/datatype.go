@@ -20,7 +20,7 @@ var (
 	icmpType    = &Datatype{Name: "icmp_type", Number: 14, Bytes: 1, Order: BigEndian, format: named(icmpTypeNames, decimal), ends: decimal}
 	tcpFlag     = &Datatype{Name: "tcp_flag", Number: 15, Bytes: 1, Order: BigEndian, format: flags(tcpFlagNames), bits: tcpFlagNames}
 	mark        = &Datatype{Name: "mark", Number: 19, Bytes: 4, Order: HostEndian, format: hex}
-	classID     = &Datatype{Name: "classid", Number: 22, Bytes: 4, Order: HostEndian, format: class}
+	classID     = &Datatype{Name: "classid", Number: 23, Bytes: 4, Order: HostEndian, format: class}
 	ctState     = &Datatype{Name: "ct_state", Number: 26, Bytes: 4, Order: HostEndian, format: flags(ctStateNames), bits: ctStateNames}
 	ctDir       = &Datatype{Name: "ct_dir", Number: 27, Bytes: 1, Order: HostEndian, format: named(ctDirNames, decimal), ends: decimal}
 	ctStatus    = &Datatype{Name: "ct_status", Number: 28, Bytes: 4, Order: HostEndian, format: flags(ctStatusNames), bits: ctStatusNames}

@@ -42,6 +42,7 @@ type lookupSet struct {
 	size      uint32
 	counter   bool
 	verdicts  bool
+	data      *Datatype // of a named map to values
 	elements  [][]Interval
 	pairs     []PortPair // of a map, which has no other elements
 	bulk      *Bulk
@@ -53,7 +54,7 @@ func (s *Set) lookupSet(id uint32) lookupSet {
 	return lookupSet{
 		name: s.Name, id: id, types: s.Key, interval: s.Interval, dynamic: s.Dynamic, expires: s.expires(),
 		timeout: s.Timeout, size: s.Size, elements: s.Elements, counter: s.Counter, bulk: s.Bulk,
-		verdicts: s.Verdicts,
+		verdicts: s.Verdicts, data: s.Data,
 	}
 }
 
@@ -67,7 +68,7 @@ func (s *Set) check() error {
 	case s.Timeout < 0 || s.Timeout%time.Millisecond != 0:
 		return fmt.Errorf("write the set %s: the timeout %s is not whole milliseconds", s.Name, s.Timeout)
 	}
-	if s.Verdicts && (s.Dynamic || len(s.Elements) > 0) {
+	if (s.Verdicts || s.Data != nil) && (s.Dynamic || len(s.Elements) > 0) {
 		return fmt.Errorf("write the map %s: its elements are not packed, or packets change them", s.Name)
 	}
 	if s.Bulk != nil {

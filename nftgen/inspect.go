@@ -27,6 +27,8 @@ func AppendFields(list []Field, s Stmt) []Field {
 		return append(list, s.Fields...)
 	case Vmap:
 		return append(list, s.Fields...)
+	case MapAssign:
+		return append(append(list, s.Fields...), s.Field)
 	case Exists:
 		return append(list, s.Field)
 	case HasLabel, SetLabel:

@@ -18,7 +18,7 @@ func Leads(s Stmt) []string {
 // statement that is not known here that is not taken for granted.
 func Copyable(s Stmt) bool {
 	switch s := s.(type) {
-	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
+	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, MapAssign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
 		return true
 	case Update:
 		return len(s.Stmts) == 0 // the set is shared
@@ -52,6 +52,9 @@ func SameEffect(a, b Stmt) bool {
 	case Assign:
 		b, ok := b.(Assign)
 		return ok && a.Field.Text == b.Field.Text
+	case MapAssign:
+		b, ok := b.(MapAssign)
+		return ok && a.Field.Text == b.Field.Text
 	case Update:
 		b, ok := b.(Update)
 		return ok && a.Set == b.Set
@@ -68,6 +71,8 @@ func Disturbs(effect, test Stmt) bool {
 	}
 	switch e := effect.(type) {
 	case Assign:
+		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.loadedBy(loadFib) })
+	case MapAssign:
 		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.loadedBy(loadFib) })
 	case SetField, SetMSS:
 		return reads(test, func(f Field) bool { return !f.loadedBy(loadMeta) && !f.loadedBy(loadCT) })

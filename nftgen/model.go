@@ -382,6 +382,7 @@ type Set struct {
 	Size       uint32        // 0 is unlimited
 	Counter    bool          // each element counts its packets
 	Verdicts   bool          // a map: each element leads to a verdict; the elements are in Bulk
+	Data       *Datatype     // of a map: each element has a value of this type; the elements are in Bulk
 	Elements   [][]Interval  // one interval per key field, sorted
 	Bulk       *Bulk         // the elements of a set that has many, instead
 	// Note is printed as a comment line in the set.

@@ -110,7 +110,7 @@ func (s *lookupSet) anonymousName() string {
 	return anonymousSet
 }
 
-func (s *lookupSet) isMap() bool { return s.pairs != nil || s.verdicts }
+func (s *lookupSet) isMap() bool { return s.pairs != nil || s.verdicts || s.data != nil }
 
 // mapsTo adds what a map has beside a set.
 func (s *lookupSet) mapsTo(a *attributes) {
@@ -118,6 +118,9 @@ func (s *lookupSet) mapsTo(a *attributes) {
 	case s.verdicts:
 		a.u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
 		a.u32(unix.NFTA_SET_DATA_LEN, 0)
+	case s.data != nil:
+		a.u32(unix.NFTA_SET_DATA_TYPE, s.data.Number)
+		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.data.Bytes))
 	case s.pairs != nil:
 		a.u32(unix.NFTA_SET_DATA_TYPE, inetService.Number)
 		a.u32(unix.NFTA_SET_DATA_LEN, uint32(inetService.Bytes))

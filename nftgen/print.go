@@ -182,6 +182,9 @@ func (p *printer) set(s *Set) {
 	if s.Verdicts {
 		word, data = "map", " : verdict"
 	}
+	if s.Data != nil {
+		word, data = "map", " : "+s.Data.Name
+	}
 	fmt.Fprintf(p, "\t%s %s {\n", word, s.Name)
 	if s.Note != "" {
 		p.comment("\t\t", s.Note)

@@ -92,8 +92,13 @@ func (s *lookupSet) userdata() []byte {
 	default:
 		u.u32(setKeyByteorder, orderBig)
 	}
-	if s.verdicts {
+	switch {
+	case s.verdicts:
 		u.u32(setDataByteorder, orderMixed)
+	case s.data != nil && s.data.Order == HostEndian:
+		u.u32(setDataByteorder, orderHost)
+	case s.data != nil:
+		u.u32(setDataByteorder, orderBig)
 	}
 	if s.anonymous && s.interval {
 		u.u32(setMerge, 1)
@@ -115,7 +120,7 @@ func (s *lookupSet) userdata() []byte {
 	if s.anonymous && s.verdicts {
 		u.entry(setDataTypeof, expressionData(kindVerdict, nil)...)
 	}
-	if s.verdicts {
+	if s.verdicts || s.data != nil {
 		u.u32(setDataInterval, 0)
 	}
 	return u

@@ -46,8 +46,34 @@ func verdictMap(name string, key []*Datatype, interval bool, fill func(*Bulk)) *
 	return s
 }
 
-// mapCases are rules that look verdicts up.
+// Maps to values.
+var (
+	markMap = valueMap("mark_map", []*Datatype{ipv4Addr}, false, mark, func(b *Bulk) {
+		b.AddValue(ip("10.0.0.1"), nil, ElementExtra{}, u32(0x10203))
+		b.AddValue(ip("10.0.0.2"), nil, ElementExtra{Comment: "two"}, u32(2))
+	})
+	classMap = valueMap("class_map", []*Datatype{ipv4Addr}, true, classID, func(b *Bulk) {
+		b.AddValue(ip("10.0.0.0"), ip("10.0.0.255"), ElementExtra{}, u32(0x10010))
+		b.AddValue(ip("10.0.1.0"), ip("10.0.1.255"), ElementExtra{}, u32(0)) // touches
+		b.AddValue(ip("224.0.0.0"), ip("255.255.255.255"), ElementExtra{}, u32(0xffff0001))
+	})
+	portMarkMap = valueMap("port_mark_map", []*Datatype{ipv4Addr, inetService}, false, mark, func(b *Bulk) {
+		b.AddValue(slices.Concat(ip("10.0.0.1"), u16(80)), nil, ElementExtra{}, u32(1<<31))
+	})
+)
+
+func valueMap(name string, key []*Datatype, interval bool, data *Datatype, fill func(*Bulk)) *Set {
+	s := bulkSet(name, key, interval, fill)
+	s.Data = data
+	return s
+}
+
+// mapCases are rules that look verdicts and values up.
 var mapCases = []ruleCase{
+	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr}, Map: markMap}),
+	c(MapAssign{Field: MetaPriority, Fields: []Field{IPDaddr}, Map: classMap}),
+	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr}, Masks: []Value{ip("255.255.255.0")}, Map: markMap}, counter),
+	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr, Dport(6)}, Map: portMarkMap}),
 	c(Vmap{Fields: []Field{Dport(6)}, Map: portMap}),
 	c(tcpOrUDP, Vmap{Fields: []Field{Dport(0)}, Map: portMap}),
 	c(Vmap{Fields: []Field{IPSaddr}, Map: netMap}),

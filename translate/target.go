@@ -143,6 +143,8 @@ func setOf(s nftgen.Stmt) *nftgen.Set {
 		return s.Set
 	case nftgen.Vmap:
 		return s.Map
+	case nftgen.MapAssign:
+		return s.Map
 	case nftgen.Update:
 		return s.Set
 	}

@@ -43,7 +43,7 @@ var (
 // stmtKinds are the kinds of statements by the names of their types.
 var stmtKinds = map[string]Feature{
 	"Compare": baseFeature, "IfName": baseFeature, "InPrefix": baseFeature, "InSpan": baseFeature, "AnyBit": baseFeature,
-	"OneOf": baseFeature, "OneOfTuple": baseFeature, "InSet": baseFeature, "Vmap": baseFeature, "VerdictStmt": baseFeature, "Counter": baseFeature,
+	"OneOf": baseFeature, "OneOfTuple": baseFeature, "InSet": baseFeature, "Vmap": baseFeature, "MapAssign": baseFeature, "VerdictStmt": baseFeature, "Counter": baseFeature,
 	"Log": baseFeature, "LogGroup": baseFeature, "Reject": baseFeature, "Assign": baseFeature, "Trace": baseFeature,
 	"NAT": baseFeature, "Masquerade": baseFeature, "Redirect": baseFeature, "Update": baseFeature,
 	"Queue":       baseFeature,

@@ -80,6 +80,8 @@ func missCost(s nftgen.Stmt) float64 {
 		return setCost(s.Set, s.Masks) + namesCost(s.Fields...)
 	case nftgen.Vmap:
 		return setCost(s.Map, s.Masks) + namesCost(s.Fields...)
+	case nftgen.MapAssign:
+		return setCost(s.Map, s.Masks) + namesCost(s.Fields...) + 2
 	case nftgen.VerdictStmt, nftgen.Counter:
 		return 2
 	}
