@@ -95,6 +95,9 @@ type planted struct {
 // that have no field. Where no packet can be made that shows it, a proof is
 // undecided; none may be equivalent.
 var plantedProofs = []planted{
+	{"target_set_map", "10.0.0.1 : 0x1, ", "10.0.0.1 : 0x3, ", equivalence.Different},
+	{"target_set_map", "10.1.0.0/24 : 1:2, 10.1.1.0/24 : none", "10.1.0.0/23 : 1:2, 10.1.2.0/24 : none", equivalence.Different},
+	{"target_set_map", "meta mark & 0xfffffffc ^ 0x13", "meta mark & 0xfffffffc ^ 0x3", equivalence.Different},
 	{"match_cgroup", "meta cgroup 0 ", "meta cgroup 1 ", equivalence.Different},
 	{"match_cgroup", "meta cgroup != 5 ", "meta cgroup 5 ", equivalence.Undecided},
 	{"match_connlabel", "ct label set 127 ct label 127 ", "ct label set 126 ct label 126 ", equivalence.Different},

@@ -78,10 +78,15 @@ func (t *setTarget) Validate(c iptables.Context) []iptables.Problem {
 			Detail: "Give at least one of --map-mark, --map-prio and --map-queue.",
 		}}
 	}
-	if t.Map.Present && (t.MapPrio.Present || t.MapQueue.Present) {
-		return placement(c, "SET", "mangle", iptables.Output|iptables.Forward|iptables.Postrouting)
+	if !t.Map.Present {
+		return nil
 	}
-	return nil
+	// One of these hooks is enough for the kernel.
+	const leaving = iptables.Output | iptables.Forward | iptables.Postrouting
+	if (t.MapPrio.Present || t.MapQueue.Present) && c.Hooks&leaving == 0 {
+		return placement(c, "SET", "mangle", leaving)
+	}
+	return placement(c, "SET", "mangle", 0)
 }
 
 func (t *setTarget) Action(iptables.Context) predicate.Action {
@@ -98,7 +103,10 @@ func (t *setTarget) Action(iptables.Context) predicate.Action {
 		action.Effects = append(action.Effects, predicate.SetChange{Name: t.Delete.Value.name, Source: t.Delete.Value.source, Delete: true})
 	}
 	if t.Map.Present {
-		action.Effects = append(action.Effects, predicate.UnmodelledEffect{What: "--map-set"})
+		action.Effects = append(action.Effects, predicate.SetMap{
+			Name: t.Map.Value.name, Source: t.Map.Value.source,
+			Mark: t.MapMark.Present, Priority: t.MapPrio.Present, Queue: t.MapQueue.Present,
+		})
 	}
 	return action
 }
@@ -128,12 +136,24 @@ func (t *setTarget) Collect(s *translate.Shared, c iptables.Context) error {
 }
 
 func (t *setTarget) Translate(r *translate.Rule) error {
-	if t.Map.Present {
+	if t.MapQueue.Present {
 		return &translate.Untranslatable{
-			Summary: "--map-set is not translated by this version",
-			Detail:  "It looks up a mark, a class or a queue that elements of the ipset carry (skbinfo). Write a rule of MARK or CLASSIFY for each value, or keep the host on iptables.",
-			Range:   t.Map.Range,
+			Summary: "--map-queue has no counterpart in nftables",
+			Detail: "No expression of nf_tables sets the transmit queue of a packet. Let --map-mark set a mark instead, and have tc choose the queue " +
+				"by it: \"tc filter add ... fw action skbedit queue_mapping N\".",
+			Range: t.MapQueue.Range,
 		}
 	}
-	return r.ChangeSets(t.changes())
+	if changes := t.changes(); len(changes) > 0 {
+		if err := r.ChangeSets(changes); err != nil {
+			return err
+		}
+	}
+	if !t.Map.Present {
+		return nil
+	}
+	return r.LookUp(translate.SetMap{
+		Name: t.Map.Value.name, Range: t.Map.Range, Source: t.Map.Value.source,
+		Mark: t.MapMark.Present, Priority: t.MapPrio.Present,
+	})
 }

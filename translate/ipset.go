@@ -32,12 +32,7 @@ func (r *Rule) TestSet(q SetTest) error {
 		return r.unknownSet(q)
 	}
 	if o := &set.Options; o.Family != 0 && o.Family != r.ipVersion() {
-		return &Untranslatable{
-			Code:    "wrong-set-family",
-			Summary: fmt.Sprintf("set %q is of the other family", q.Name),
-			Detail:  fmt.Sprintf("%s refuses it. Make a set of its family, or move the rule to the other ruleset.", r.Context.Family),
-			Range:   q.Range,
-		}
+		return r.wrongFamily(set, q.Range)
 	}
 	rows, err := r.setRows(set, q)
 	if err != nil {
@@ -64,6 +59,15 @@ func (r *Rule) TestSet(q SetTest) error {
 	}
 	r.Branch(b)
 	return nil
+}
+
+func (r *Rule) wrongFamily(set *ipset.Set, where diag.Range) error {
+	return &Untranslatable{
+		Code:    "wrong-set-family",
+		Summary: fmt.Sprintf("set %q is of the other family", set.Name),
+		Detail:  fmt.Sprintf("%s refuses it. Make a set of its family, or move the rule to the other ruleset.", r.Context.Family),
+		Range:   where,
+	}
 }
 
 // ipVersion is the IP version of the rule's packets.
@@ -148,11 +152,7 @@ func (r *Rule) setRows(set *ipset.Set, q SetTest) ([][]nftgen.Stmt, error) {
 func (r *Rule) listRows(list *ipset.Set, q SetTest) (rows [][]nftgen.Stmt, err error) {
 	list.Elements(func(_ int, e *ipset.Element) bool {
 		if e.Extra != nil && list.Options.HasTimeout && e.Extra.Timeout != 0 {
-			err = &Untranslatable{
-				Summary: fmt.Sprintf("set %q leaves the list %q after some time", e.Member.Name, list.Name),
-				Detail:  "An element of a set of nftables can expire, a rule that looks into a set cannot. Take the set out of the list, or make it a lasting element.",
-				Range:   q.Range,
-			}
+			err = setLeaves(list, e, q.Range)
 			return false
 		}
 		var more [][]nftgen.Stmt
@@ -161,6 +161,15 @@ func (r *Rule) listRows(list *ipset.Set, q SetTest) (rows [][]nftgen.Stmt, err e
 		return err == nil
 	})
 	return rows, err
+}
+
+// setLeaves says that an element of a list expires.
+func setLeaves(list *ipset.Set, e *ipset.Element, where diag.Range) error {
+	return &Untranslatable{
+		Summary: fmt.Sprintf("set %q leaves the list %q after some time", e.Member.Name, list.Name),
+		Detail:  "An element of a set of nftables can expire, a rule that looks into a set cannot. Take the set out of the list, or make it a lasting element.",
+		Range:   where,
+	}
 }
 
 // meets reports whether packets of the rule can have a protocol that a part of a

@@ -41,7 +41,7 @@ func (p *setParts) divideNets() error {
 	}
 	b.items = make([]netItem, 0, p.set.Len())
 	b.elements = make([]ipset.Element, 0)
-	keep := nets == 2 || p.set.Options.Counters || p.set.Options.Comment || p.set.Options.HasTimeout
+	keep := nets == 2 || p.set.Options.Counters || p.set.Options.Comment || p.set.Options.HasTimeout || p.carries != carriesNothing
 	p.set.Elements(func(i int, e *ipset.Element) bool {
 		if e.Physdev {
 			return true // no rule looks for the ports of bridges
@@ -409,24 +409,21 @@ func (p *setParts) dividePorts() error {
 		return true
 	})
 	slices.SortFunc(ports, func(x, y port) int { return cmp.Compare(x.n, y.n) })
-	var parts [2]*setPart
 	for i := range ports {
 		e := &ports[i].e
-		timed := 0
-		if p.timed(e) {
-			timed = 1
-		}
-		if parts[timed] == nil {
-			parts[timed] = p.part(partKey{proto: tcpProtocol, timed: timed == 1}, true)
-			udp := *parts[timed]
-			udp.proto, udp.shares = udpProtocol, parts[timed]
+		k := partKey{proto: tcpProtocol, timed: p.timed(e), carry: p.carries.carryOf(e.Extra)}
+		part := p.byKey[k]
+		if part == nil {
+			part = p.part(k, true)
+			udp := *part
+			udp.proto, udp.shares = udpProtocol, part
 			p.list = append(p.list, &udp)
 		}
 		key := []byte{byte(e.Port >> 8), byte(e.Port)}
-		if e.Extra == nil && parts[timed].bulk.Extend(key, key) {
+		if e.Extra == nil && part.bulk.Extend(key, key) {
 			continue
 		}
-		p.add(parts[timed], key, key, e)
+		p.add(part, key, key, e)
 	}
 	return nil
 }

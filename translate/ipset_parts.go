@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,6 +56,7 @@ type partKey struct {
 	prefix     string // of the names of devices, "" for whole names
 	exceptions bool
 	timed      bool
+	carry      carry
 }
 
 // setParts are the parts of an ipset that have elements, in the order in which
@@ -69,7 +71,8 @@ type setParts struct {
 	packed []byte
 	// changes are what packets do to the set, nil for nothing.
 	changes  *changes
-	declared bool // that each part has a size of its own
+	carries  carryKind // what of elements is looked up, nothing for sets
+	declared bool      // that each part has a size of its own
 }
 
 type setPartsKey struct{ set *ipset.Set }
@@ -81,12 +84,17 @@ func (s *Shared) setParts(set *ipset.Set, where diag.Range) (*setParts, error) {
 		p.err = p.divide()
 		return p
 	})
-	if u := AsUntranslatable(parts.err); u != nil {
+	return parts.at(where)
+}
+
+// at returns the parts, or why there are none, for a place.
+func (p *setParts) at(where diag.Range) (*setParts, error) {
+	if u := AsUntranslatable(p.err); u != nil {
 		again := *u
 		again.Range = where
 		return nil, &again
 	}
-	return parts, parts.err
+	return p, p.err
 }
 
 // divide puts each element into its part.
@@ -164,6 +172,11 @@ func (p *setParts) check() error {
 			Detail: fmt.Sprintf("The kernel fills in the address of the first packet from %s, and from then on takes that one alone. "+
 				"Give the element its address, or use a hash:ip.", waits),
 		}
+	case timed && p.carries != carriesNothing && p.set.Type.Nomatch():
+		return &Untranslatable{
+			Summary: fmt.Sprintf("set %q has networks that carry marks or classes, and elements that expire", name),
+			Detail:  "Where such networks overlap, which one decides would change when one expires. Take the timeouts out.",
+		}
 	case timed && exceptions:
 		return &Untranslatable{
 			Summary: fmt.Sprintf("set %q has exceptions, and elements that expire", name),
@@ -190,7 +203,7 @@ func (p *setParts) timed(e *ipset.Element) bool {
 
 // keyOf returns the part of an element that is a member.
 func (p *setParts) keyOf(e *ipset.Element) partKey {
-	k := partKey{proto: noPorts, timed: p.timed(e)}
+	k := partKey{proto: noPorts, timed: p.timed(e), carry: p.carries.carryOf(e.Extra)}
 	for _, part := range p.set.Type.Parts {
 		if part == ipset.Port {
 			k.proto = int(e.Proto)
@@ -292,8 +305,12 @@ func (p *setParts) add(part *setPart, low, high []byte, e *ipset.Element) {
 	if p.timed(e) {
 		x.Timeout = time.Duration(e.Extra.Timeout) * time.Second
 	}
-	if p.set.Options.Counters {
+	if p.carries == carriesNothing && p.set.Options.Counters {
 		x.Packets, x.Bytes = e.Extra.Packets, e.Extra.Bytes
+	}
+	if part.carry.whole {
+		part.bulk.AddValue(low, high, x, binary.BigEndian.AppendUint32(nil, part.carry.valueOf(e.Extra)))
+		return
 	}
 	if x == (nftgen.ElementExtra{}) {
 		part.bulk.Add(low, high)
@@ -321,6 +338,9 @@ func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
 	if part.shares != nil {
 		return part.shares.named(s, uncounted)
 	}
+	if part.carry.kind != carriesNothing {
+		return part.namedCarry(s)
+	}
 	// A set that packets change cannot be there twice.
 	counts := part.set.Options.Counters && (!uncounted || part.dynamic)
 	uncounted = uncounted && !part.dynamic
@@ -332,7 +352,35 @@ func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
 		return *at
 	}
 	set := &nftgen.Set{Name: part.set.Name, Key: part.key, Interval: part.interval, Bulk: part.bulk, Counter: counts}
-	what := ""
+	what := part.describe(set)
+	if part.set.Options.Counters && uncounted {
+		set.Name += "_uncounted"
+		set.Bulk = part.bulk.Uncounted()
+	}
+	set.Note = fmt.Sprintf("ipset %s, %s%s", part.set.Name, part.set.Type.Name, what)
+	*at = s.AddSet(set)
+	return *at
+}
+
+// namedCarry returns the map of a part, or the set of elements that carry the
+// same.
+func (part *setPart) namedCarry(s *Shared) *nftgen.Set {
+	if part.plain != nil {
+		return part.plain
+	}
+	set := &nftgen.Set{Name: part.set.Name, Key: part.key, Interval: part.interval, Bulk: part.bulk}
+	if part.carry.whole {
+		set.Data = part.carry.kind.field().Type
+	}
+	what := part.describe(set)
+	set.Name += part.carry.suffix()
+	set.Note = fmt.Sprintf("ipset %s, %s%s: what elements carry", part.set.Name, part.set.Type.Name, what)
+	part.plain = s.AddSet(set)
+	return part.plain
+}
+
+// describe gives the set of a part the end of its name, and says what it holds.
+func (part *setPart) describe(set *nftgen.Set) (what string) {
 	if suffix := protocolSuffix[part.proto]; suffix != "" && !part.set.Type.Bitmap {
 		set.Name += suffix
 		what = ": " + suffix[1:]
@@ -358,11 +406,5 @@ func (part *setPart) named(s *Shared, uncounted bool) *nftgen.Set {
 		set.Dynamic, set.Size = true, part.set.Options.MaxElem
 		what += ", changed by packets"
 	}
-	if part.set.Options.Counters && uncounted {
-		set.Name += "_uncounted"
-		set.Bulk = part.bulk.Uncounted()
-	}
-	set.Note = fmt.Sprintf("ipset %s, %s%s", part.set.Name, part.set.Type.Name, what)
-	*at = s.AddSet(set)
-	return *at
+	return what
 }

@@ -132,6 +132,9 @@ func compileRule(ctx iptables.Context, c *chain, index int, chains map[string]*c
 			if change, ok := e.(predicate.SetChange); ok {
 				r.effects[i] = sets.bind(change, ctx)
 			}
+			if lookup, ok := e.(predicate.SetMap); ok {
+				r.effects[i] = sets.bindMap(lookup, ctx.Family)
+			}
 		}
 		if r.then < predicate.Continue || r.then > predicate.Return {
 			r.unknown = "target " + a.Name

@@ -51,6 +51,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			v.f.Emit(packet.ExternalEvent{What: e.What})
 		case predicate.SetChange:
 			unknown = e.Change(v)
+		case predicate.SetMap:
+			unknown = setMap(v, e)
 		case predicate.HashMark:
 			unknown = hashMark(v, e)
 		case predicate.SetMSS:

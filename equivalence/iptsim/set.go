@@ -25,6 +25,9 @@ type treeKey struct {
 	set        *ipset.Set
 	proto      int
 	exceptions bool
+	// carries is what its elements carry that count, where valued.
+	carries carried
+	valued  bool
 }
 
 func newSetTests(sets *ipset.Sets) *setTests {
@@ -66,6 +69,11 @@ func (t *setTests) resolve(p predicate.Predicate, family iptables.Family) predic
 // Kernel: net/netfilter/ipset/ip_set_core.c, ip_set_test; ip_set_list_set.c,
 // list_set_ktest.
 func (t *setTests) test(set *ipset.Set, p predicate.NamedSet, family iptables.Family) predicate.Predicate {
+	return t.testOf(set, p, family, nil)
+}
+
+// testOf is test of the elements that carry something, nil for all.
+func (t *setTests) testOf(set *ipset.Set, p predicate.NamedSet, family iptables.Family, carries *carried) predicate.Predicate {
 	if set.Type.IsList() {
 		any := predicate.Any{}
 		set.Elements(func(_ int, e *ipset.Element) bool {
@@ -87,14 +95,18 @@ func (t *setTests) test(set *ipset.Set, p predicate.NamedSet, family iptables.Fa
 	if why := unmodelledSet(set); why != "" {
 		return predicate.Unmodelled{What: why}
 	}
+	key := treeKey{set: set, proto: -1, exceptions: exceptions}
+	if carries != nil {
+		key.carries, key.valued = *carries, true
+	}
 	if !ported(set) {
-		return t.member(treeKey{set, -1, exceptions}, p.Source)
+		return t.member(key, p.Source)
 	}
 	any := predicate.Any{}
 	for _, proto := range t.protocolsOf(set) {
 		test := predicate.All{predicate.Equal(predicate.Field{ID: predicate.Protocol}, predicate.Number(uint64(proto)))}
 		test = append(test, readable(proto, family)...)
-		key := treeKey{set, int(proto), exceptions}
+		key.proto = int(proto)
 		if set.Type.Bitmap {
 			key.proto = 0
 		}

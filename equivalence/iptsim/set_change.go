@@ -109,7 +109,7 @@ func (t *setTests) bind(c predicate.SetChange, ctx iptables.Context) predicate.S
 	case c.Timeout != nil:
 		life = *c.Timeout
 	}
-	key, when := treeKey{set, -1, false}, predicate.All{}
+	key, when := treeKey{set: set, proto: -1}, predicate.All{}
 	if ported(set) {
 		// What a packet of any protocol adds is not modelled.
 		proto, told := ctx.ProtocolNumber()

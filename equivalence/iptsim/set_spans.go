@@ -71,7 +71,7 @@ func buildTree(key treeKey) *tree {
 			return true
 		}
 		leaf := predicate.Always
-		if e.Nomatch {
+		if e.Nomatch || key.valued && carriedBy(e) != key.carries {
 			leaf = excepted
 		}
 		if e.Extra != nil && set.Options.HasTimeout && e.Extra.Timeout != 0 {

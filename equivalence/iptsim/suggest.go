@@ -84,6 +84,9 @@ func hookList(set iptables.HookSet) []packet.Hook {
 	return hooks
 }
 
+// maxLookups is of how many values of a set packets are suggested.
+const maxLookups = 64
+
 // ruleTests lists the tests of a rule: its base options, then its matches.
 func ruleTests(r *rule, family iptables.Family) []packet.Test {
 	w := wishes{family: family}
@@ -110,6 +113,13 @@ func ruleTests(r *rule, family iptables.Family) []packet.Test {
 			for _, f := range []predicate.Field{set.Field, set.From} {
 				w.flatten(predicate.Equal(f, predicate.Bits{}))
 			}
+		}
+		if lookup, ok := e.(predicate.SetMap); ok {
+			any := predicate.Any{}
+			for _, c := range lookup.Cases[:min(len(lookup.Cases), maxLookups)] {
+				any = append(any, c.When)
+			}
+			w.flatten(any)
 		}
 		strip, ok := e.(predicate.StripOptions)
 		for i := 0; ok && i < len(strip.Kinds); i++ {

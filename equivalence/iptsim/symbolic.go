@@ -146,6 +146,11 @@ func (r *rule) eachPredicate(visit func(p predicate.Predicate, place string)) {
 		if offer, ok := e.(predicate.Offer); ok {
 			visit(predicate.Stateful{Instance: offer.Socket}, r.describe(r.source.Action.Target.Name()))
 		}
+		if lookup, ok := e.(predicate.SetMap); ok {
+			for _, c := range lookup.Cases {
+				predicate.Walk(c.When, func(p predicate.Predicate) { visit(p, r.describe("SET")) })
+			}
+		}
 	}
 }
 

@@ -61,6 +61,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.event(symbolic.Token{Kind: "external", Text: e.What})
 	case predicate.SetMSS:
 		return c.setMSS(e)
+	case predicate.SetMap:
+		return c.setMap(e)
 	case predicate.UnmodelledEffect:
 		return c.unsure(e.What)
 	}

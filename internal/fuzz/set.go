@@ -32,6 +32,7 @@ type namedSet struct {
 	dimensions int
 	nomatch    bool
 	changes    bool // packets can change it
+	carries    bool // its elements carry marks and classes
 }
 
 // makeSets makes random sets of the family, and those that serve both when they
@@ -57,7 +58,13 @@ func (g *generator) makeSets() string {
 		if kind.name == "hash:ip" && g.IntN(3) == 0 {
 			options += " timeout 600"
 		}
-		fmt.Fprintf(&b, "create %s %s family %s%s%s\n", name, kind.name, family, options, g.pick("", "", " counters", " comment"))
+		// What packets change is not asked for what it carries.
+		carries := kind.name != "hash:ip" && g.IntN(2) == 0
+		more := g.pick("", "", " counters", " comment")
+		if carries {
+			more += " skbinfo"
+		}
+		fmt.Fprintf(&b, "create %s %s family %s%s%s\n", name, kind.name, family, options, more)
 		nets := strings.Contains(kind.name, "net")
 		seen := map[string]bool{}
 		for range g.IntN(12) {
@@ -69,9 +76,13 @@ func (g *generator) makeSets() string {
 			if nets && g.IntN(4) == 0 {
 				element += " nomatch"
 			}
+			if carries {
+				element += g.pick("", " skbmark 0x1", " skbmark 0x1/0x3", " skbmark 0x12/0xff0000", " skbmark 0xffffffff", " skbmark 0x5/0x0") +
+					g.pick("", "", " skbprio 1:2", " skbprio ffff:0")
+			}
 			fmt.Fprintf(&b, "add %s %s\n", name, element)
 		}
-		g.sets = append(g.sets, namedSet{name, kind.dimensions, nets, kind.name == "hash:ip"})
+		g.sets = append(g.sets, namedSet{name, kind.dimensions, nets, kind.name == "hash:ip", carries})
 	}
 	if !g.common {
 		fmt.Fprintf(&b, "create ports bitmap:port range 0-65535\n")
@@ -88,7 +99,7 @@ func (g *generator) makeSets() string {
 	if len(g.sets) > 0 && g.IntN(2) == 0 {
 		fmt.Fprintf(&b, "add list %s\n", g.sets[0].name)
 	}
-	g.sets = append(g.sets, namedSet{"ports", 1, false, false}, namedSet{"list", 3, true, false})
+	g.sets = append(g.sets, namedSet{name: "ports", dimensions: 1}, namedSet{name: "list", dimensions: 3, nomatch: true})
 	return b.String()
 }
 
@@ -140,4 +151,24 @@ func (g *generator) changeSet() string {
 			fmt.Sprintf("--add-set %s %s --timeout 0", s.name, side), fmt.Sprintf("--add-set %s %s --exist --timeout 300", s.name, side))
 	}
 	return ""
+}
+
+// lookUpSet returns a target that sets what elements of one of the sets carry.
+func (g *generator) lookUpSet(leaving bool) string {
+	var of []namedSet
+	for _, s := range g.sets {
+		if s.carries || s.name == "ports" {
+			of = append(of, s)
+		}
+	}
+	s := of[g.IntN(len(of))]
+	sides := make([]string, s.dimensions)
+	for i := range sides {
+		sides[i] = g.pick("src", "dst")
+	}
+	what := " --map-mark"
+	if leaving {
+		what = g.pick(" --map-mark", " --map-prio", " --map-mark --map-prio")
+	}
+	return "-j SET --map-set " + s.name + " " + strings.Join(sides, ",") + what
 }

@@ -215,6 +215,9 @@ func (g *generator) rewrite(c chain) string {
 		"-j TOS --set-tos 0x10/0x3f", "-j TOS --xor-tos 0x05", "-j TOS --set-tos 0x01/0x03",
 		"-j DSCP --set-dscp-class " + g.pick(dscpClasses...), "-j TOS --and-tos 0xf1", "-j TOS --or-tos 0x22", "-j CHECKSUM --checksum-fill",
 	}
+	if len(g.sets) > 0 {
+		list = append(list, g.lookUpSet(c.leaving()))
+	}
 	if c.leaving() {
 		list = append(list, "-j CLASSIFY --set-class 1:a", "-j CLASSIFY --set-class 0:0")
 	}
