@@ -188,7 +188,7 @@ func (m *setMatch) Translate(r *translate.Rule) error {
 	if o, name := m.counted(); o.Present {
 		return &translate.Untranslatable{
 			Summary: fmt.Sprintf("--%s has no counterpart in nftables", name),
-			Detail:  "nf_tables counts the packets of an element, but no rule can read such a counter. Remove the option, or use a quota or a limit in a rule of its own.",
+			Detail:  "nf_tables counts the packets of an element, but no rule can read such a counter, nor can --keep-xt keep the match: it names the ipset by a number of the running kernel. Remove the option, or use a quota or a limit in a rule of its own.",
 			Range:   o.Range,
 		}
 	}

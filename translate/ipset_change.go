@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -70,6 +71,12 @@ func ported(set *ipset.Set) bool {
 	return false
 }
 
+// addressBitmap reports whether a set is a bitmap of single addresses. With a
+// netmask it is one of networks.
+func addressBitmap(set *ipset.Set) bool {
+	return set.Type.Name == "bitmap:ip" && (set.Options.Netmask == 0 || set.Options.Netmask == 32)
+}
+
 // changing returns what packets change of an ipset, or nil.
 func (s *Shared) changing(set *ipset.Set) *changes {
 	c, _ := s.values[changesKey{set.Name}].(*changes)
@@ -102,11 +109,11 @@ func (r *Rule) changeRows(c SetChange) ([]Row, error) {
 		return &Untranslatable{Summary: fmt.Sprintf("changes of set %q by packets are not translated", c.Name), Detail: why + " " + remedy, Range: c.Range}
 	}
 	switch {
-	case set.Type.Bitmap || set.Type.IsList() || set.Type.Nomatch():
+	case set.Type.Bitmap && !addressBitmap(set) || set.Type.IsList() || set.Type.Nomatch():
 		return nil, refuse(fmt.Sprintf("nf_tables lets packets change sets of single values alone, and this is a %s.", set.Type.Name), "Use a hash:ip.")
 	case o.ForceAdd:
 		return nil, refuse("With forceadd, the kernel throws out an element at random when the set is full, which nf_tables cannot.", "Create the set without it.")
-	case o.Family != 0 && o.Family != r.ipVersion() || len(c.Source) < len(set.Type.Parts):
+	case o.Family != 0 && o.Family != r.ipVersion() || set.Type.Bitmap && r.ipVersion() != 4 || len(c.Source) < len(set.Type.Parts):
 		return nil, nil
 	}
 	key := partKey{proto: noPorts}
@@ -150,6 +157,12 @@ func (r *Rule) changeRows(c SetChange) ([]Row, error) {
 		}
 		guards[0] = append(guards[0], none)
 	}
+	if set.Type.Bitmap { // addresses outside of its range are left alone
+		fields, _ := r.setKey(set, some, c.Source)
+		guards[0] = append(guards[0], nftgen.InSpan{
+			Field: fields[0], Low: binary.BigEndian.AppendUint32(nil, o.Low), High: binary.BigEndian.AppendUint32(nil, o.High),
+		})
+	}
 	var steps [][]nftgen.Stmt
 	if c.Delete {
 		for _, p := range []*setPart{lasting, timed} {
@@ -159,7 +172,7 @@ func (r *Rule) changeRows(c SetChange) ([]Row, error) {
 		}
 		return rowsOf(guards, steps), nil
 	}
-	if lasting != nil && timed != nil && !parts.declared {
+	if lasting != nil && timed != nil && !parts.declared && !set.Type.Bitmap {
 		parts.declared = true
 		r.Declare(Deviation{
 			Code: "ipset-size",

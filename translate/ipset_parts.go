@@ -404,6 +404,9 @@ func (part *setPart) describe(set *nftgen.Set) (what string) {
 	}
 	if part.dynamic {
 		set.Dynamic, set.Size = true, part.set.Options.MaxElem
+		if part.set.Type.Bitmap { // has room for its whole range, also while elements that are gone are not collected
+			set.Size = 2 * (part.set.Options.High - part.set.Options.Low + 1)
+		}
 		what += ", changed by packets"
 	}
 	return what

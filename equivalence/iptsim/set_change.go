@@ -86,8 +86,8 @@ func (t *setTests) changingMember(key treeKey, source []bool) predicate.Changing
 // bind puts into a change of a set what it means.
 //
 // Kernel: net/netfilter/ipset/ip_set_core.c, ip_set_add and ip_set_del;
-// ip_set_hash_*.c, the functions *_kadt. An element of hash:ip is never the
-// address of zeros.
+// ip_set_hash_*.c and ip_set_bitmap_ip.c, the functions *_kadt. An element of
+// hash:ip is never the address of zeros; a bitmap takes the addresses of its range.
 func (t *setTests) bind(c predicate.SetChange, ctx iptables.Context) predicate.SetChange {
 	set := t.sets.Set(c.Name)
 	if set == nil {
@@ -95,10 +95,11 @@ func (t *setTests) bind(c predicate.SetChange, ctx iptables.Context) predicate.S
 		return c
 	}
 	o := &set.Options
-	if len(c.Source) < len(set.Type.Parts) || o.Family != 0 && o.Family != uint8(ctx.Family) {
+	addresses := set.Type.Name == "bitmap:ip"
+	if len(c.Source) < len(set.Type.Parts) || o.Family != 0 && o.Family != uint8(ctx.Family) || addresses && ctx.Family != iptables.IPv4 {
 		return c
 	}
-	if !exact(set) || o.ForceAdd || set.Type.Bitmap {
+	if !exact(set) || o.ForceAdd || set.Type.Bitmap && !addresses {
 		c.Unmodelled = "changes of set " + c.Name
 		return c
 	}
@@ -126,6 +127,9 @@ func (t *setTests) bind(c predicate.SetChange, ctx iptables.Context) predicate.S
 			mask = m.Masks[0]
 		}
 		when = append(when, predicate.Not{P: predicate.Masked{Field: m.Fields[0], Mask: mask}})
+	}
+	if addresses {
+		when = append(when, predicate.Between{Field: m.Fields[0], Low: predicate.Number(uint64(o.Low)), High: predicate.Number(uint64(o.High))})
 	}
 	c.Parts = append(c.Parts, predicate.SetPart{When: when, Member: m, Life: life})
 	return c
