@@ -241,7 +241,7 @@ func (m *Machine) runOne(p *packet.Packet) (packet.Fate, error) {
 	}
 	if !m.options.Flow {
 		switch {
-		case r.zoned, r.ended && r.fate.Tracked && r.made == nil && r.state == stateNew:
+		case r.zoned, r.ended && r.fate.Tracked && r.made == nil && (r.state == stateNew || met.helper != ""):
 			// It cannot be named, or the ruleset switched events off for it.
 			err = m.tracker.flush()
 		default:

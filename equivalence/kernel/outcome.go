@@ -167,9 +167,11 @@ func (r *reading) tracking(met circumstances) packet.Tracking {
 	case met.own != nil && t.State != packet.New:
 		e = *met.own
 	case r.made != nil:
-		// The reply tuple was not translated yet when tracking looked.
+		// When tracking looked, the reply tuple was not translated yet, and there
+		// were no labels.
 		e = *r.made
 		e.Reply = invert(e.Protocol, e.Original)
+		e.Labels = [16]byte{}
 	default:
 		e.Protocol, e.Original = h.proto, h.tuple
 		e.Reply = invert(h.proto, h.tuple)
