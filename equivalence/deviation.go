@@ -41,9 +41,13 @@ var deviations = []deviation{
 		},
 	},
 	{
-		// Later rules can measure the length, and so mark or log unlike.
+		// Later rules can measure the length or look for the option, and so mark, log or
+		// answer unlike, or drop.
 		code: "tcpmss-adds-option",
 		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
+			if a.Verdict != packet.Accept || b.Verdict != packet.Accept {
+				return slices.Contains(a.Declared, "tcpmss-adds-option")
+			}
 			return slices.Contains(aspects, AspectData) && len(a.Data) == len(b.Data)+4
 		},
 	},

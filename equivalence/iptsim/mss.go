@@ -89,6 +89,7 @@ func (v *view) pathMSS() (mss uint16, ok bool) {
 
 // addMSS puts an MSS option before the others of a segment without data.
 func (v *view) addMSS(mss uint16) {
+	v.Declare("tcpmss-adds-option")
 	at := v.thoff + 20
 	option := []byte{optionMSS, optionMSSSize, byte(mss >> 8), byte(mss)}
 	old := len(v.f.Data) - v.thoff
