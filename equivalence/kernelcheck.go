@@ -109,8 +109,10 @@ type kernelRun struct {
 	// strayed says of each side that its kernel decided once what its model could
 	// not, so that they may remember different things since.
 	strayed struct{ source, target bool }
-	// asked is how often packets were run alone.
-	asked int
+	// asked is how often packets were run alone, and forgets says that the models run
+	// one without a memory.
+	asked   int
+	forgets bool
 }
 
 func (r *kernelRun) all(ctx context.Context, sample []*packet.Packet) error {
@@ -162,9 +164,11 @@ func (r *kernelRun) one(p *packet.Packet) error {
 	var simSource, simTarget packet.Fate
 	if errSource == nil || inSource.Verdict != 0 {
 		simSource = r.walkA.Run(observed(p, inSource, now))
+		r.strayed.source = r.strayed.source || errSource != nil && parted(inSource, simSource)
 	}
 	if errTarget == nil || inTarget.Verdict != 0 {
 		simTarget = r.walkB.Run(observed(p, inTarget, now))
+		r.strayed.target = r.strayed.target || errTarget != nil && parted(inTarget, simTarget)
 	}
 	for _, err := range []error{errSource, errTarget} {
 		switch {
@@ -179,8 +183,17 @@ func (r *kernelRun) one(p *packet.Packet) error {
 	return r.compare(p, inSource, inTarget, simSource, simTarget)
 }
 
+// parted reports whether the model took a packet that was refused at last further than
+// the kernel, or not as far, so that it remembers another one.
+func parted(kernel, sim packet.Fate) bool { return sim.Volatile && kernel.Last != sim.Last }
+
 func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, simTarget packet.Fate) error {
 	r.report.Packets++
+	if untold(simSource) || untold(simTarget) {
+		for _, f := range []*packet.Fate{&inSource, &inTarget, &simSource, &simTarget} {
+			*f = withoutHelper(*f)
+		}
+	}
 	volatile := simSource.Unsure || simTarget.Unsure ||
 		r.strayed.source && simSource.Volatile || r.strayed.target && simTarget.Volatile
 	// A model that is undecided stops at a rule, and its kernel goes on to states of
@@ -190,21 +203,21 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 	}
 	r.strayed.source = r.strayed.source || unlike(inSource, simSource)
 	r.strayed.target = r.strayed.target || unlike(inTarget, simTarget)
-	differ := func(list *[]Difference, a, b packet.Fate) {
+	differ := func(list *[]Difference, w *Walker, a, b packet.Fate) {
 		aspects := visible(Differ(seen(a), seen(b)), simSource, simTarget)
 		switch {
 		case len(aspects) == 0:
-		case volatile:
+		case volatile || w != nil && ranges(b) && r.lands(w, p, a):
 			r.report.Volatile++
 		default:
 			file(list, Difference{Packet: p, Host: r.host, Aspects: aspects, A: a, B: b, Count: 1}, r.o.MaxDifferences)
 		}
 	}
 	if simSource.Verdict != packet.Undecided {
-		differ(&r.report.Source, inSource, simSource)
+		differ(&r.report.Source, r.walkA, inSource, simSource)
 	}
 	if simTarget.Verdict != packet.Undecided {
-		differ(&r.report.Target, inTarget, simTarget)
+		differ(&r.report.Target, r.walkB, inTarget, simTarget)
 	}
 	aspects := visible(Differ(seen(inSource), seen(inTarget)), simSource, simTarget)
 	if len(aspects) == 0 {
@@ -221,12 +234,26 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 		}
 		// Both models go on as their kernels do.
 		follows := len(Differ(seen(inSource), seen(simSource))) == 0 && len(Differ(seen(inTarget), seen(simTarget))) == 0
+		if undecided := simSource.Verdict == packet.Undecided || simTarget.Verdict == packet.Undecided; undecided || ranges(simSource) || ranges(simTarget) {
+			if why, ok := r.supposing(p, inSource, inTarget, aspects); ok && why != "" {
+				r.report.Explained[why]++
+				return nil
+			} else if ok {
+				r.report.Volatile++
+				return nil
+			}
+		}
 		if simSource.Verdict == packet.Undecided || simTarget.Verdict == packet.Undecided {
 			// Nobody says whether a memory was asked, nor that the engines remember
 			// the same behind such a packet.
-			if there, err := r.alone(p, simSource, simTarget); err != nil || !there {
+			there, why, err := r.alone(p, simSource, simTarget)
+			switch {
+			case err != nil || !there:
 				r.report.Volatile++
 				return err
+			case why != "":
+				r.report.Explained[why]++
+				return nil
 			}
 		}
 		if r.apart != "" && follows && (simSource.Volatile || simTarget.Volatile) {
@@ -234,32 +261,37 @@ func (r *kernelRun) compare(p *packet.Packet, inSource, inTarget, simSource, sim
 			return nil
 		}
 	}
-	differ(&r.report.Differences, inSource, inTarget)
+	differ(&r.report.Differences, nil, inSource, inTarget)
 	return nil
 }
 
-// alone reports whether the kernel treats a packet unlike that is the first one.
-// Beyond some packets it does not ask.
-func (r *kernelRun) alone(p *packet.Packet, simSource, simTarget packet.Fate) (differs bool, err error) {
+// alone reports whether the kernel treats a packet unlike that is the first one, and
+// the deviation why that explains it. Beyond some packets it does not ask.
+func (r *kernelRun) alone(p *packet.Packet, simSource, simTarget packet.Fate) (differs bool, why string, err error) {
 	const most = 20
 	if r.asked++; r.asked > most {
-		return false, nil
+		return false, "", nil
 	}
 	source, target, done, err := r.pair.Open(r.host, r.tracked)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	a, err := source.Run(p)
 	if err == nil {
 		var b packet.Fate
 		if b, err = target.Run(p); err == nil {
-			differs = len(visible(Differ(seen(a), seen(b)), simSource, simTarget)) > 0
+			if aspects := visible(Differ(seen(a), seen(b)), simSource, simTarget); len(aspects) > 0 {
+				r.forgets = true
+				known := false
+				why, known = r.supposing(p, a, b, aspects)
+				differs, r.forgets = !known || why != "", false
+			}
 		}
 	}
 	if err != nil && r.pair.Skips(err) {
 		err = nil
 	}
-	return differs, errors.Join(err, done())
+	return differs, why, errors.Join(err, done())
 }
 
 // silently names the deviation for which the two sides remember different things
@@ -288,13 +320,31 @@ func observed(p *packet.Packet, f packet.Fate, now int64) *packet.Packet {
 	return &q
 }
 
+// untold reports whether nobody may be told that the connection began, since rules
+// chose other events of it. Then its helper does not show.
+func untold(f packet.Fate) bool {
+	const began = 1 << 0
+	return slices.ContainsFunc(f.Events, func(e packet.Event) bool {
+		m, ok := e.(packet.EventMaskEvent)
+		return ok && m.Events&began == 0
+	})
+}
+
+// withoutHelper leaves out that a connection got a helper.
+func withoutHelper(f packet.Fate) packet.Fate {
+	f.Events = slices.DeleteFunc(slices.Clone(f.Events), func(e packet.Event) bool {
+		_, ok := e.(packet.HelperEvent)
+		return ok
+	})
+	return f
+}
+
 // seen keeps of a fate what the kernel shows: of the events the log messages, the
-// answers, and last the helper of a connection that began, if its beginning is told
-// whole; a translation shows in the bytes.
+// answers, and last the helper of a connection that began; a translation shows in the
+// bytes.
 func seen(f packet.Fate) packet.Fate {
 	events := slices.Clone(f.Events)
 	var helper []packet.Event
-	chosen := false
 	for i, e := range events {
 		if log, ok := e.(packet.LogEvent); ok && log.Group >= 0 {
 			log.SnapLen, log.Threshold = -1, 0 // the messages are read whole and at once
@@ -309,12 +359,10 @@ func seen(f packet.Fate) packet.Fate {
 			return f.Silent
 		case packet.HelperEvent:
 			helper = append(helper, e)
-		case packet.EventMaskEvent:
-			chosen = true
 		}
 		return true
 	})
-	if f.Verdict == packet.Accept && !chosen {
+	if f.Verdict == packet.Accept {
 		f.Events = append(f.Events, helper...)
 	}
 	f.Data = bytes.Clone(f.Data)
@@ -331,7 +379,7 @@ func visible(aspects []Aspect, sims ...packet.Fate) []Aspect {
 	for _, f := range sims {
 		for _, e := range f.Events {
 			n, ok := e.(packet.NATEvent)
-			if ok && (n.Min != n.Max || n.MinPort != n.MaxPort || n.Flags != 0) {
+			if ok && n.Ranges() {
 				aspects = slices.DeleteFunc(slices.Clone(aspects), func(a Aspect) bool { return a == AspectData })
 			}
 		}

@@ -52,6 +52,8 @@ type Walker struct {
 	Unheard bool
 	// Untracked says that nothing makes the kernel track connections.
 	Untracked bool
+	// supposed is taken for granted about packets.
+	supposed packet.Supposition
 }
 
 // A hookPlan is what runs at one hook, in order.
@@ -91,7 +93,7 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		Packet: p, Host: w.host,
 		Data: bytes.Clone(p.Data),
 		Mark: p.Mark, Secmark: p.Secmark, Priority: p.Priority,
-		Traced: w.Trace, Visit: w.Visit,
+		Traced: w.Trace, Visit: w.Visit, Supposed: w.supposed,
 	}
 	verdict := w.path(f)
 	fate := packet.Fate{
@@ -357,6 +359,9 @@ func bind(f *packet.Flight, n packet.NATEvent, dst bool) packet.Verdict {
 	}
 	if n.MapsPorts() && (port < n.MinPort || port > n.MaxPort) {
 		newPort = n.MinPort
+	}
+	if f.Supposed.Place != 0 && n.Ranges() {
+		newAddr, newPort = n.Place(f.Supposed.Place, addr, port)
 	}
 	if newAddr == addr && newPort == port {
 		return packet.Accept

@@ -173,6 +173,39 @@ func (e RejectEvent) String() string {
 // MapsPorts reports whether the translation is one of ports, too.
 func (e NATEvent) MapsPorts() bool { return e.FromZero || e.MaxPort != 0 }
 
+// Ranges reports whether the kernel chooses among several addresses or ports.
+func (e NATEvent) Ranges() bool { return e.Min != e.Max || e.MinPort != e.MaxPort || e.Flags != 0 }
+
+// Places is the number of combinations of an address and a port in the range, as
+// far as it is small.
+func (e NATEvent) Places(most uint32) uint32 {
+	n := uint32(1)
+	for a := e.Min; e.Min.IsValid() && a != e.Max && n < most; a = a.Next() {
+		n++
+	}
+	if e.MapsPorts() && e.MinPort <= e.MaxPort {
+		n *= min(uint32(e.MaxPort-e.MinPort)+1, most)
+	}
+	return min(n, most)
+}
+
+// Place returns the n-th combination, from 1, of the addresses and ports in the range.
+// What is not translated is as given.
+func (e NATEvent) Place(n uint32, addr netip.Addr, port uint16) (netip.Addr, uint16) {
+	n--
+	if e.MapsPorts() && e.MinPort <= e.MaxPort {
+		size := uint32(e.MaxPort-e.MinPort) + 1
+		port = e.MinPort + uint16(n%size)
+		n /= size
+	}
+	if e.Min.IsValid() {
+		for addr = e.Min; n > 0 && addr != e.Max; n-- {
+			addr = addr.Next()
+		}
+	}
+	return addr, port
+}
+
 func (e NATEvent) String() string {
 	var b strings.Builder
 	b.WriteString("snat to ")
@@ -403,8 +436,31 @@ type Flight struct {
 	// machine's own name for the rule.
 	Visit func(rule any, how Look)
 	// NAT is the translation that the NAT stages of this hook asked for.
-	NAT   *NATEvent
-	draws int
+	NAT *NATEvent
+	// Supposed is what is taken for granted about the packet.
+	Supposed Supposition
+	draws    int
+	answers  int
+}
+
+// A Supposition is a guess at what nobody can compute from a packet.
+type Supposition struct {
+	// Answers are those of the matches that a machine does not decide, in the order
+	// in which the packet meets them.
+	Answers []bool
+	// Place is where in the range of a translation the packet lands, from 1; 0 leaves
+	// it where it is or takes the lowest.
+	Place uint32
+}
+
+// Answer returns what is supposed of the next match that the machine does not
+// decide. ok is false when nothing is.
+func (f *Flight) Answer() (yes, ok bool) {
+	if f.answers >= len(f.Supposed.Answers) {
+		return false, false
+	}
+	f.answers++
+	return f.Supposed.Answers[f.answers-1], true
 }
 
 // Draw returns the next random number of the packet.

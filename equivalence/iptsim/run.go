@@ -173,7 +173,13 @@ func (r *rule) test(v *view) (result ruleResult, where string) {
 		case predicate.No:
 			return passed, m.use.Match.Name()
 		case predicate.Unknown:
-			return undecided, m.use.Match.Name()
+			yes, supposed := v.f.Answer()
+			switch {
+			case !supposed:
+				return undecided, m.use.Match.Name()
+			case !yes:
+				return passed, m.use.Match.Name()
+			}
 		}
 		if len(m.meaning.Effects) > 0 {
 			if _, unknown := apply(m.meaning.Effects, v); unknown != "" {

@@ -105,6 +105,11 @@ func (i *XtMatch) exec(x *execution) result {
 	match, known := i.match.holds(x)
 	switch {
 	case !known:
+		if yes, supposed := x.flight.Answer(); supposed && yes {
+			return proceed
+		} else if supposed {
+			return breaks
+		}
 		x.flight.Unanswered = true
 		return x.unknown("match %v on such a packet", i.Key)
 	case match == i.match.negated():
