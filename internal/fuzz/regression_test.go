@@ -23,6 +23,7 @@ func TestRegressions(t *testing.T) {
 		v6          bool
 		packets     []packet.Spec
 		explained   map[string]int // by declared deviation
+		chance      bool           // some packets are not compared
 	}{
 		{
 			// The match holds for what is no chunk, and wants the packet to be
@@ -111,6 +112,56 @@ func TestRegressions(t *testing.T) {
 			},
 			explained: map[string]int{"hotdrop": 2},
 		},
+		{
+			// Nobody is told of the first connection, which must not be there for the
+			// second packet; and the helper of that one shows.
+			name:  "an expected connection, of which only other events are told",
+			rules: "*raw\n-A PREROUTING -p udp -m udp --dport 69 -j CT --helper tftp --ctevents new,destroy\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, SrcPort: 4000, DstPort: 69, In: "net0", State: packet.Related},
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, SrcPort: 4000, DstPort: 69, In: "net0", State: packet.New},
+			},
+		},
+		{
+			name: "a label that is set behind the rule that asks for it",
+			rules: "*mangle\n-A FORWARD -m connlabel ! --label 0 -j MARK --set-mark 1\nCOMMIT\n" +
+				"*filter\n-A FORWARD -m connlabel ! --label 0 --set -j ACCEPT\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, SrcPort: 4000, DstPort: 69, In: "net0", State: packet.New},
+				{Dst: addr("198.51.100.4"), Proto: packet.UDP, SrcPort: 4000, DstPort: 70, In: "net0", State: packet.New},
+			},
+		},
+		{
+			name: "an option that was added keeps a packet from an answer",
+			rules: "*mangle\n-A PREROUTING -p tcp -m tcp --syn -j TCPMSS --set-mss 600\nCOMMIT\n" +
+				"*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp -m tcp ! --tcp-option 2 -j REJECT --reject-with tcp-reset\nCOMMIT\n",
+			packets:   []packet.Spec{{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "net0"}},
+			explained: map[string]int{"tcpmss-adds-option": 1},
+		},
+		{
+			// Which node an expected connection belongs to no machine decides.
+			name: "a deviation behind a match that is undecided",
+			rules: "*mangle\n-A FORWARD -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
+				"-A FORWARD -p tcp -m tcp --syn -j TCPMSS --set-mss 500\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 4000, DstPort: 80, In: "net0", State: packet.Related},
+				{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 400, SrcPort: 4000, DstPort: 80, In: "net0", State: packet.Related},
+			},
+			explained: map[string]int{"tcpmss-adds-option": 1},
+		},
+		{
+			name:    "rules tell the addresses of a range apart",
+			rules:   "*nat\n-A PREROUTING -j DNAT --to-destination 198.51.100.4-198.51.100.40\nCOMMIT\n*filter\n-A FORWARD -d 198.51.100.0/255.255.255.1 -j DROP\nCOMMIT\n",
+			packets: fromSources(packet.New, 24),
+			chance:  true,
+		},
+		{
+			name: "a range behind a match that is undecided",
+			rules: "*mangle\n-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\nCOMMIT\n" +
+				"*nat\n-A POSTROUTING -p tcp -j SNAT --to-source 203.0.113.5:1000-1063\nCOMMIT\n",
+			packets: fromSources(packet.Related, 8),
+			chance:  true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,7 +183,7 @@ func TestRegressions(t *testing.T) {
 				f.sample = append(f.sample, p)
 			}
 			f.add(f.ruleset(context.Background(), 0))
-			if f.different != 0 || f.packets != len(tt.packets) || f.volatile != 0 {
+			if f.different != 0 || f.packets != len(tt.packets) || f.volatile != 0 && !tt.chance {
 				t.Errorf("%d of %d packets, %d were not compared: %v\n%s", f.packets, len(tt.packets), f.volatile, f.counts, out.String())
 			}
 			for code, want := range tt.explained {
@@ -142,4 +193,15 @@ func TestRegressions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fromSources are packets of many hosts.
+func fromSources(state packet.State, n int) (list []packet.Spec) {
+	for i := range n {
+		list = append(list, packet.Spec{
+			Dst: netip.MustParseAddr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 500,
+			Src: netip.AddrFrom4([4]byte{192, 0, 2, byte(77 + i)}), SrcPort: 4000, DstPort: 80, In: "net0", State: state,
+		})
+	}
+	return list
 }

@@ -94,7 +94,11 @@ func (g *generator) chosen() (target, proto string) {
 	case 1:
 		return "-j CT --helper tftp" + g.pick("", connection), "udp"
 	}
-	return "-j CT --helper " + g.pick("ftp", "irc"), "tcp"
+	helper := g.pick("ftp", "irc")
+	if g.v6 && helper == "irc" {
+		helper = "sip" // the kernel has none for IRC over IPv6
+	}
+	return "-j CT --helper " + helper, "tcp"
 }
 
 // next returns a chain that can be jumped to, or "".
