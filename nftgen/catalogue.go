@@ -33,6 +33,22 @@ func TransportBytes(family Family, offset, n int) Field {
 	return rawField(fmt.Sprintf("@th,%d,%d", 8*offset, 8*n), raw(n), transportHeader, uint32(offset), family)
 }
 
+// NetworkBits are the first n bits, fewer than 8, of the byte at such an offset.
+func NetworkBits(family Family, offset, n int) Field {
+	return leadingBits(fmt.Sprintf("@nh,%d,%d", 8*offset, n), networkHeader, family, offset, n)
+}
+
+// TransportBits are such bits from the transport header on.
+func TransportBits(family Family, offset, n int) Field {
+	return leadingBits(fmt.Sprintf("@th,%d,%d", 8*offset, n), transportHeader, family, offset, n)
+}
+
+func leadingBits(text string, base uint32, family Family, offset, n int) Field {
+	f := bitField(text, raw8, base, uint32(offset), Value{^byte(0xff >> n)})
+	f.family = family
+	return f
+}
+
 // Fields that are some of the bits of the type of service or traffic class: the
 // first six, and the last two (RFC 2474, RFC 3168).
 var (

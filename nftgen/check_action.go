@@ -149,7 +149,7 @@ func (s Assign) check() error {
 }
 
 func (s SetField) check() error {
-	if !slices.Contains([]string{IPTTL.Text, IP6Hoplimit.Text, IPDSCP.Text, IP6DSCP.Text, IPECN.Text, IP6ECN.Text, TCPFlags.Text}, s.Field.Text) {
+	if !s.Field.rawBytes() && !slices.Contains([]string{IPTTL.Text, IP6Hoplimit.Text, IPDSCP.Text, IP6DSCP.Text, IPECN.Text, IP6ECN.Text, TCPFlags.Text}, s.Field.Text) {
 		return fmt.Errorf("write %s set: it cannot be set", s.Field.Text)
 	}
 	if s.Field.load.mask != nil {

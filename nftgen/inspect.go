@@ -41,6 +41,8 @@ func AppendFields(list []Field, s Stmt) []Field {
 		return list
 	case SetField:
 		return append(list, s.Field)
+	case MapByte:
+		return append(list, s.Field)
 	case Update:
 		return append(list, s.Fields...)
 	case NAT:

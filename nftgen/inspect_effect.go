@@ -18,7 +18,7 @@ func Leads(s Stmt) []string {
 // statement that is not known here that is not taken for granted.
 func Copyable(s Stmt) bool {
 	switch s := s.(type) {
-	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, MapAssign, SetField, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
+	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, MapAssign, SetField, MapByte, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
 		return true
 	case Update:
 		return len(s.Stmts) == 0 // the set is shared
@@ -74,7 +74,7 @@ func Disturbs(effect, test Stmt) bool {
 		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.loadedBy(loadFib) })
 	case MapAssign:
 		return reads(test, func(f Field) bool { return f.Text == e.Field.Text || f.loadedBy(loadFib) })
-	case SetField, SetMSS:
+	case SetField, MapByte, SetMSS:
 		return reads(test, func(f Field) bool { return !f.loadedBy(loadMeta) && !f.loadedBy(loadCT) })
 	case Notrack, ConnLimit, SetZone, SetEvents:
 		return reads(test, func(f Field) bool { return f.loadedBy(loadCT) })

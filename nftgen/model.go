@@ -256,7 +256,8 @@ type (
 	}
 
 	// SetField is "field set value" of a field of the network header: of
-	// [IPTTL], [IP6Hoplimit], [IPDSCP], [IP6DSCP], [IPECN] or [IP6ECN].
+	// [IPTTL], [IP6Hoplimit], [IPDSCP], [IP6DSCP], [IPECN] or [IP6ECN]; or of bytes
+	// of an IPv6 packet by place, where no checksum follows.
 	SetField struct {
 		Field Field
 		Value Value

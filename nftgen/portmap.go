@@ -92,12 +92,18 @@ func (m *PortMap) String() string {
 // portMap looks the packet's port up and leaves the one that it is mapped to in
 // the same register.
 func (c *compiler) portMap(m *PortMap, r uint32) []expression {
-	set := lookupSet{types: []*Datatype{m.Field.Type}, fields: []Field{m.Field}, anonymous: true, pairs: m.Pairs}
+	return c.mapped(m.Field, inetService, m.Pairs, r)
+}
+
+// mapped looks a field up in a map of pairs and leaves what it is mapped to in the
+// same register.
+func (c *compiler) mapped(f Field, data *Datatype, pairs []PortPair, r uint32) []expression {
+	set := lookupSet{types: []*Datatype{f.Type}, fields: []Field{f}, anonymous: true, pairs: pairs, data: data}
 	if c.nextSet != nil {
 		set.id = c.nextSet()
 	}
 	c.sets = append(c.sets, set)
-	return []expression{m.Field.loadInto(r, 2), fromLibrary{&expr.Lookup{
+	return []expression{f.loadInto(r, f.load.length), fromLibrary{&expr.Lookup{
 		SourceRegister: r, DestRegister: r, IsDestRegSet: true, SetName: set.anonymousName(), SetID: set.id,
 	}}}
 }
@@ -122,25 +128,31 @@ func (s *lookupSet) mapsTo(a *attributes) {
 		a.u32(unix.NFTA_SET_DATA_TYPE, s.data.Number)
 		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.data.Bytes))
 	case s.pairs != nil:
-		a.u32(unix.NFTA_SET_DATA_TYPE, inetService.Number)
-		a.u32(unix.NFTA_SET_DATA_LEN, uint32(inetService.Bytes))
+		a.u32(unix.NFTA_SET_DATA_TYPE, s.data.Number)
+		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.data.Bytes))
 	}
 }
 
-// portUserdata is the userdata of a map of ports.
-func portUserdata() []byte {
+// pairUserdata is the userdata of a map of ports, or of bytes: of the latter nft
+// knows no order.
+func (s *lookupSet) pairUserdata() []byte {
+	order := uint32(orderBig)
+	if s.data.Bytes == 1 {
+		order = orderMixed
+	}
 	var u userdata
 	u.u32(setKeyByteorder, orderBig)
-	u.u32(setDataByteorder, orderBig)
+	u.u32(setDataByteorder, order)
 	u.u32(setDataInterval, 0)
 	return u
 }
 
-// mapped returns the elements of a map of ports.
+// mapped returns the elements of a map of ports, or of bytes.
 func (s *lookupSet) mapped() []element {
 	out := make([]element, len(s.pairs))
 	for i, p := range s.pairs {
-		out[i] = element{key: binary.BigEndian.AppendUint16(nil, p.From), data: binary.BigEndian.AppendUint16(nil, p.To)}
+		key, data := binary.BigEndian.AppendUint16(nil, p.From), binary.BigEndian.AppendUint16(nil, p.To)
+		out[i] = element{key: key[2-s.types[0].Bytes:], data: data[2-s.data.Bytes:]}
 	}
 	return out
 }

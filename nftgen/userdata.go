@@ -81,7 +81,7 @@ const (
 // anonymous set, which fields make the key.
 func (s *lookupSet) userdata() []byte {
 	if s.pairs != nil {
-		return portUserdata()
+		return s.pairUserdata()
 	}
 	var u userdata
 	switch {

@@ -111,7 +111,7 @@ func (r *Rule) writeNeutral(b *strings.Builder, s nftgen.Stmt) bool {
 		}
 	}
 	switch of := s.(type) {
-	case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.NAT, nftgen.SetField, nftgen.Xt:
+	case nftgen.Limit, nftgen.ConnLimit, nftgen.Quota, nftgen.Update, nftgen.InSet, nftgen.NAT, nftgen.SetField, nftgen.MapByte, nftgen.Xt:
 		return false
 	case nftgen.Reject:
 		any, ok := answersAny(r, of)

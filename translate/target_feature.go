@@ -53,6 +53,7 @@ var stmtKinds = map[string]Feature{
 	"Quota":       {"quotas", Version{4, 9}, Version{0, 7}},
 	"ConnLimit":   connlimit,
 	"SetField":    {"changes of header fields", Version{4, 10}, Version{0, 7}},
+	"MapByte":     {"changes of header fields by a map", Version{4, 10}, Version{0, 8}},
 	"Notrack":     {"notrack", Version{4, 9}, Version{0, 7}},
 	"SetMSS":      {"changes of TCP options", Version{4, 14}, Version{0, 8}},
 	"Use":         {"named counters, quotas and helpers", Version{4, 12}, Version{0, 8}},
