@@ -75,6 +75,13 @@ var deviations = []deviation{
 	{code: "ipv6-header-end", explains: declaredBySource("ipv6-header-end")},
 	{code: "tcpmss-reading", explains: declaredBySource("tcpmss-reading")},
 	{code: "tcpoptstrip-odd", explains: declaredBySource("tcpoptstrip-odd")},
+	{
+		// Without a word to change, the packet is dropped, and nothing asks for the error.
+		code: "npt-no-error",
+		explains: func(_ *packet.Packet, a, _ packet.Fate, aspects []Aspect) bool {
+			return slices.Equal(aspects, []Aspect{AspectEvents}) && a.Verdict == packet.Drop && slices.Contains(a.Declared, "npt-no-error")
+		},
+	},
 	{code: "ecn-fragment", explains: declaredBySource("ecn-fragment")},
 	{code: "limit-resolution", explains: declaredBySource("limit-resolution")},
 	{code: "limit-tick", explains: declaredBySource("limit-tick")},

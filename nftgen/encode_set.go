@@ -45,7 +45,7 @@ type lookupSet struct {
 	data      *Datatype // of a named map to values
 	elements  [][]Interval
 	pairs     []PortPair // of a map, which has no other elements
-	data      *Datatype  // what pairs map to
+	pairData  *Datatype  // what pairs map to
 	bulk      *Bulk
 }
 

@@ -98,7 +98,7 @@ func (c *compiler) portMap(m *PortMap, r uint32) []expression {
 // mapped looks a field up in a map of pairs and leaves what it is mapped to in the
 // same register.
 func (c *compiler) mapped(f Field, data *Datatype, pairs []PortPair, r uint32) []expression {
-	set := lookupSet{types: []*Datatype{f.Type}, fields: []Field{f}, anonymous: true, pairs: pairs, data: data}
+	set := lookupSet{types: []*Datatype{f.Type}, fields: []Field{f}, anonymous: true, pairs: pairs, pairData: data}
 	if c.nextSet != nil {
 		set.id = c.nextSet()
 	}
@@ -128,8 +128,8 @@ func (s *lookupSet) mapsTo(a *attributes) {
 		a.u32(unix.NFTA_SET_DATA_TYPE, s.data.Number)
 		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.data.Bytes))
 	case s.pairs != nil:
-		a.u32(unix.NFTA_SET_DATA_TYPE, s.data.Number)
-		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.data.Bytes))
+		a.u32(unix.NFTA_SET_DATA_TYPE, s.pairData.Number)
+		a.u32(unix.NFTA_SET_DATA_LEN, uint32(s.pairData.Bytes))
 	}
 }
 
@@ -137,7 +137,7 @@ func (s *lookupSet) mapsTo(a *attributes) {
 // knows no order.
 func (s *lookupSet) pairUserdata() []byte {
 	order := uint32(orderBig)
-	if s.data.Bytes == 1 {
+	if s.pairData.Bytes == 1 {
 		order = orderMixed
 	}
 	var u userdata
@@ -152,7 +152,7 @@ func (s *lookupSet) mapped() []element {
 	out := make([]element, len(s.pairs))
 	for i, p := range s.pairs {
 		key, data := binary.BigEndian.AppendUint16(nil, p.From), binary.BigEndian.AppendUint16(nil, p.To)
-		out[i] = element{key: key[2-s.types[0].Bytes:], data: data[2-s.data.Bytes:]}
+		out[i] = element{key: key[2-s.types[0].Bytes:], data: data[2-s.pairData.Bytes:]}
 	}
 	return out
 }

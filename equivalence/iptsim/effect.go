@@ -55,6 +55,8 @@ func apply(effects []predicate.Effect, v *view) (outcome predicate.Outcome, unkn
 			unknown = setMap(v, e)
 		case predicate.HashMark:
 			unknown = hashMark(v, e)
+		case predicate.TranslatePrefix:
+			outcome = translatePrefix(v, e)
 		case predicate.SetMSS:
 			outcome = setMSS(v, e.MSS, e.MSS == 0 && !e.Zero)
 		case predicate.UnmodelledEffect:

@@ -63,6 +63,8 @@ func (c *compiler) effect(e predicate.Effect) bdd.Ref {
 		return c.setMSS(e)
 	case predicate.SetMap:
 		return c.setMap(e)
+	case predicate.TranslatePrefix:
+		return c.unsure("translation of prefixes without state")
 	case predicate.UnmodelledEffect:
 		return c.unsure(e.What)
 	}

@@ -138,12 +138,22 @@ func (r *reading) answer(m *report) {
 		return
 	case h.quoted != nil:
 		kind := uint8(h.tuple.DstPort >> 8)
-		if !r.routed && kind == unreachable[h.proto] {
+		if !r.routed && (kind == unreachable[h.proto] || h.blames(kind)) {
 			r.fate.Events = append(r.fate.Events, packet.RejectEvent{Type: kind, Code: uint8(h.tuple.DstPort)})
 		}
 		return
 	}
 	r.fate.Events = append(r.fate.Events, packet.StateEvent{What: "the host made another packet"})
+}
+
+// blames reports whether an ICMPv6 error says that an address of the header is wrong,
+// which no part of the stack does but the translation of prefixes (RFC 4443,
+// section 3.4).
+//
+// Kernel: net/ipv6/netfilter/ip6t_NPT.c.
+func (h header) blames(kind uint8) bool {
+	const parameterProblem, source, destination = 4, 8, 24
+	return h.proto == unix.IPPROTO_ICMPV6 && kind == parameterProblem && (h.pointer == source || h.pointer == destination)
 }
 
 // states are the kernel's bits of a state.

@@ -17,8 +17,10 @@ type header struct {
 	tuple packet.Tuple
 	// quoted is what an ICMP error quotes, nil for other packets.
 	quoted []byte
-	vtag   uint32 // verification tag of SCTP
-	flags  uint8  // of TCP
+	// pointer says where an ICMPv6 error finds something wrong.
+	pointer uint32
+	vtag    uint32 // verification tag of SCTP
+	flags   uint8  // of TCP
 }
 
 // headerOf reads a packet as connection tracking does. ok is false when it is
@@ -71,7 +73,7 @@ func headerOf(data []byte) (h header, ok bool) {
 		}
 		h.tuple.SrcPort, h.tuple.DstPort = binary.BigEndian.Uint16(body[4:]), binary.BigEndian.Uint16(body)
 		if isICMPError(h.proto, body[0]) {
-			h.quoted = body[8:]
+			h.quoted, h.pointer = body[8:], binary.BigEndian.Uint32(body[4:])
 		}
 	}
 	return h, true

@@ -139,6 +139,9 @@ func (i *Lookup) symbolic(x *symbolicRun) {
 	switch {
 	case !ok:
 		return
+	case i.arithmetic():
+		x.undecided("arithmetic by maps of bytes")
+		return
 	case x.changing[i.Set] != nil:
 		i.changing(x, key)
 		return
@@ -167,6 +170,13 @@ func (i *Lookup) symbolic(x *symbolicRun) {
 		return
 	}
 	x.end(x.space.Map(x.space.NewMapping(way), sel.f))
+}
+
+// arithmetic reports whether a map is from bytes to bytes, of which there are too many
+// to go on with each: two of them make all numbers of 16 bits.
+func (i *Lookup) arithmetic() bool {
+	const few = 16
+	return i.Maps && !i.Set.Verdicts && i.Set.KeyLen == 1 && i.Set.DataLen == 1 && len(i.Set.Elements) > few
 }
 
 // membership reports whether a rule goes on alike with all elements.

@@ -128,11 +128,19 @@ func (i *PayloadWrite) network(x *symbolicRun, w symbolic.Word) {
 		x.undecided("writing an address that the routing tables are asked for")
 		return
 	}
+	if (changed[symbolic.Source] || changed[symbolic.Destination]) && s.Version == 6 && i.Len < ipv6AddressLen {
+		// With words that follow from others, which are sums.
+		x.undecided("writing a part of an address")
+		return
+	}
 	i.checksums(x)
 	if !x.ended {
 		x.write(levels, w)
 	}
 }
+
+// ipv6AddressLen is the size of an address.
+const ipv6AddressLen = 16
 
 // frozen reports whether a bit of the network header must not be written.
 func frozen(version int, g symbolic.Group, bit int) bool {

@@ -1,0 +1,51 @@
+package iptsim
+
+import (
+	"net/netip"
+
+	"nftmigrate/equivalence/predicate"
+	"nftmigrate/packet"
+)
+
+// Where addresses are in an IPv6 header, and its size.
+const (
+	sourceAt      = 8
+	destinationAt = 24
+	wholeHeader   = 40
+)
+
+// prefixUnmapped is the code of the difference that no error is sent.
+const prefixUnmapped = "npt-no-error"
+
+// addressInvalid is the error that points to an address (RFC 4443, section 3.4).
+var addressInvalid = packet.RejectEvent{Type: 4, Code: 0}
+
+// translatePrefix replaces the prefix of an address, and in an ICMPv6 error that of
+// the opposite address of the packet that it is about.
+//
+// Kernel: net/ipv6/netfilter/ip6t_NPT.c.
+func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
+	own, other := sourceAt, destinationAt
+	if e.Destination {
+		own, other = other, own
+	}
+	data := v.f.Data
+	fresh, ok := e.Map([16]byte(data[own : own+16]))
+	if !ok {
+		v.f.Emit(addressInvalid)
+		v.Declare(prefixUnmapped)
+		return predicate.Drop
+	}
+	copy(data[own:], fresh[:])
+	v.addresses()
+	const quoted = wholeHeader + 8
+	if data[6] != protoICMPv6 || len(data) < quoted+wholeHeader || data[wholeHeader] < 1 || data[wholeHeader] > 4 {
+		return 0
+	}
+	inner := data[quoted+other : quoted+other+16]
+	if from := netip.AddrFrom16([16]byte(inner)); e.From.Contains(from) {
+		fresh, _ := e.Map([16]byte(inner))
+		copy(inner, fresh[:])
+	}
+	return 0
+}
