@@ -81,6 +81,12 @@ func TestDeviations(t *testing.T) {
 				c, d := run(beyond)
 				return !bytes.Equal(a.Data, b.Data) && !dropped(c) && dropped(d)
 			}},
+		{"npt-no-error", "*mangle\n-A PREROUTING -d fd00:2::/64 -j DNPT --src-pfx fd00:2::/64 --dst-pfx 2001:db8:7::/64\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				unmapped := packet.Spec{Version: 6, Dst: netip.MustParseAddr("fd00:2::ffff:ffff:ffff:ffff"), Proto: packet.TCP, TCPFlags: packet.SYN, DstPort: 22, In: "eth0"}
+				a, b := run(unmapped)
+				return dropped(a) && dropped(b) && len(a.Events) == 1 && a.Events[0] == packet.Event(packet.RejectEvent{Type: 4}) && len(b.Events) == 0
+			}},
 		{"ecn-fragment", "*mangle\n-A PREROUTING -p tcp -j ECN --ecn-tcp-cwr 1\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				later := syn
@@ -257,7 +263,7 @@ func TestDeviations(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.code, func(t *testing.T) {
 			v4, v6 := []byte(tt.rules), []byte("*filter\nCOMMIT\n")
-			inIPv6 := tt.code == "ipv6-ah" || tt.code == "tcpmss-loopback" || tt.code == "hbh-position" || tt.code == "srh-segments-left"
+			inIPv6 := tt.code == "ipv6-ah" || tt.code == "tcpmss-loopback" || tt.code == "hbh-position" || tt.code == "srh-segments-left" || tt.code == "npt-no-error"
 			if inIPv6 {
 				v4, v6 = v6, v4
 			}

@@ -205,8 +205,19 @@ func (g *generator) hash() string {
 	return "-j HMARK " + fields + " --hmark-mod " + g.pick("1", "4", "1000", "4294967295") + g.pick("", " --hmark-offset 16") + " --hmark-rnd " + g.pick("0", "0xcafe")
 }
 
+// prefixes are of all lengths that change another word, or part of a byte.
+var prefixes = []string{"2001:db8::/48", "2001:db8:1::/48", "fd00:1::/44", "fd00:2:3:8::/61", "2001:db8:1::/64"}
+
 // rewrite returns a change of the network header, or of the class.
 func (g *generator) rewrite(c chain) string {
+	if g.v6 && g.IntN(10) == 0 {
+		switch {
+		case c.only("INPUT", "POSTROUTING"):
+			return "-j SNPT --src-pfx " + g.pick(prefixes...) + " --dst-pfx " + g.pick(prefixes...)
+		case c.only("PREROUTING", "OUTPUT"):
+			return "-j DNPT --src-pfx " + g.pick(prefixes...) + " --dst-pfx " + g.pick(prefixes...)
+		}
+	}
 	hops := map[bool]string{false: "-j TTL --ttl", true: "-j HL --hl"}[g.v6]
 	if !g.v6 {
 		list := []string{"-j ECN --ecn-ip-ect 1", "-j ECN --ecn-ip-ect 3"}

@@ -48,17 +48,8 @@ func (t *nptTarget) Validate(c iptables.Context) []iptables.Problem {
 }
 
 func (t *nptTarget) Action(iptables.Context) predicate.Action {
-	what := predicate.UnmodelledEffect{What: "translation of prefixes without state"}
+	what := predicate.TranslatePrefix{Destination: t.name == "DNPT", From: t.From.Value.network, To: t.To.Value.network}
 	return predicate.Action{Effects: []predicate.Effect{what}, Then: predicate.Continue}
-}
-
-func (t *nptTarget) Translate(*translate.Rule) error {
-	return &translate.Untranslatable{
-		Code:    "untranslatable-target",
-		Summary: t.name + " is not translated",
-		Detail: "nftables translates prefixes with snat prefix to and dnat prefix to, which remember connections and keep the host part of addresses, " +
-			"while RFC 6296 does neither. Write that by hand on all routers of the network at once, where that is acceptable.",
-	}
 }
 
 // An nptPrefix is the argument of "--src-pfx" and "--dst-pfx": a network of at most
