@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
@@ -55,6 +57,14 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 			}
 		}
 	}
+	written := make(map[*Table]string)
+	for _, of := range list {
+		for _, r := range of.Rules {
+			if why := addressParts(r, s.Version); why != "" && canSee(r, s.Version) {
+				written[of.Table] = why
+			}
+		}
+	}
 	for _, b := range m.bases() {
 		modelled := b.chain.Table.Family != familyNetdev && b.chain.Base.Hook <= uint32(packet.Postrouting)
 		if modelled && !sees(b.chain.Table.Family, s.Version) {
@@ -67,6 +77,9 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 		if b.chain.Base.Drop {
 			stage.Policy = symbolic.Drop
 		}
+		if why := written[b.chain.Table]; stage.Unknown == "" && why != "" {
+			stage.Unknown = b.stage.Name + ": " + why
+		}
 		if !modelled {
 			stage.Unknown = b.stage.Name + ": the hook is not modelled"
 		}
@@ -74,6 +87,25 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 	}
 	return p
 }
+
+// addressParts says why nothing is known of the addresses behind a rule, "" when they are
+// known: it writes a part of one, with words that follow from others. What stands behind
+// such a rule tests what is not modelled, so nothing is said of the whole stage.
+func addressParts(r *Rule, version int) string {
+	if version != 6 {
+		return ""
+	}
+	for _, i := range r.Instructions {
+		w, writes := i.(*PayloadWrite)
+		if writes && w.Base == unix.NFT_PAYLOAD_NETWORK_HEADER && w.Offset+w.Len > ipv6AddressAt && w.Len < ipv6AddressLen {
+			return "writing a part of an address"
+		}
+	}
+	return ""
+}
+
+// ipv6AddressAt is where the addresses begin in the header.
+const ipv6AddressAt = 8
 
 // byItself is a rule by itself.
 func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
