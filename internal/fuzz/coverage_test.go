@@ -119,8 +119,6 @@ var left = map[string]string{
 	"-j ULOG":                                "kernels do not have it any more",
 	"-j SECMARK":                             "it takes a kernel with a policy of SELinux",
 	"-m dst --dst-opts":                      "the model of nf_tables does not walk options",
-	"-j SNPT":                                "it is not translated",
-	"-j DNPT":                                "it is not translated",
 	"-j LED":                                 "it takes a kernel with lights",
 }
 
