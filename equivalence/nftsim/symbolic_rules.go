@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"nftmigrate/equivalence/bdd"
 	"nftmigrate/equivalence/symbolic"
 	"nftmigrate/packet"
@@ -57,11 +55,11 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 			}
 		}
 	}
-	written := make(map[*Table]string)
+	written := make(map[*Table]bool)
 	for _, of := range list {
 		for _, r := range of.Rules {
-			if why := addressParts(r, s.Version); why != "" && canSee(r, s.Version) {
-				written[of.Table] = why
+			if reckons(r, s.Version) && canSee(r, s.Version) {
+				written[of.Table] = true
 			}
 		}
 	}
@@ -77,8 +75,8 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 		if b.chain.Base.Drop {
 			stage.Policy = symbolic.Drop
 		}
-		if why := written[b.chain.Table]; stage.Unknown == "" && why != "" {
-			stage.Unknown = b.stage.Name + ": " + why
+		if stage.Unknown == "" && written[b.chain.Table] {
+			stage.Unknown = b.stage.Name + ": arithmetic by maps of bytes"
 		}
 		if !modelled {
 			stage.Unknown = b.stage.Name + ": the hook is not modelled"
@@ -88,24 +86,15 @@ func (m *Machine) Compile(s *symbolic.Space, slots []symbolic.Slot) *symbolic.Pr
 	return p
 }
 
-// addressParts says why nothing is known of the addresses behind a rule, "" when they are
-// known: it writes a part of one, with words that follow from others. What stands behind
-// such a rule tests what is not modelled, so nothing is said of the whole stage.
-func addressParts(r *Rule, version int) string {
-	if version != 6 {
-		return ""
-	}
-	for _, i := range r.Instructions {
-		w, writes := i.(*PayloadWrite)
-		if writes && w.Base == unix.NFT_PAYLOAD_NETWORK_HEADER && w.Offset+w.Len > ipv6AddressAt && w.Len < ipv6AddressLen {
-			return "writing a part of an address"
-		}
-	}
-	return ""
+// reckons reports whether a rule reckons with a part of an IPv6 address, by a map of bytes. Words
+// that such a rule writes follow from others in a way that is not modelled, and rules
+// behind it test them, so nothing is said of the whole stage.
+func reckons(r *Rule, version int) bool {
+	return version == 6 && slices.ContainsFunc(r.Instructions, func(i Instruction) bool {
+		l, ok := i.(*Lookup)
+		return ok && l.arithmetic()
+	})
 }
-
-// ipv6AddressAt is where the addresses begin in the header.
-const ipv6AddressAt = 8
 
 // byItself is a rule by itself.
 func (c *compiler) byItself(r *Rule) symbolic.ChainRule {
