@@ -178,7 +178,7 @@ func addNAT(r *translate.Rule, to natRange, where diag.Range, nat nftgen.NAT) er
 //
 // Kernel: net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple: the distance
 // to the base has 16 bits, and begins again behind the end of the range.
-func shiftedPorts(r *translate.Rule, p portRange, where diag.Range) (*nftgen.PortMap, uint8, error) {
+func shiftedPorts(r *translate.Rule, p portRange, where diag.Range) (*nftgen.PairMap, uint8, error) {
 	p.Shifted = false
 	proto, err := mappedPorts(r, p, where)
 	if err != nil {
@@ -193,13 +193,13 @@ func shiftedPorts(r *translate.Rule, p portRange, where diag.Range) (*nftgen.Por
 			Range:   where,
 		}
 	}
-	m := &nftgen.PortMap{Field: field}
+	m := &nftgen.PairMap{Field: field}
 	size := uint32(p.High-p.Low) + 1
 	for _, port := range r.Ports(field) {
-		m.Pairs = append(m.Pairs, nftgen.PortPair{From: port, To: p.Low + uint16(uint32(port-p.Base)%size)})
+		m.Pairs = append(m.Pairs, nftgen.Pair{From: port, To: p.Low + uint16(uint32(port-p.Base)%size)})
 	}
 	if len(m.Pairs) == 0 {
-		m.Pairs = []nftgen.PortPair{{From: p.Base, To: p.Low}} // no packet gets here
+		m.Pairs = []nftgen.Pair{{From: p.Base, To: p.Low}} // no packet gets here
 	}
 	r.Declare(translate.Deviation{
 		Code: "dnat-port-taken",

@@ -174,9 +174,9 @@ func inSpan(f nftgen.Field, low, high nftgen.Value) []nftgen.Stmt {
 
 // shiftBytes maps the bytes of a span to those that are as far from them, modulo 256.
 func shiftBytes(f nftgen.Field, first, last, by int) nftgen.Stmt {
-	m := nftgen.MapByte{Field: f}
+	m := nftgen.MapByte{PairMap: nftgen.PairMap{Field: f}}
 	for b := first; b <= last; b++ {
-		m.Pairs = append(m.Pairs, nftgen.BytePair{From: byte(b), To: byte(b + by)})
+		m.Pairs = append(m.Pairs, nftgen.Pair{From: uint16(b), To: uint16(byte(b + by))})
 	}
 	return m
 }

@@ -72,8 +72,12 @@ func (b *Bulk) Add(low, high []byte) {
 	}
 }
 
-// AddExtra is Add of an element with more than a key.
+// AddExtra is Add of an element that may have more than a key.
 func (b *Bulk) AddExtra(low, high []byte, x ElementExtra) {
+	if x == (ElementExtra{}) {
+		b.Add(low, high)
+		return
+	}
 	if b.extra == nil {
 		b.extra = make([]ElementExtra, b.Len(), b.Len()+16)
 	}
@@ -84,11 +88,7 @@ func (b *Bulk) AddExtra(low, high []byte, x ElementExtra) {
 // AddVerdict is AddExtra of an element of a map, which leads to a verdict.
 // Intervals of one field may touch.
 func (b *Bulk) AddVerdict(low, high []byte, x ElementExtra, v VerdictStmt) {
-	if x == (ElementExtra{}) {
-		b.Add(low, high)
-	} else {
-		b.AddExtra(low, high, x)
-	}
+	b.AddExtra(low, high, x)
 	b.to = append(b.to, v)
 }
 

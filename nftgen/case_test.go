@@ -296,8 +296,8 @@ var actionCases = []ruleCase{
 	c(SetField{IP6Hoplimit, u8(5)}), c(SetField{IP6DSCP, u8(63)}), c(SetField{IP6ECN, u8(3)}), c(eq(IP6DSCP, u8(5)), SetField{IP6DSCP, u8(0)}),
 	forFamily(IP6, SetField{NetworkBytes(IP6, 8, 6), Value{0x20, 1, 0xd, 0xb8, 0, 1}}), forFamily(IP6, SetField{NetworkBits(IP6, 14, 3), u8(5)}),
 	forFamily(IP6, eq(IP6NextHeader, u8(58)), SetField{TransportBytes(IP6, 32, 2), Value{0, 0}}, SetField{TransportBits(IP6, 34, 4), u8(9)}),
-	forFamily(IP6, MapByte{NetworkBytes(IP6, 14, 1), []BytePair{{1, 2}, {2, 255}}}),
-	forFamily(IP6, eq(IP6NextHeader, u8(58)), MapByte{TransportBytes(IP6, 38, 1), []BytePair{{0, 9}}}),
+	forFamily(IP6, MapByte{PairMap{NetworkBytes(IP6, 14, 1), []Pair{{1, 2}, {2, 255}}}}),
+	forFamily(IP6, eq(IP6NextHeader, u8(58)), MapByte{PairMap{TransportBytes(IP6, 38, 1), []Pair{{0, 9}}}}),
 	c(Assign{Field: MetaPriority, Xor: u32(0x10002)}), c(Assign{Field: MetaPriority}), c(Assign{Field: MetaPriority, Xor: all32}),
 	c(Assign{Field: MetaPriority, Xor: u32(0xabcd0001)}), c(Assign{Field: MetaPriority, Xor: u32(0x1)}), c(Trace{}),
 	at(inPrerouting, Notrack{}), c(tcp, SetMSS{MSS: 1400}), at(inSrcnat, tcp, under(TCPFlags, u8(6), u8(2)), SetMSS{}),
@@ -331,10 +331,10 @@ var actionCases = []ruleCase{
 }
 
 // ports makes a map of ports from pairs.
-func ports(f Field, pairs ...uint16) *PortMap {
-	m := &PortMap{Field: f}
+func ports(f Field, pairs ...uint16) *PairMap {
+	m := &PairMap{Field: f}
 	for i := 0; i < len(pairs); i += 2 {
-		m.Pairs = append(m.Pairs, PortPair{pairs[i], pairs[i+1]})
+		m.Pairs = append(m.Pairs, Pair{pairs[i], pairs[i+1]})
 	}
 	return m
 }

@@ -168,7 +168,7 @@ func (s NAT) check() error {
 		if s.ports().given() || s.Prefix != 0 {
 			return fmt.Errorf("write nat: a map of ports beside ports or a prefix")
 		}
-		if err := s.Map.check(); err != nil {
+		if err := s.Map.check(2); err != nil {
 			return err
 		}
 	}

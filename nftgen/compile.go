@@ -482,11 +482,17 @@ func (c *compiler) oneOfTuple(s OneOfTuple) {
 }
 
 func (c *compiler) anonymous(set lookupSet, invert bool) expression {
+	return lookup(anonymousSet, c.own(set).id, invert)
+}
+
+// own makes a set one of the rule, with a number.
+func (c *compiler) own(set lookupSet) lookupSet {
+	set.anonymous = true
 	if c.nextSet != nil {
 		set.id = c.nextSet()
 	}
 	c.sets = append(c.sets, set)
-	return lookup(anonymousSet, set.id, invert)
+	return set
 }
 
 func (c *compiler) inSet(s InSet) {

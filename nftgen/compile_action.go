@@ -335,7 +335,7 @@ func (c *compiler) nat(s NAT) error {
 	e.RegAddrMin, e.RegAddrMax, e.RegProtoMin, e.RegProtoMax = r[0], r[1], r[2], r[3]
 	if s.Map != nil {
 		e.RegProtoMin = register(4 * len(exprs))
-		exprs = append(exprs, c.portMap(s.Map, e.RegProtoMin)...)
+		exprs = append(exprs, c.pairMap(s.Map, inetService, e.RegProtoMin)...)
 	}
 	c.add(append(exprs, fromLibrary{e})...)
 	return nil

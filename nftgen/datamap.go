@@ -41,7 +41,7 @@ func (s MapAssign) text(Family) string {
 
 func (s MapAssign) compile(c *compiler) error {
 	c.add(append(loadAll(s.Fields, s.Masks, s.Map.Interval),
-		fromLibrary{&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: s.Map.Name, SetID: c.ids[s.Map]}},
+		lookupInto(s.Map.Name, c.ids[s.Map], 1, 1),
 		fromLibrary{&expr.Meta{Key: expr.MetaKey(s.Field.load.key), SourceRegister: true, Register: 1}})...)
 	return nil
 }
@@ -49,11 +49,7 @@ func (s MapAssign) compile(c *compiler) error {
 // AddValue is AddExtra of an element of a map, which has a value as wide as the
 // map's type of data, most significant byte first.
 func (b *Bulk) AddValue(low, high []byte, x ElementExtra, v Value) {
-	if x == (ElementExtra{}) {
-		b.Add(low, high)
-	} else {
-		b.AddExtra(low, high, x)
-	}
+	b.AddExtra(low, high, x)
 	b.values = append(b.values, v...)
 }
 

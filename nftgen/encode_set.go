@@ -42,10 +42,8 @@ type lookupSet struct {
 	size      uint32
 	counter   bool
 	verdicts  bool
-	data      *Datatype // of a named map to values
+	data      *Datatype // of a map to values
 	elements  [][]Interval
-	pairs     []PortPair // of a map, which has no other elements
-	pairData  *Datatype  // what pairs map to
 	bulk      *Bulk
 }
 
@@ -185,17 +183,14 @@ func (s *lookupSet) add(table string, elements int) attributes {
 // An element is an element of a set as the kernel has it.
 type element struct {
 	key, keyEnd []byte
-	data        []byte // of a map
-	end         bool   // the first key behind an interval
-	openEnded   bool   // an interval up to the greatest value
+	end         bool // the first key behind an interval
+	openEnded   bool // an interval up to the greatest value
 }
 
 // list returns the elements: one per value, or of intervals the first value
 // and the one behind the last, or of concatenated intervals both ends in one.
 func (s *lookupSet) list() []element {
 	switch {
-	case s.pairs != nil:
-		return s.mapped()
 	case s.concatenated():
 		return s.tuples()
 	case s.interval:
@@ -276,11 +271,6 @@ func (e element) attributes() attributes {
 		var keyEnd attributes
 		keyEnd.bytes(unix.NFTA_DATA_VALUE, e.keyEnd...)
 		a.nested(elementKeyEnd, keyEnd)
-	}
-	if e.data != nil {
-		var data attributes
-		data.bytes(unix.NFTA_DATA_VALUE, e.data...)
-		a.nested(unix.NFTA_SET_ELEM_DATA, data)
 	}
 	if e.openEnded {
 		a.bytes(unix.NFTA_SET_ELEM_USERDATA, binary.NativeEndian.AppendUint32([]byte{elementFlags, 4}, elementOpenEnded)...)

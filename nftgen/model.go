@@ -275,7 +275,7 @@ type (
 		LowPort, HiPort uint16
 		FromZero        bool // LowPort is the port 0
 		// Map says to which port each port goes, in place of a span of them.
-		Map *PortMap
+		Map *PairMap
 		// Protocol is the transport protocol whose ports they are, 0 without
 		// ports. nft reads a port only behind a test of one, so printer and
 		// encoder add "meta l4proto" where the rule has none.

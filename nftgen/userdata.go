@@ -80,9 +80,6 @@ const (
 // userdata tells nft in which order the bytes of the key stand and, of an
 // anonymous set, which fields make the key.
 func (s *lookupSet) userdata() []byte {
-	if s.pairs != nil {
-		return s.pairUserdata()
-	}
 	var u userdata
 	switch {
 	case s.concatenated():
@@ -93,7 +90,7 @@ func (s *lookupSet) userdata() []byte {
 		u.u32(setKeyByteorder, orderBig)
 	}
 	switch {
-	case s.verdicts:
+	case s.verdicts, s.data != nil && s.data.Bytes == 1: // of one byte nft knows no order
 		u.u32(setDataByteorder, orderMixed)
 	case s.data != nil && s.data.Order == HostEndian:
 		u.u32(setDataByteorder, orderHost)
@@ -114,13 +111,13 @@ func (s *lookupSet) userdata() []byte {
 			fields.entry(byte(i), f.typeof()...)
 		}
 		u.entry(setKeyTypeof, expressionData(kindConcat, fields)...)
-	case s.anonymous && !s.verdicts:
+	case s.anonymous && !s.isMap():
 		u.entry(setKeyTypeof, s.fields[0].typeof()...)
 	}
 	if s.anonymous && s.verdicts {
 		u.entry(setDataTypeof, expressionData(kindVerdict, nil)...)
 	}
-	if s.verdicts || s.data != nil {
+	if s.isMap() {
 		u.u32(setDataInterval, 0)
 	}
 	return u

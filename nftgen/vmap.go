@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,17 +55,13 @@ func (s Vmap) text(Family) string {
 }
 
 func (s Vmap) compile(c *compiler) error {
-	set := lookupSet{name: s.Map.Name, id: c.ids[s.Map]}
-	if s.Map.Name == "" {
-		set = s.Map.lookupSet(0)
-		set.anonymous, set.fields, set.name = true, s.Fields, anonymousMap
-		if c.nextSet != nil {
-			set.id = c.nextSet()
-		}
-		c.sets = append(c.sets, set)
+	name, id := s.Map.Name, c.ids[s.Map]
+	if name == "" {
+		set := s.Map.lookupSet(0)
+		set.fields = s.Fields
+		name, id = anonymousMap, c.own(set).id
 	}
-	c.add(append(loadAll(s.Fields, s.Masks, s.Map.Interval),
-		fromLibrary{&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: set.name, SetID: set.id}})...)
+	c.add(append(loadAll(s.Fields, s.Masks, s.Map.Interval), lookupInto(name, id, 1, 0))...)
 	return nil
 }
 

@@ -312,11 +312,7 @@ func (p *setParts) add(part *setPart, low, high []byte, e *ipset.Element) {
 		part.bulk.AddValue(low, high, x, binary.BigEndian.AppendUint32(nil, part.carry.valueOf(e.Extra)))
 		return
 	}
-	if x == (nftgen.ElementExtra{}) {
-		part.bulk.Add(low, high)
-	} else {
-		part.bulk.AddExtra(low, high, x)
-	}
+	part.bulk.AddExtra(low, high, x)
 }
 
 // elementComment is a comment as far as nft can hold it.
