@@ -59,16 +59,7 @@ func (t *translation) layout(v4, v6 *iptables.Ruleset) {
 			source := rs.Table(table)
 			reach := source.Reach()
 			for _, c := range source.Chains {
-				plan := byName[c.Name]
-				// A chain that the families reach from unlike hooks is one chain for
-				// each: nf_tables checks every rule for each hook that leads to it.
-				apart := plan != nil && !c.Builtin && plan.sides[0].hooks != reach[c]
-				if plan == nil || apart {
-					plan = &chainPlan{table: table, chain: c.Name, apart: apart}
-					byName[c.Name] = plan
-					t.chains = append(t.chains, plan)
-				}
-				plan.sides = append(plan.sides, side{family: rs.Family, chain: c, hooks: reach[c]})
+				t.addSide(byName, chainPlan{table: table}, side{family: rs.Family, chain: c, hooks: reach[c]})
 			}
 		}
 		if table == "raw" {
@@ -77,6 +68,23 @@ func (t *translation) layout(v4, v6 *iptables.Ruleset) {
 	}
 	t.dropIdle()
 	t.nameChains()
+}
+
+// addSide adds what one family has under a chain's name: to the plan of that name, or to
+// a new one like fresh.
+//
+// A chain that the families reach from unlike hooks is one chain for each: nf_tables
+// checks every rule for each hook that leads to it.
+func (t *translation) addSide(byName map[string]*chainPlan, fresh chainPlan, s side) {
+	plan := byName[s.chain.Name]
+	fresh.apart = plan != nil && !s.chain.Builtin && plan.sides[0].hooks != s.hooks
+	if plan == nil || fresh.apart {
+		plan = &fresh
+		plan.chain = s.chain.Name
+		byName[plan.chain] = plan
+		t.chains = append(t.chains, plan)
+	}
+	plan.sides = append(plan.sides, s)
 }
 
 // dropIdle leaves out built-in chains without rules and with policy ACCEPT,
@@ -269,7 +277,7 @@ func (t *translation) finish() {
 	t.flatten()
 	if !t.diags.HasErrors() {
 		t.costs = optimize.Run(t.table, optimize.Options{
-			Level: t.options.Optimize, Off: t.options.PassesOff, Lines: t.options.ElementLines, NoRanges: t.options.Target.lacks(concatRanges) != "",
+			Level: t.options.Optimize, Off: t.options.PassesOff, Lines: t.options.ElementLines, Explain: t.options.ExplainCost, NoRanges: t.options.Target.lacks(concatRanges) != "",
 		})
 	}
 	t.fit()

@@ -44,15 +44,7 @@ func (t *translation) layoutTemplates(v4, v6 *iptables.Ruleset) {
 			if !a.matters[source] || source.Builtin && !a.gives[source] || reach[source] == 0 {
 				continue
 			}
-			c := a.chain(source)
-			plan := byName[c.Name]
-			apart := plan != nil && !c.Builtin && plan.sides[0].hooks != reach[source]
-			if plan == nil || apart {
-				plan = &chainPlan{table: "raw", chain: c.Name, apart: apart, again: true}
-				byName[c.Name] = plan
-				t.chains = append(t.chains, plan)
-			}
-			plan.sides = append(plan.sides, side{family: rs.Family, chain: c, hooks: reach[source]})
+			t.addSide(byName, chainPlan{table: "raw", again: true}, side{family: rs.Family, chain: a.chain(source), hooks: reach[source]})
 		}
 	}
 }

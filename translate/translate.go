@@ -37,6 +37,8 @@ type Options struct {
 	// ElementLines gives each element of a set that the optimisation makes its line in the
 	// source, as a comment.
 	ElementLines bool
+	// ExplainCost asks for Result.Costs.
+	ExplainCost bool
 	// PassesOff names passes of the optimisation that are left out.
 	PassesOff []string
 }
@@ -62,7 +64,8 @@ type Result struct {
 	// Inlined lists the chains that nf_tables does not allow to be nested as
 	// deep as they are, and where their rules stand.
 	Inlined []Inlining
-	// Costs are those of the chains before and after the optimisation.
+	// Costs are those of the chains before and after the optimisation, with
+	// Options.ExplainCost.
 	Costs []optimize.ChainCost
 }
 

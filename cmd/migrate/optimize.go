@@ -42,16 +42,16 @@ func (f *translateFlags) checkPasses() error {
 }
 
 // costFlags say what is shown of an optimisation beside its result.
-type costFlags struct{ costs, diff bool }
+type costFlags struct{ diff bool }
 
-func (f *costFlags) register(c *cobra.Command) {
-	c.Flags().BoolVar(&f.costs, "explain-cost", false, "print to standard error what each chain costs a packet before and after the optimisation")
+func (f *costFlags) register(c *cobra.Command, flags *translateFlags) {
+	c.Flags().BoolVar(&flags.costs, "explain-cost", false, "print to standard error what each chain costs a packet before and after the optimisation")
 	c.Flags().BoolVar(&f.diff, "diff", false, "print to standard error how the result differs from the translation rule by rule")
 }
 
 // show prints what was asked for.
 func (f *costFlags) show(s *streams, in *input, t *translated, flags translateFlags) error {
-	if f.costs {
+	if flags.costs {
 		if err := printCosts(s.errs, t.Costs); err != nil {
 			return err
 		}

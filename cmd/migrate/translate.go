@@ -24,6 +24,7 @@ type translateFlags struct {
 	counters  bool
 	optimize  int
 	lines     bool
+	costs     bool // are wanted
 	passesOff []string
 	target    string
 	// lenient takes every declared deviation, for a translation that is not
@@ -69,7 +70,7 @@ func (f *translateFlags) translate(in *input) (*translated, diag.List, error) {
 	if err := f.checkPasses(); err != nil {
 		return nil, list, err
 	}
-	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff, ElementLines: f.lines})
+	result, more := translate.Translate(in.v4, in.v6, translate.Options{Table: f.table, Sets: in.sets, Strict: !f.lenient, Allow: f.allow, KeepXt: f.keepXt, Counters: f.counters, Target: target, Optimize: f.optimize, PassesOff: f.passesOff, ElementLines: f.lines, ExplainCost: f.costs})
 	list = append(list, more...)
 	if result == nil {
 		return nil, list, nil
@@ -172,7 +173,7 @@ The result of that goes to standard error, and decides the exit code.`,
 	flags.register(c)
 	checks.register(c)
 	c.Flags().BoolVar(&verify, "verify", false, "prove that the rules and the result do the same")
-	show.register(c)
+	show.register(c, &flags)
 	c.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` (mode 0600) instead of standard output")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON document")
 	return c

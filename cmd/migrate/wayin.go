@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nftmigrate/equivalence"
-	"nftmigrate/internal/netns"
 	"nftmigrate/packet"
 	"nftmigrate/report"
 )
@@ -117,16 +116,12 @@ func parseSSH(value string) (wayIn, bool) {
 
 // devicesOf returns the devices of a namespace that have an address; when none has,
 // as behind an address translation, all but the loopback device.
-func devicesOf(namespace string, a netip.Addr) ([]string, error) {
+func devicesOf(namespace string, a netip.Addr) (names []string, err error) {
 	ns, err := openNamespace(namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer ns.Close()
-	return devicesIn(ns, a)
-}
-
-func devicesIn(ns *netns.NS, a netip.Addr) (names []string, err error) {
 	err = ns.Do(func() error {
 		all, err := net.Interfaces()
 		if err != nil {
@@ -215,7 +210,7 @@ func (f *wayInFlags) check(out io.Writer, in *input, p *pair, namespace string) 
 	case closed == 0:
 		return nil
 	case f.force:
-		fmt.Fprintln(out, "committed all the same, because of --force")
+		fmt.Fprintln(out, "going on all the same, because of --force")
 		return nil
 	}
 	fmt.Fprintln(out, "migrate: nothing was committed; correct the rules, or give --force when there is another way in")

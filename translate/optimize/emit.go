@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/bits"
+	"path/filepath"
 	"slices"
 
+	"nftmigrate/diag"
 	"nftmigrate/nftgen"
 )
 
@@ -142,10 +145,7 @@ func (g *group) first(out []entry, b *bucket) []entry {
 }
 
 // A cutting is the elements of a bucket by their order, those first that come first.
-type cutting struct {
-	group *group
-	list  []int32
-}
+type cutting struct{ list []int32 }
 
 func (c *cutting) Len() int           { return len(c.list) }
 func (c *cutting) Less(i, j int) bool { return c.list[i] < c.list[j] }
@@ -162,7 +162,7 @@ func (g *group) cut(out []entry, b *bucket) []entry {
 	w := g.wide
 	order := slices.Clone(b.elements)
 	slices.SortFunc(order, func(x, y int32) int { return compareSpans(g.elements[x].spans[w], g.elements[y].spans[w]) })
-	active := &cutting{group: g}
+	active := &cutting{}
 	var at number
 	first := len(out)
 	emit := func(e *element, s span) {
@@ -193,20 +193,14 @@ func (g *group) cut(out []entry, b *bucket) []entry {
 		}
 		e := &g.elements[active.list[0]]
 		end := e.spans[w].high
-		if len(order) > 0 {
-			// Only one that comes before this one can take its place.
-			for _, i := range order {
-				low := g.elements[i].spans[w].low
-				if end.less(low) {
-					break
-				}
-				if i < active.list[0] {
-					end = number{low.hi, low.lo}
-					borrow := uint64(0)
-					end.lo, borrow = bits.Sub64(end.lo, 1, 0)
-					end.hi -= borrow
-					break
-				}
+		for _, i := range order {
+			low := g.elements[i].spans[w].low
+			if end.less(low) {
+				break
+			}
+			if i < active.list[0] { // only one that comes first takes its place
+				end = low.previous()
+				break
 			}
 		}
 		emit(e, span{at, end})
@@ -235,8 +229,7 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 		fields, types = append(fields, f), append(types, f.Type)
 		var mask nftgen.Value
 		if i == g.wide && p.mask != 0 {
-			s := network(number{}, p.mask, f.Type.Bytes)
-			mask = number{^s.high.hi, ^s.high.lo}.value(f.Type)
+			mask = maskOf(p.mask, f.Type)
 		}
 		masks = append(masks, mask)
 	}
@@ -246,7 +239,7 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	if p.widened {
 		fields, types = append(fields, l4proto), append(types, l4proto.Type)
 	}
-	interval := p.backend == rbtree || p.backend == pipapo2 && (p.widened || p.mask == 0) || p.backend == pipapo3
+	interval := p.backend >= rbtree
 	set := &nftgen.Set{Key: types, Interval: interval, Verdicts: !g.uniform, Bulk: nftgen.NewBulk(types, interval)}
 	set.Bulk.Grow(len(list))
 	var low, high []byte
@@ -264,25 +257,22 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 			x.Packets, x.Bytes = c.Packets, c.Bytes
 			set.Counter = true
 		}
-		switch {
-		case !g.uniform:
-			set.Bulk.AddVerdict(low, high, x, e.item.verdict)
-		case x != nftgen.ElementExtra{}:
+		if g.uniform {
 			set.Bulk.AddExtra(low, high, x)
-		default:
-			set.Bulk.Add(low, high)
+		} else {
+			set.Bulk.AddVerdict(low, high, x, e.item.verdict)
 		}
 	}
 	r.Stmts = append(r.Stmts, g.constants(p, proto, known)...)
 	if g.uniform {
 		if s, ok := o.small(set, fields, masks, list, p); ok {
 			r.Stmts = append(r.Stmts, s, first.verdict)
+			r.Note = places(g.rules())
 			return r, nil
 		}
 	}
 	if g.uniform || set.Counter || len(list) > inlineMost || interval {
 		set.Name = o.name(p, fields)
-		set.Size = 0
 		if !interval {
 			set.Size = 1 << bits.Len(uint(len(list)-1))
 		}
@@ -293,9 +283,10 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 		r.Stmts = append(r.Stmts, nftgen.Vmap{Fields: fields, Masks: masks, Map: set})
 	}
 	if set.Name == "" {
+		r.Note = places(g.rules())
 		return r, nil
 	}
-	set.Note = g.note()
+	set.Note = places(g.rules())
 	return r, set
 }
 
@@ -383,11 +374,42 @@ func test(f nftgen.Field, s span) nftgen.Stmt {
 	return nftgen.InSpan{Field: f, Low: low, High: high}
 }
 
-// note says where the elements come from.
-func (g *group) note() string {
-	first, last := g.items[0].rule.Origin, g.items[len(g.items)-1].rule.Origin
-	if first.IsZero() || last.IsZero() || len(g.items) == 1 {
-		return ""
+// rules returns the rules of a group.
+func (g *group) rules() []*nftgen.Rule {
+	list := make([]*nftgen.Rule, len(g.items))
+	for i, it := range g.items {
+		list[i] = it.rule
 	}
-	return fmt.Sprintf("%d rules, from line %d to %d", len(g.items), first.Line(), last.Line())
+	return list
+}
+
+// places says where rules come from: their number, and the first and last line of
+// each file.
+func places(rules []*nftgen.Rule) string {
+	type lines struct{ first, last int }
+	files := make(map[string]lines)
+	for _, r := range rules {
+		for _, at := range []diag.Range{r.Origin, r.Also} {
+			if at.IsZero() {
+				continue
+			}
+			n, name := at.Line(), filepath.Base(at.Source.Name)
+			if l, ok := files[name]; ok {
+				files[name] = lines{min(l.first, n), max(l.last, n)}
+			} else {
+				files[name] = lines{n, n}
+			}
+		}
+	}
+	text := fmt.Sprintf("%d rules", len(rules))
+	if len(rules) == 1 {
+		text = "1 rule"
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		text += fmt.Sprintf(", %s:%d", name, files[name].first)
+		if l := files[name]; l.last > l.first {
+			text += fmt.Sprintf("-%d", l.last)
+		}
+	}
+	return text
 }

@@ -23,7 +23,6 @@ type group struct {
 	items    []*item
 	fields   []nftgen.Field
 	elements []element
-	same     bool // all items have the verdict of the first one, which ends the chain
 	jumps    bool // an item jumps
 	uniform  bool // all items have the verdict of the first one
 
@@ -150,7 +149,6 @@ func (g *group) add(it *item) bool {
 	}
 	g.jumps = g.jumps || !it.terminal()
 	g.uniform = len(g.items) == 0 || g.uniform && it.verdict == g.items[0].verdict
-	g.same = g.uniform && !g.jumps
 	g.items = append(g.items, it)
 	return true
 }
@@ -252,7 +250,7 @@ func (g *group) overlapsAny(e *element) bool {
 // conflicts reports whether it may make a difference that an item stands before
 // the group instead of behind it.
 func (g *group) conflicts(it *item, disturbs func(*item, nftgen.Field) bool) bool {
-	if g.same && it.simple && it.verdict == g.items[0].verdict && it.counter == nil && g.items[0].counter == nil {
+	if g.uniform && !g.jumps && it.simple && it.verdict == g.items[0].verdict && it.counter == nil && g.items[0].counter == nil {
 		return false
 	}
 	first := g.items[0]

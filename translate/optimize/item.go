@@ -54,7 +54,8 @@ func analyse(r *nftgen.Rule) *item {
 		return it
 	}
 	tests := r.Stmts
-	if v, ok := r.Stmts[n-1].(nftgen.VerdictStmt); ok && v.Kind != nftgen.Continue {
+	// A rule with a note stays as it is: nothing else says what it says.
+	if v, ok := r.Stmts[n-1].(nftgen.VerdictStmt); ok && v.Kind != nftgen.Continue && r.Note == "" {
 		it.verdict, it.simple, tests = v, true, r.Stmts[:n-1]
 		if n > 1 {
 			if c, ok := r.Stmts[n-2].(nftgen.Counter); ok {
@@ -213,6 +214,12 @@ func factOf(s nftgen.Stmt) (f fact, ok bool) {
 		}
 	}
 	return fact{field, spans}, len(spans) > 0 && field.Type.Bytes <= 16 && field.Keys() && field.Text != nftgen.MetaNFProto.Text
+}
+
+// maskOf returns the mask of so many leading bits.
+func maskOf(bits int, t *nftgen.Datatype) nftgen.Value {
+	open := network(number{}, bits, t.Bytes).high
+	return number{^open.hi, ^open.lo}.value(t)
 }
 
 // network returns the numbers of a field of so many bytes that begin like one.

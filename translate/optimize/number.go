@@ -19,6 +19,12 @@ func (n number) next() number {
 	return number{n.hi + carry, lo}
 }
 
+// previous returns n-1; it wraps around.
+func (n number) previous() number {
+	lo, borrow := bits.Sub64(n.lo, 1, 0)
+	return number{n.hi - borrow, lo}
+}
+
 // numberOf reads a value, which is at most 16 bytes. A name gets the zeros that
 // the kernel pads it with.
 func numberOf(v nftgen.Value, t *nftgen.Datatype) number {

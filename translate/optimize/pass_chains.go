@@ -21,7 +21,8 @@ func always(r *nftgen.Rule) (v nftgen.VerdictStmt, ok bool) {
 func (o *optimizer) unreachable() {
 	for _, c := range o.table.Chains {
 		for i, r := range c.Rules {
-			if _, ok := always(r); ok {
+			if _, ok := always(r); ok && i+1 < len(c.Rules) {
+				c.Note = joinLines(c.Note, "Left out behind a rule that decides about all packets: "+places(c.Rules[i+1:])+".")
 				c.Rules = c.Rules[:i+1]
 				break
 			}
@@ -183,8 +184,7 @@ func (o *optimizer) masks() {
 					op = nftgen.Ne
 				}
 				net := network(numberOf(p.Addr, p.Field.Type), p.Bits, p.Field.Type.Bytes)
-				all := network(number{}, p.Bits, p.Field.Type.Bytes)
-				other.Stmts[n] = nftgen.Compare{Field: p.Field, Mask: number{^all.high.hi, ^all.high.lo}.value(p.Field.Type), Op: op, Value: net.low.value(p.Field.Type)}
+				other.Stmts[n] = nftgen.Compare{Field: p.Field, Mask: maskOf(p.Bits, p.Field.Type), Op: op, Value: net.low.value(p.Field.Type)}
 				if other.CheckIn(o.table.Family) == nil {
 					r, c.Rules[i] = &other, &other
 				}

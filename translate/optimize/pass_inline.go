@@ -29,17 +29,22 @@ func (o *optimizer) inline() {
 			}
 		}
 		var rules []*nftgen.Rule
+		var names []string
 		for i, r := range c.Rules {
 			it := items[i]
 			if it == nil || shapes[it.shape] < inlineFrom {
 				rules = append(rules, r)
 				continue
 			}
+			names = append(names, it.verdict.Chain)
 			for _, inner := range o.chains[it.verdict.Chain].Rules {
 				rules = append(rules, o.both(it, inner))
 			}
 		}
 		c.Rules = rules
+		if names != nil {
+			c.Note = joinLines(c.Note, "The rules of these chains stand here: "+listed(names)+".")
+		}
 	}
 }
 
@@ -52,6 +57,9 @@ func (o *optimizer) inlinable(it *item) bool {
 	}
 	for _, r := range c.Rules {
 		inner := analyse(r)
+		if r.Comment != "" && it.rule.Comment != "" {
+			return false // one rule keeps one comment
+		}
 		if !inner.simple || r.Family != 0 && it.family != 0 && r.Family != it.family || inner.verdict.Kind != nftgen.Accept && inner.verdict.Kind != nftgen.Drop {
 			return false
 		}

@@ -69,7 +69,9 @@ func (o *optimizer) emit(g *group) []*nftgen.Rule {
 	if g.items[0].simple && len(g.items) > 1 {
 		p := g.plan(o.options.NoRanges)
 		if p != nil && len(p.keys) == 0 {
-			return []*nftgen.Rule{g.items[0].rule} // it takes all that the others ask for
+			first := *g.items[0].rule // it takes all that the others ask for
+			first.Note = "Leaves nothing for others of " + places(g.rules()) + "."
+			return []*nftgen.Rule{&first}
 		}
 		if p != nil && p.cost() < linearCost(g.items) {
 			r, set := o.rule(p)
@@ -82,9 +84,5 @@ func (o *optimizer) emit(g *group) []*nftgen.Rule {
 			}
 		}
 	}
-	rules := make([]*nftgen.Rule, len(g.items))
-	for i, it := range g.items {
-		rules[i] = it.rule
-	}
-	return rules
+	return g.rules()
 }

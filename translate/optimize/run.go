@@ -16,6 +16,8 @@ type Options struct {
 	Off []string
 	// Lines gives each element of a set its line in the source, as a comment.
 	Lines bool
+	// Explain asks for what the chains cost before and after.
+	Explain bool
 	// NoRanges says that sets of several fields hold single values only, as before
 	// Linux 5.6 and nftables 0.9.4.
 	NoRanges bool
@@ -42,14 +44,23 @@ var Passes = []Pass{
 	{"unused", "leaves out chains to which no rule leads any more", 1, (*optimizer).unused},
 }
 
-// Run makes the rules of a table faster, in place, and says what that is worth.
+// Run makes the rules of a table faster, in place, and says what that is worth when it
+// is asked for.
 func Run(t *nftgen.Table, o Options) []ChainCost {
-	before := costs(t)
-	opt := newOptimizer(t, o)
-	for _, p := range Passes {
-		if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) {
-			p.run(opt)
+	var before map[string]ChainCost
+	if o.Explain {
+		before = costs(t)
+	}
+	if o.Level > 0 {
+		opt := newOptimizer(t, o)
+		for _, p := range Passes {
+			if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) {
+				p.run(opt)
+			}
 		}
+	}
+	if !o.Explain {
+		return nil
 	}
 	var report []ChainCost
 	after := costs(t)
