@@ -210,7 +210,8 @@ func (t *ctTarget) Translate(r *translate.Rule) error {
 		// The events of helpers, marks and secmarks.
 		const unread = 1<<6 | 1<<7 | 1<<9
 		detail := "Listeners are told of all that becomes of the expectations of connections whose events CT chooses, if some listened when the connection began; " +
-			"iptables tells them what --expevents names. nftables chooses among the events of connections only."
+			"iptables tells them what --expevents names. nftables chooses among the events of connections only. Of a connection that another one expected iptables tells " +
+			"what --ctevents names, too, and nftables all."
 		if t.Events.Value&unread != 0 {
 			detail += " Besides, nft lists the events helper, mark and secmark by words that it does not read: load this text, which has a number, and not what nft lists."
 		}
