@@ -47,7 +47,7 @@ var (
 	helperName  = &Datatype{Name: "string", Number: 5, Bytes: 16, Order: HostEndian, format: quotedName, text: true}
 	secondOfDay = &Datatype{Name: "hour", Number: 44, Bytes: 4, Order: HostEndian, format: decimal}
 	weekday     = &Datatype{Name: "day", Number: 45, Bytes: 1, Order: HostEndian, format: decimal}
-	deviceType  = &Datatype{Name: "iface_type", Number: 20, Bytes: 2, Order: HostEndian, format: named(deviceTypeNames, decimal), ends: decimal}
+	deviceType  = &Datatype{Name: "iface_type", Number: 21, Bytes: 2, Order: HostEndian, format: named(deviceTypeNames, decimal), ends: decimal}
 
 	// Bytes of a header that nft knows by place only.
 	raw8  = raw(1)

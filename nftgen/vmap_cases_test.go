@@ -70,6 +70,7 @@ func valueMap(name string, key []*Datatype, interval bool, data *Datatype, fill 
 
 // mapCases are rules that look verdicts and values up.
 var mapCases = []ruleCase{
+	c(set(MetaIiftype, only(u16(1)), only(u16(772)))),
 	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr}, Map: markMap}),
 	c(MapAssign{Field: MetaPriority, Fields: []Field{IPDaddr}, Map: classMap}),
 	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr}, Masks: []Value{ip("255.255.255.0")}, Map: markMap}, counter),
