@@ -171,8 +171,16 @@ func plain(s nftgen.Stmt) any {
 			for _, f := range x {
 				out = append(out, f.Text)
 			}
+		case *nftgen.Field:
+			if x != nil {
+				out = append(out, x.Text)
+			}
 		case *nftgen.Set:
-			out = append(out, x.Name)
+			if x == nil || x.Name == "" {
+				out = append(out, x) // one of the rule itself is like no other
+			} else {
+				out = append(out, x.Name)
+			}
 		default:
 			out = append(out, x)
 		}
