@@ -53,6 +53,11 @@ var bans = []ban{
 		reason: "it sends what it was given",
 	},
 	{
+		from:   []string{"transaction"},
+		never:  []string{"iptables", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
+		reason: "it decides when, and is given what: a guard must not depend on how rules are understood",
+	},
+	{
 		from:   []string{"nftgen"},
 		never:  []string{"iptables", "internal/nfnetlink", "apply"},
 		reason: "the target language knows neither the source nor the kernel that runs",
