@@ -52,6 +52,7 @@ type input struct {
 // read reads the flagged files and the bare ones, which are told apart by their
 // content.
 func (f *inputFlags) read(s *streams, args []string) (*input, error) {
+	makeRoom(sizeOf(append([]string{f.v4, f.v6, f.ipset}, args...)...))
 	in := &input{}
 	for _, file := range []struct {
 		path   string

@@ -119,6 +119,7 @@ With --verify the rules and the result are compared for every packet as verify d
 The result of that goes to standard error, and decides the exit code.`,
 		Example: "  migrate translate --verify rules.v4\n  iptables-save | migrate translate -\n  migrate translate --v4 rules.v4 --v6 rules.v6 -o firewall.nft",
 		RunE: func(c *cobra.Command, args []string) error {
+			usual := collectRarely()
 			in, err := files.read(s, args)
 			if err != nil {
 				return err
@@ -138,6 +139,7 @@ The result of that goes to standard error, and decides the exit code.`,
 			}
 			var r *result
 			if verify {
+				usual()
 				p, err := ourPair(in, t)
 				if err != nil {
 					return err
