@@ -53,9 +53,9 @@ var bans = []ban{
 		reason: "it sends what it was given",
 	},
 	{
-		from:   []string{"transaction"},
+		from:   []string{"transaction", "plan"},
 		never:  []string{"iptables", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
-		reason: "it decides when, and is given what: a guard must not depend on how rules are understood",
+		reason: "they keep what they are given: a guard must not depend on how rules are understood",
 	},
 	{
 		from:   []string{"nftgen"},
