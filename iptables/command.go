@@ -74,6 +74,7 @@ func (r *lineReader) finish() {
 			Detail: fmt.Sprintf("Remove -%c and its argument from the line.", r.given[0]), Subject: r.p.line})
 		return
 	}
+	r.cast()
 	commands[r.command](r)
 }
 

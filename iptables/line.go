@@ -67,10 +67,10 @@ func (r *lineReader) read(p *parser, content string, base int) {
 		return
 	}
 	r.readOptions()
-	if r.otherIP {
-		return
+	if !r.otherIP {
+		r.finish()
 	}
-	r.finish()
+	p.empty()
 }
 
 // readCounters reads "[packets:bytes]" before a command, and returns how many

@@ -91,7 +91,7 @@ func (r *lineReader) loadProtocol(name string, t token) resolution {
 	if match == "" || r.protocolUsed {
 		return resolution{}
 	}
-	m := r.p.reg.NewMatch(r.p.family, match)
+	m, options := r.p.newMatch(match)
 	if m == nil {
 		if !r.lenient {
 			r.unsupportedMatch(match, t)
@@ -99,7 +99,7 @@ func (r *lineReader) loadProtocol(name string, t token) resolution {
 		return resolution{}
 	}
 	saved := len(r.providers)
-	r.addProvider(provider{name: m.Name(), options: m.Options(), where: r.p.of(t)})
+	r.addProvider(provider{name: m.Name(), options: options, where: r.p.of(t)})
 	x, _ := r.resolve(name)
 	if x.provider == nil || x.provider.target || x.provider.name != m.Name() {
 		if len(r.providers) > saved {

@@ -79,6 +79,8 @@ type parser struct {
 	muted   bool // nothing is reported
 	noflush bool // tables keep what they have
 
+	moulds   map[mouldKey]*mould
+	filled   []*mould // by the line that is being read
 	names    map[string]Interface
 	rules    []Rule
 	uses     []MatchUse

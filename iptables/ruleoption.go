@@ -176,10 +176,10 @@ func (r *lineReader) fragment(option, _ token) {
 
 // match reads -m NAME.
 func (r *lineReader) match(_, name token) {
-	m := r.p.reg.NewMatch(r.p.family, name.text)
+	m, options := r.p.newMatch(name.text)
 	switch {
 	case m != nil:
-		r.addProvider(provider{name: m.Name(), options: m.Options(), where: r.p.of(name)})
+		r.addProvider(provider{name: m.Name(), options: options, where: r.p.of(name)})
 		r.uses = append(r.uses, MatchUse{Match: m, Range: r.p.of(name), Explicit: true})
 	case r.p.reg.NewMatch(r.otherFamily(), name.text) != nil:
 		r.wrongFamily("match", name)
@@ -234,10 +234,10 @@ func (r *lineReader) jump(_, name token) {
 		}
 		return
 	}
-	if t := r.p.reg.NewTarget(r.p.family, name.text); t != nil {
+	if t, options := r.p.newTarget(name.text); t != nil {
 		a.Kind, a.Name, a.Target = Extend, t.Name(), t
 		r.rule.Action = a
-		r.addProvider(provider{name: t.Name(), target: true, options: t.Options(), where: a.Range})
+		r.addProvider(provider{name: t.Name(), target: true, options: options, where: a.Range})
 		return
 	}
 	if r.p.reg.NewTarget(r.otherFamily(), name.text) != nil {
