@@ -58,6 +58,11 @@ var bans = []ban{
 		reason: "they keep what they are given: a guard must not depend on how rules are understood",
 	},
 	{
+		from:   []string{"internal/xtables"},
+		never:  []string{"iptables", "ipset", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
+		reason: "it moves tables as the kernel keeps them, whatever their rules say",
+	},
+	{
 		from:   []string{"nftgen"},
 		never:  []string{"iptables", "internal/nfnetlink", "apply"},
 		reason: "the target language knows neither the source nor the kernel that runs",
