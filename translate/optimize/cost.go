@@ -52,7 +52,10 @@ func lookupCost(b backend, n int) float64 {
 func missCost(s nftgen.Stmt) float64 {
 	switch s := s.(type) {
 	case nftgen.Compare:
-		return loadCost(s.Field) + map[bool]float64{true: 1.3}[s.Mask != nil]
+		if s.Mask != nil {
+			return loadCost(s.Field) + 1.3
+		}
+		return loadCost(s.Field)
 	case nftgen.IfName:
 		return nameCost
 	case nftgen.InPrefix:
@@ -161,13 +164,17 @@ func loadCost(f nftgen.Field) float64 {
 	return 4
 }
 
-// linearCost is that of going through the rules of items without passing any.
-func linearCost(items []*item) float64 {
+// costMore reports whether going through the rules of items without passing any costs more
+// than so much.
+func costMore(items []*item, cost float64) bool {
 	sum := 0.0
 	for _, it := range items {
 		if len(it.rule.Stmts) > 0 {
 			sum += missCost(it.rule.Stmts[0])
 		}
+		if sum > cost {
+			return true
+		}
 	}
-	return sum
+	return false
 }

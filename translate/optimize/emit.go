@@ -2,7 +2,6 @@ package optimize
 
 import (
 	"cmp"
-	"container/heap"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -32,16 +31,19 @@ const (
 
 // plan chooses how a group is looked up, nil when it cannot be.
 func (g *group) plan(noRanges bool) *plan {
-	p := &plan{group: g, size: len(g.elements)}
-	for i := range g.fields {
-		first := g.elements[0].spans[i]
-		if slices.ContainsFunc(g.elements, func(e element) bool { return e.spans[i] != first }) {
-			p.keys = append(p.keys, i)
+	e := &g.elements
+	p := &plan{group: g, size: e.len()}
+	for i, first := range e.at(0) {
+		for n := range e.len() {
+			if e.at(int32(n))[i] != first {
+				p.keys = append(p.keys, i)
+				break
+			}
 		}
 	}
-	spans := g.wide == many || g.wide >= 0 && slices.Contains(p.keys, g.wide)
-	if g.wide >= 0 && spans {
-		p.mask = g.commonLength()
+	spans := e.wide == many || e.wide >= 0 && slices.Contains(p.keys, e.wide)
+	if e.wide >= 0 && spans {
+		p.mask = e.commonLength()
 		spans = p.mask == 0
 	}
 	switch {
@@ -51,7 +53,7 @@ func (g *group) plan(noRanges bool) *plan {
 		p.backend = concat
 	case len(p.keys) == 1:
 		p.backend = rbtree
-		if p.widened = !noRanges && p.size >= widenedFrom && p.size <= widenedTo && g.fields[p.keys[0]].Type.IsAddress(); p.widened {
+		if p.widened = !noRanges && p.size >= widenedFrom && p.size <= widenedTo && e.fields[p.keys[0]].Type.IsAddress(); p.widened {
 			p.backend = pipapo2
 		}
 	case len(p.keys) == 2:
@@ -71,18 +73,18 @@ func (p *plan) cost() float64 {
 		c += maskCost
 	}
 	for _, i := range p.keys {
-		c += namesCost(p.group.fields[i])
+		c += namesCost(p.group.elements.fields[i])
 	}
 	return c
 }
 
 // commonLength returns the length of the networks of the wide field when all have the
 // same, and 0 when they have not.
-func (g *group) commonLength() int {
-	t := g.fields[g.wide].Type
+func (e *elements) commonLength() int {
+	t := e.fields[e.wide].Type
 	common := 0
-	for i, e := range g.elements {
-		length, ok := e.spans[g.wide].prefix(t.Bytes)
+	for i := range e.len() {
+		length, ok := e.at(int32(i))[e.wide].prefix(t.Bytes)
 		if !ok || i > 0 && length != common || length == 0 || !t.IsAddress() {
 			return 0
 		}
@@ -91,132 +93,13 @@ func (g *group) commonLength() int {
 	return common
 }
 
-// An entry is an element of a set or map as it will be.
-type entry struct {
-	spans   [maxFields]span
-	item    *item
-	comment string
-}
-
-// entries returns the elements so that none overlap: of those that do, the first
-// one counts.
-func (p *plan) entries(comment func(*nftgen.Rule) string) []entry {
-	g := p.group
-	var out []entry
-	for _, b := range g.buckets {
-		if g.wide < 0 || p.mask != 0 {
-			out = g.first(out, b)
-		} else {
-			out = g.cut(out, b)
-		}
-	}
-	for i := range out {
-		out[i].comment = comment(out[i].item.rule)
-	}
-	slices.SortStableFunc(out, func(a, b entry) int {
-		for i := range g.fields {
-			if c := compareSpans(a.spans[i], b.spans[i]); c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
-	return out
-}
-
-// first appends the elements of a bucket, and of equal ones the first; others do not
-// overlap.
-func (g *group) first(out []entry, b *bucket) []entry {
-	var seen map[[maxFields]span]bool
-	if len(b.elements) > 1 {
-		seen = make(map[[maxFields]span]bool, len(b.elements))
-	}
-	for _, i := range b.elements {
-		e := &g.elements[i]
-		if seen != nil {
-			if seen[e.spans] {
-				continue
-			}
-			seen[e.spans] = true
-		}
-		out = append(out, entry{spans: e.spans, item: e.item})
-	}
-	return out
-}
-
-// A cutting is the elements of a bucket by their order, those first that come first.
-type cutting struct{ list []int32 }
-
-func (c *cutting) Len() int           { return len(c.list) }
-func (c *cutting) Less(i, j int) bool { return c.list[i] < c.list[j] }
-func (c *cutting) Swap(i, j int)      { c.list[i], c.list[j] = c.list[j], c.list[i] }
-func (c *cutting) Push(x any)         { c.list = append(c.list, x.(int32)) }
-func (c *cutting) Pop() any {
-	last := c.list[len(c.list)-1]
-	c.list = c.list[:len(c.list)-1]
-	return last
-}
-
-// cut appends the elements of a bucket, without what earlier ones take of later ones.
-func (g *group) cut(out []entry, b *bucket) []entry {
-	w := g.wide
-	order := slices.Clone(b.elements)
-	slices.SortFunc(order, func(x, y int32) int { return compareSpans(g.elements[x].spans[w], g.elements[y].spans[w]) })
-	active := &cutting{}
-	var at number
-	first := len(out)
-	emit := func(e *element, s span) {
-		x := entry{spans: e.spans, item: e.item}
-		x.spans[w] = s
-		if n := len(out); n > first {
-			last := &out[n-1]
-			if last.spans[w].high.next() == s.low && last.item.verdict == x.item.verdict && x.item.counter == nil && (last.item == x.item || g.uniform && last.item.rule.Comment == x.item.rule.Comment) {
-				last.spans[w].high = s.high
-				return
-			}
-		}
-		out = append(out, x)
-	}
-	for len(order) > 0 || active.Len() > 0 {
-		if active.Len() == 0 {
-			at = g.elements[order[0]].spans[w].low
-		}
-		for len(order) > 0 && !at.less(g.elements[order[0]].spans[w].low) {
-			heap.Push(active, order[0])
-			order = order[1:]
-		}
-		for active.Len() > 0 && g.elements[active.list[0]].spans[w].high.less(at) {
-			heap.Pop(active)
-		}
-		if active.Len() == 0 {
-			continue
-		}
-		e := &g.elements[active.list[0]]
-		end := e.spans[w].high
-		for _, i := range order {
-			low := g.elements[i].spans[w].low
-			if end.less(low) {
-				break
-			}
-			if i < active.list[0] { // only one that comes first takes its place
-				end = low.previous()
-				break
-			}
-		}
-		emit(e, span{at, end})
-		if at = end.next(); at == (number{}) {
-			break
-		}
-	}
-	return out
-}
-
 // inlineMost is how many elements a set in a rule may have; larger ones get a name.
 const inlineMost = 8
 
 // rule returns the rule of a lookup, and its set when that has a name.
 func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	g := p.group
+	all, wide := g.elements.fields, g.elements.wide
 	first := g.items[0]
 	list := p.entries(o.commentOf)
 	r := &nftgen.Rule{Origin: first.rule.Origin, Family: first.rule.Family}
@@ -225,10 +108,10 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	var masks []nftgen.Value
 	var types []*nftgen.Datatype
 	for _, i := range p.keys {
-		f := typed(g.fields[i], proto, known)
+		f := typed(all[i], proto, known)
 		fields, types = append(fields, f), append(types, f.Type)
 		var mask nftgen.Value
-		if i == g.wide && p.mask != 0 {
+		if i == wide && p.mask != 0 {
 			mask = maskOf(p.mask, f.Type)
 		}
 		masks = append(masks, mask)
@@ -246,8 +129,8 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 	for _, e := range list {
 		low, high = low[:0], high[:0]
 		for _, i := range p.keys {
-			low = e.spans[i].low.append(low, g.fields[i].Type)
-			high = e.spans[i].high.append(high, g.fields[i].Type)
+			low = e.spans[i].low.append(low, all[i].Type)
+			high = e.spans[i].high.append(high, all[i].Type)
 		}
 		if p.widened {
 			low, high = append(low, 0), append(high, 0xff)
@@ -296,7 +179,7 @@ func (o *optimizer) small(set *nftgen.Set, fields []nftgen.Field, masks []nftgen
 		return nil, false
 	}
 	value := func(e entry, i int) nftgen.Interval {
-		t := p.group.fields[i].Type
+		t := p.group.elements.fields[i].Type
 		return nftgen.Interval{Low: e.spans[i].low.value(t), High: e.spans[i].high.value(t)}
 	}
 	if len(fields) == 1 {
@@ -320,9 +203,9 @@ func (o *optimizer) small(set *nftgen.Set, fields []nftgen.Field, masks []nftgen
 // protocol returns the transport protocol of a group when all items have the same
 // one.
 func (g *group) protocol(p *plan) (proto uint8, known bool) {
-	for i, f := range g.fields {
-		if f.Text == l4proto.Text && !slices.Contains(p.keys, i) && g.elements[0].spans[i].single() {
-			return uint8(g.elements[0].spans[i].low.lo), true
+	for i, f := range g.elements.fields {
+		if f.Text == l4proto.Text && !slices.Contains(p.keys, i) && g.elements.at(0)[i].single() {
+			return uint8(g.elements.at(0)[i].low.lo), true
 		}
 	}
 	return 0, false
@@ -345,15 +228,15 @@ func typed(f nftgen.Field, proto uint8, known bool) nftgen.Field {
 // constants returns the tests that all items have.
 func (g *group) constants(p *plan, proto uint8, known bool) []nftgen.Stmt {
 	out := slices.Clone(g.items[0].rest)
-	ports := slices.ContainsFunc(g.fields, func(f nftgen.Field) bool { return f.Text == dport.Text || f.Text == sport.Text })
-	for i, f := range g.fields {
+	ports := slices.ContainsFunc(g.elements.fields, func(f nftgen.Field) bool { return f.Text == dport.Text || f.Text == sport.Text })
+	for i, f := range g.elements.fields {
 		if slices.Contains(p.keys, i) {
 			continue
 		}
 		if f.Text == l4proto.Text && known && ports && nftgen.Dport(proto).Text != dport.Text {
 			continue // the port tests it
 		}
-		out = append(out, test(typed(f, proto, known), g.elements[0].spans[i]))
+		out = append(out, test(typed(f, proto, known), g.elements.at(0)[i]))
 	}
 	slices.SortStableFunc(out, func(a, b nftgen.Stmt) int { return cmp.Compare(missCost(a), missCost(b)) })
 	return out
@@ -386,29 +269,41 @@ func (g *group) rules() []*nftgen.Rule {
 // places says where rules come from: their number, and the first and last line of
 // each file.
 func places(rules []*nftgen.Rule) string {
-	type lines struct{ first, last int }
-	files := make(map[string]lines)
+	type lines struct{ first, last diag.Range } // of a source
+	var files []lines
 	for _, r := range rules {
 		for _, at := range []diag.Range{r.Origin, r.Also} {
 			if at.IsZero() {
 				continue
 			}
-			n, name := at.Line(), filepath.Base(at.Source.Name)
-			if l, ok := files[name]; ok {
-				files[name] = lines{min(l.first, n), max(l.last, n)}
-			} else {
-				files[name] = lines{n, n}
+			i := slices.IndexFunc(files, func(l lines) bool { return l.first.Source == at.Source })
+			switch {
+			case i < 0:
+				files = append(files, lines{at, at})
+			case at.Start < files[i].first.Start:
+				files[i].first = at
+			case at.Start > files[i].last.Start:
+				files[i].last = at
 			}
 		}
+	}
+	type span struct{ first, last int }
+	names := make(map[string]span) // sources may share a name
+	for _, f := range files {
+		name, first, last := filepath.Base(f.first.Source.Name), f.first.Line(), f.last.Line()
+		if s, ok := names[name]; ok {
+			first, last = min(first, s.first), max(last, s.last)
+		}
+		names[name] = span{first, last}
 	}
 	text := fmt.Sprintf("%d rules", len(rules))
 	if len(rules) == 1 {
 		text = "1 rule"
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		text += fmt.Sprintf(", %s:%d", name, files[name].first)
-		if l := files[name]; l.last > l.first {
-			text += fmt.Sprintf("-%d", l.last)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		text += fmt.Sprintf(", %s:%d", name, names[name].first)
+		if s := names[name]; s.last > s.first {
+			text += fmt.Sprintf("-%d", s.last)
 		}
 	}
 	return text

@@ -1,19 +1,6 @@
 package optimize
 
-import (
-	"slices"
-
-	"nftmigrate/nftgen"
-)
-
-// A key is the low ends of an element, one number per field.
-type key [maxFields]number
-
-// An element is one combination of spans that leads to a rule's verdict.
-type element struct {
-	spans [maxFields]span
-	item  *item
-}
+import "nftmigrate/nftgen"
 
 // A group is rules that stand together in the result: of one shape, and such that
 // it makes no difference in which order their elements are looked up, but that
@@ -21,30 +8,14 @@ type element struct {
 // simple holds that rule alone.
 type group struct {
 	items    []*item
-	fields   []nftgen.Field
-	elements []element
-	jumps    bool // an item jumps
-	uniform  bool // all items have the verdict of the first one
-
-	// buckets are the elements by what they say of the fields where each has one
-	// number; wide is the one where they do not, or none, or many.
-	wide    int
-	buckets map[key]*bucket
+	alone    [1]*item // the items of a group of one
+	elements elements // of groups of several
+	jumps    bool     // an item jumps
+	uniform  bool     // all items have the verdict of the first one
 
 	// values are what items demand of a field, as far as they were asked for.
 	values map[string]*values
 }
-
-// A bucket is elements that can overlap.
-type bucket struct {
-	elements []int32
-	spans    *spanSet // of the wide field, once asked for
-}
-
-const (
-	none = -1
-	many = -2
-)
 
 // manyMost is how many elements with spans in several fields a group may have: they
 // are compared each with each.
@@ -57,194 +28,95 @@ type values struct {
 	free  bool // an item demands nothing of the field
 }
 
-func newGroup(it *item) *group {
-	g := &group{wide: none, values: make(map[string]*values)}
-	for _, f := range it.facts {
-		g.fields = append(g.fields, f.field)
-	}
+// group returns a group of one item.
+func (o *optimizer) group(it *item) *group {
+	g := o.stock.group()
+	g.alone[0] = it
+	g.items = g.alone[:]
+	g.jumps, g.uniform = it.simple && !it.terminal(), it.simple
 	return g
 }
 
-// elementsOf spreads the lists of an item.
-func elementsOf(it *item) []element {
-	list := []element{{item: it}}
-	for n, f := range it.facts {
-		for i := range list {
-			list[i].spans[n] = f.spans[0]
-		}
-		size := len(list)
-		for _, s := range f.spans[1:] {
-			for _, e := range list[:size] {
-				e.spans[n] = s
-				list = append(list, e)
-			}
-		}
+// add adds an item to the group of a simple one; it returns false when the elements
+// cannot be in one map with those that are there.
+func (o *optimizer) add(g *group, it *item) bool {
+	e := &g.elements
+	if e.slots == nil {
+		o.spread(g)
 	}
-	return list
-}
-
-// wideOf says in which field an element has more than one number.
-func (g *group) wideOf(e *element, wide int) int {
-	for i := range g.fields {
-		if e.spans[i].single() || i == wide {
-			continue
-		}
-		if wide != none {
-			return many
-		}
-		wide = i
-	}
-	return wide
-}
-
-// keyOf is the bucket of an element.
-func (g *group) keyOf(e *element) key {
-	var k key
-	if g.wide == many {
-		return k
-	}
-	for i := range g.fields {
-		if i != g.wide {
-			k[i] = e.spans[i].low
-		}
-	}
-	return k
-}
-
-// add adds an item; it returns false, and leaves the group as it is, when the
-// elements cannot be in one map with those that are there.
-func (g *group) add(it *item) bool {
-	if !it.simple {
-		g.items = append(g.items, it)
-		return true
-	}
-	fresh := elementsOf(it)
-	wide := g.wide
-	for i := range fresh {
+	n, fresh := len(e.fields), e.spread(o.fresh[:0], it)
+	o.fresh = fresh
+	count := it.spread()
+	element := func(i int) []span { return fresh[i*n : (i+1)*n] }
+	wide := e.wide
+	for i := range count {
 		if wide != many {
-			wide = g.wideOf(&fresh[i], wide)
+			wide = e.wideOf(element(i), wide)
 		}
 	}
-	if wide == many && len(g.elements)+len(fresh) > manyMost {
+	if wide == many && e.len()+count > manyMost {
 		return false
 	}
-	if g.buckets == nil || wide != g.wide {
-		g.wide = wide
-		g.buckets = make(map[key]*bucket, len(g.elements))
-		for i := range g.elements {
-			g.put(i)
-		}
+	if wide != e.wide {
+		e.sort(wide)
 	}
 	if it.counter == nil { // else what it counted so far would be lost
-		fresh = slices.DeleteFunc(fresh, func(e element) bool { return g.shadowed(&e) })
+		kept := 0
+		for i := range count {
+			if !e.shadowed(element(i)) {
+				copy(element(kept), element(i))
+				kept++
+			}
+		}
+		count = kept
 	}
-	for i := range fresh {
-		if !g.fits(&fresh[i]) {
+	for i := range count {
+		if !g.fits(element(i), it) {
 			return false
 		}
 	}
-	for _, e := range fresh {
-		g.elements = append(g.elements, e)
-		g.put(len(g.elements) - 1)
+	for i := range count {
+		e.add(element(i), it)
 	}
 	g.jumps = g.jumps || !it.terminal()
-	g.uniform = len(g.items) == 0 || g.uniform && it.verdict == g.items[0].verdict
+	g.uniform = g.uniform && it.verdict == g.items[0].verdict
 	g.items = append(g.items, it)
 	return true
 }
 
-// put puts an element into its bucket.
-func (g *group) put(i int) {
-	e := &g.elements[i]
-	k := g.keyOf(e)
-	b := g.buckets[k]
-	if b == nil {
-		b = &bucket{}
-		g.buckets[k] = b
+// spread makes elements of the first item of a group.
+func (o *optimizer) spread(g *group) {
+	e, it := &g.elements, g.items[0]
+	e.wide = none
+	for _, f := range it.facts {
+		e.fields = append(e.fields, f.field)
 	}
-	b.elements = append(b.elements, int32(i))
-	if b.spans != nil {
-		b.spans.add(e.spans[g.wide])
+	e.spans = e.spread(nil, it)
+	for range it.spread() {
+		e.items = append(e.items, it)
 	}
-}
-
-// shadowed reports whether one element takes all packets of another one that
-// comes later.
-func (g *group) shadowed(e *element) bool {
-	for _, i := range g.near(e) {
-		if old := &g.elements[i]; old.item.terminal() && g.contains(old, e) {
-			return true
+	wide := none
+	for i := range e.items {
+		if wide != many {
+			wide = e.wideOf(e.at(int32(i)), wide)
 		}
 	}
-	return false
+	e.sort(wide)
 }
 
-// nearMost is how many elements of a bucket are looked at.
-const nearMost = 64
-
-// near returns the elements that may overlap one. When they are more than are
-// looked at, the last ones.
-func (g *group) near(e *element) []int32 {
-	b := g.buckets[g.keyOf(e)]
-	switch {
-	case b == nil:
-		return nil
-	case g.wide != many && len(b.elements) > nearMost:
-		return b.elements[len(b.elements)-nearMost:]
-	}
-	return b.elements
-}
-
-func (g *group) contains(a, b *element) bool {
-	for i := range g.fields {
-		if !a.spans[i].contains(b.spans[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func (g *group) overlap(a, b *element) bool {
-	for i := range g.fields {
-		if !a.spans[i].overlaps(b.spans[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// fits reports whether an element can stand beside those that are there. Of two
-// that overlap the first one counts, so it must end the chain. In several fields
+// fits reports whether an element of an item can stand beside those that are there. Of
+// two that overlap the first one counts, so it must end the chain. In several fields
 // overlaps cannot be cut, so there may be none.
-func (g *group) fits(e *element) bool {
+func (g *group) fits(spans []span, it *item) bool {
+	e := &g.elements
 	switch {
-	case g.wide == many || e.item.counter != nil: // each rule counts by one element
-		return !g.overlapsAny(e)
-	case e.item.terminal() && !g.jumps:
+	case e.wide == many || it.counter != nil: // each rule counts by one element
+		return !e.overlapsAny(spans)
+	case it.terminal() && !g.jumps:
 		return true
 	}
 	// A packet that comes back from a chain meets the rules behind.
-	return !g.overlapsAny(e)
-}
-
-// overlapsAny reports whether an element overlaps one that is there.
-func (g *group) overlapsAny(e *element) bool {
-	b := g.buckets[g.keyOf(e)]
-	switch {
-	case b == nil:
-		return false
-	case g.wide == none:
-		return true
-	case g.wide == many:
-		return slices.ContainsFunc(b.elements, func(i int32) bool { return g.overlap(&g.elements[i], e) })
-	}
-	if b.spans == nil {
-		b.spans = newSpanSet()
-		for _, i := range b.elements {
-			b.spans.add(g.elements[i].spans[g.wide])
-		}
-	}
-	return b.spans.overlaps(e.spans[g.wide])
+	return !e.overlapsAny(spans)
 }
 
 // conflicts reports whether it may make a difference that an item stands before
@@ -280,6 +152,9 @@ func (g *group) valuesOf(f nftgen.Field, disturbs func(*item, nftgen.Field) bool
 	v := g.values[f.Text]
 	if v == nil {
 		v = &values{spans: newSpanSet()}
+		if g.values == nil {
+			g.values = make(map[string]*values)
+		}
 		g.values[f.Text] = v
 	}
 	for ; v.upto < len(g.items) && !v.free; v.upto++ {

@@ -47,8 +47,9 @@ var (
 )
 
 // analyse reads a rule.
-func analyse(r *nftgen.Rule) *item {
-	it := &item{rule: r, family: r.Family}
+func (o *optimizer) analyse(r *nftgen.Rule) *item {
+	it := o.stock.item()
+	*it = item{rule: r, family: r.Family}
 	n := len(r.Stmts)
 	if n == 0 {
 		return it
@@ -63,43 +64,62 @@ func analyse(r *nftgen.Rule) *item {
 			}
 		}
 	}
+	it.facts = o.stock.room(len(tests) + 1) // one more for the protocol of a port
 	contradicts := false
 	for _, s := range tests {
 		if !nftgen.Pure(s) {
 			it.simple = false
 			break
 		}
-		var few [2]nftgen.Field
-		for _, f := range nftgen.AppendFields(few[:0], s) {
-			if f.Family() != 0 {
-				it.family = f.Family()
-			}
-			if p := f.Protocol(); p != 0 {
-				it.implied = append(it.implied, fact{l4proto, []span{only(p)}})
-			}
-		}
-		f, ok := factOf(s)
-		if !ok {
-			it.rest = append(it.rest, s)
-			continue
-		}
-		if p := f.field.Protocol(); p != 0 {
-			// "tcp dport" is "meta l4proto tcp" and "th dport".
-			general, ports := map[string]nftgen.Field{nftgen.Dport(p).Text: dport, nftgen.Sport(p).Text: sport}[f.field.Text]
-			if ports {
-				f.field = general
-				contradicts = !it.add(fact{l4proto, []span{only(p)}}) || contradicts
-			}
-		}
-		contradicts = !it.add(f) || contradicts
+		contradicts = !o.note(it, s) || contradicts
 	}
 	if contradicts || len(it.facts) > maxFields || it.spread() > maxSpread || it.counter != nil && it.spread() > 1 {
 		it.simple = false
 	}
 	if it.simple {
-		it.shape = it.describe()
+		it.shape = o.stock.shape(it)
 	}
 	return it
+}
+
+// note takes note of a test of an item; it returns false when that contradicts another.
+func (o *optimizer) note(it *item, s nftgen.Stmt) bool {
+	f, ok := o.factOf(s)
+	possible := true
+	if !ok {
+		it.rest = append(it.rest, s)
+	} else {
+		if p := f.field.Protocol(); p != 0 {
+			// "tcp dport" is "meta l4proto tcp" and "th dport".
+			switch f.field.Text {
+			case nftgen.Dport(p).Text:
+				f.field = dport
+				possible = it.add(fact{l4proto, o.only(p)})
+			case nftgen.Sport(p).Text:
+				f.field = sport
+				possible = it.add(fact{l4proto, o.only(p)})
+			}
+		}
+		possible = it.add(f) && possible
+	}
+	var few [2]nftgen.Field
+	for _, f := range nftgen.AppendFields(few[:0], s) {
+		if f.Family() != 0 {
+			it.family = f.Family()
+		}
+		if p := f.Protocol(); p != 0 {
+			if known := it.fact(l4proto.Text); len(known) != 1 || known[0] != only(p) {
+				it.implied = append(it.implied, fact{l4proto, o.only(p)})
+			}
+		}
+	}
+	return possible
+}
+
+// only returns the list of one protocol.
+func (o *optimizer) only(proto uint8) []span {
+	s := only(proto)
+	return o.stock.span(s.low, s.high)
 }
 
 func only(proto uint8) span { return span{number{0, uint64(proto)}, number{0, uint64(proto)}} }
@@ -141,23 +161,6 @@ func (it *item) fact(field string) []span {
 	return nil
 }
 
-// describe returns the shape.
-func (it *item) describe() string {
-	var b strings.Builder
-	b.WriteByte('0' + byte(it.rule.Family))
-	if it.counter != nil {
-		b.WriteByte('c')
-	}
-	for _, f := range it.facts {
-		b.WriteByte('|')
-		b.WriteString(f.field.Text)
-	}
-	for _, s := range it.rest {
-		fmt.Fprintf(&b, "|%#v", plain(s))
-	}
-	return b.String()
-}
-
 // plain returns a statement as it can be compared: fields by their names.
 func plain(s nftgen.Stmt) any {
 	v := reflect.ValueOf(s)
@@ -188,40 +191,48 @@ func plain(s nftgen.Stmt) any {
 	return out
 }
 
+// plainText returns a statement as a text that is equal for equal ones.
+func plainText(s nftgen.Stmt) string { return fmt.Sprintf("%#v", plain(s)) }
+
 // factOf reads a test as a fact; ok is false for one that demands no value of one
 // field.
-func factOf(s nftgen.Stmt) (f fact, ok bool) {
+func (o *optimizer) factOf(s nftgen.Stmt) (f fact, ok bool) {
 	var field nftgen.Field
 	var spans []span
-	whole := func(low, high nftgen.Value) {
-		spans = append(spans, span{numberOf(low, field.Type), numberOf(high, field.Type)})
+	whole := func(low, high nftgen.Value) []span {
+		return o.stock.span(numberOf(low, field.Type), numberOf(high, field.Type))
 	}
 	switch s := s.(type) {
 	case nftgen.Compare:
-		if field = s.Field; s.Op == nftgen.Eq && s.Mask == nil {
-			whole(s.Value, s.Value)
+		if field = s.Field; s.Op == nftgen.Eq && s.Mask == nil && keys(field) {
+			spans = whole(s.Value, s.Value)
 		}
 	case nftgen.IfName:
-		if field = s.Field; s.Op == nftgen.Eq && !s.Wildcard {
-			whole(nftgen.Value(s.Name), nftgen.Value(s.Name))
+		if field = s.Field; s.Op == nftgen.Eq && !s.Wildcard && keys(field) {
+			spans = whole(nftgen.Value(s.Name), nftgen.Value(s.Name))
 		}
 	case nftgen.InPrefix:
-		if field = s.Field; !s.Not && !field.Type.IsName() {
-			low := numberOf(s.Addr, field.Type)
-			spans = append(spans, network(low, s.Bits, field.Type.Bytes))
+		if field = s.Field; !s.Not && !field.Type.IsName() && keys(field) {
+			n := network(numberOf(s.Addr, field.Type), s.Bits, field.Type.Bytes)
+			spans = o.stock.span(n.low, n.high)
 		}
 	case nftgen.InSpan:
-		if field = s.Field; !s.Not {
-			whole(s.Low, s.High)
+		if field = s.Field; !s.Not && keys(field) {
+			spans = whole(s.Low, s.High)
 		}
 	case nftgen.OneOf:
-		if field = s.Field; !s.Not && len(s.Intervals) <= maxSpread {
+		if field = s.Field; !s.Not && len(s.Intervals) <= maxSpread && keys(field) {
 			for _, i := range s.Intervals {
-				whole(i.Low, i.High)
+				spans = append(spans, span{numberOf(i.Low, field.Type), numberOf(i.High, field.Type)})
 			}
 		}
 	}
-	return fact{field, spans}, len(spans) > 0 && field.Type.Bytes <= 16 && field.Keys() && field.Text != nftgen.MetaNFProto.Text
+	return fact{field, spans}, len(spans) > 0
+}
+
+// keys reports whether a field can be one of a key.
+func keys(f nftgen.Field) bool {
+	return f.Type.Bytes <= 16 && f.Keys() && f.Text != nftgen.MetaNFProto.Text
 }
 
 // maskOf returns the mask of so many leading bits.

@@ -35,9 +35,9 @@ func (o *optimizer) name(p *plan, fields []nftgen.Field) string {
 	if c := g.comment(); c != "" {
 		words = append(words, c)
 	} else {
-		for i, f := range g.fields {
-			if !slices.Contains(p.keys, i) && f.Text == dport.Text && g.elements[0].spans[i].single() {
-				words = append(words, service(g.elements[0].spans[i].low.lo))
+		for i, f := range g.elements.fields {
+			if !slices.Contains(p.keys, i) && f.Text == dport.Text && g.elements.at(0)[i].single() {
+				words = append(words, service(g.elements.at(0)[i].low.lo))
 			}
 		}
 		if g.uniform {

@@ -111,18 +111,18 @@ func (o *optimizer) fold() {
 // body is the rules of a chain as a text that is equal for equal rules; ok is false
 // for rules that must not be shared, as they keep something between packets.
 func body(c *nftgen.Chain) (text string, ok bool) {
-	var b strings.Builder
+	var b []byte
 	for _, r := range c.Rules {
-		fmt.Fprintf(&b, "%d %q", r.Family, r.Comment)
+		b = appendWord(append(b, '0'+byte(r.Family)), r.Comment)
 		for _, s := range r.Stmts {
 			if _, counts := s.(nftgen.Counter); counts || !nftgen.Copyable(s) {
 				return "", false
 			}
-			fmt.Fprintf(&b, " %#v", plain(s))
+			b = appendStmt(append(b, ' '), s)
 		}
-		b.WriteByte('\n')
+		b = append(b, '\n')
 	}
-	return b.String(), true
+	return string(b), true
 }
 
 // listed names chains, the first few of many.

@@ -19,14 +19,29 @@ func (o *optimizer) inline() {
 	o.look()
 	uses := o.uses()
 	for _, c := range o.table.Chains {
-		shapes := make(map[string]int)
+		candidates := make(map[string]int) // by shape
 		items := make([]*item, len(c.Rules))
 		for i, r := range c.Rules {
-			it := analyse(r)
-			if it.simple && it.verdict.Kind == nftgen.Jump && uses[it.verdict.Chain] == 1 && o.inlinable(it) {
-				items[i] = it
-				shapes[it.shape]++
+			if !jumpsToUnshared(r, uses) {
+				continue
 			}
+			if it := o.analyse(r); it.simple {
+				items[i] = it
+				candidates[it.shape]++
+			}
+		}
+		shapes := make(map[string]int)
+		for i, it := range items {
+			switch {
+			case it == nil:
+			case candidates[it.shape] >= inlineFrom && o.inlinable(it):
+				shapes[it.shape]++
+			default:
+				items[i] = nil
+			}
+		}
+		if len(shapes) == 0 {
+			continue
 		}
 		var rules []*nftgen.Rule
 		var names []string
@@ -48,6 +63,15 @@ func (o *optimizer) inline() {
 	}
 }
 
+// jumpsToUnshared reports whether a rule jumps to a chain that no other one leads to.
+func jumpsToUnshared(r *nftgen.Rule, uses map[string]int) bool {
+	if len(r.Stmts) == 0 {
+		return false
+	}
+	v, ok := r.Stmts[len(r.Stmts)-1].(nftgen.VerdictStmt)
+	return ok && v.Kind == nftgen.Jump && uses[v.Chain] == 1
+}
+
 // inlinable reports whether the rules of the chain that an item jumps to decide by
 // simple tests, so that they mean the same behind the tests of the item.
 func (o *optimizer) inlinable(it *item) bool {
@@ -56,7 +80,7 @@ func (o *optimizer) inlinable(it *item) bool {
 		return false
 	}
 	for _, r := range c.Rules {
-		inner := analyse(r)
+		inner := o.analyse(r)
 		if r.Comment != "" && it.rule.Comment != "" {
 			return false // one rule keeps one comment
 		}
@@ -64,7 +88,7 @@ func (o *optimizer) inlinable(it *item) bool {
 			return false
 		}
 		both := o.both(it, r)
-		if both.CheckIn(o.table.Family) != nil || !analyse(both).simple {
+		if both.CheckIn(o.table.Family) != nil || !o.analyse(both).simple {
 			return false
 		}
 	}

@@ -23,23 +23,21 @@ func (o *optimizer) chain(c *nftgen.Chain) {
 	var groups []*group
 	latest := make(map[string]int)
 	for _, r := range c.Rules {
-		it := analyse(r)
+		it := o.analyse(r)
 		if it.simple && o.changesKey(it) {
 			it.simple = false
 		}
 		if it.simple {
-			if at, there := latest[it.shape]; there && o.reaches(groups, at, it) && groups[at].add(it) {
+			if at, there := latest[it.shape]; there && o.reaches(groups, at, it) && o.add(groups[at], it) {
 				continue
 			}
 			latest[it.shape] = len(groups)
 		}
-		g := newGroup(it)
-		g.add(it)
-		groups = append(groups, g)
+		groups = append(groups, o.group(it))
 	}
 	rules := make([]*nftgen.Rule, 0, len(groups))
 	for _, g := range groups {
-		rules = append(rules, o.emit(g)...)
+		rules = o.emit(rules, g)
 	}
 	c.Rules = rules
 }
@@ -64,25 +62,28 @@ func (o *optimizer) reaches(groups []*group, at int, it *item) bool {
 	return true
 }
 
-// emit returns the rules of a group.
-func (o *optimizer) emit(g *group) []*nftgen.Rule {
+// emit appends the rules of a group.
+func (o *optimizer) emit(rules []*nftgen.Rule, g *group) []*nftgen.Rule {
 	if g.items[0].simple && len(g.items) > 1 {
 		p := g.plan(o.options.NoRanges)
 		if p != nil && len(p.keys) == 0 {
 			first := *g.items[0].rule // it takes all that the others ask for
 			first.Note = "Leaves nothing for others of " + places(g.rules()) + "."
-			return []*nftgen.Rule{&first}
+			return append(rules, &first)
 		}
-		if p != nil && p.cost() < linearCost(g.items) {
+		if p != nil && costMore(g.items, p.cost()) {
 			r, set := o.rule(p)
 			if r.CheckIn(o.table.Family) == nil {
 				if set != nil {
 					o.table.Sets = append(o.table.Sets, set)
 					o.made[set] = true
 				}
-				return []*nftgen.Rule{r}
+				return append(rules, r)
 			}
 		}
 	}
-	return g.rules()
+	for _, it := range g.items {
+		rules = append(rules, it.rule)
+	}
+	return rules
 }

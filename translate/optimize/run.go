@@ -85,6 +85,8 @@ type optimizer struct {
 	current *nftgen.Chain
 	led     map[string]int // how many rules led to a chain at first
 	made    map[*nftgen.Set]bool
+	stock   stock
+	fresh   []span // elements of the item at hand
 }
 
 func newOptimizer(t *nftgen.Table, options Options) *optimizer {
