@@ -63,6 +63,11 @@ var bans = []ban{
 		reason: "it moves tables as the kernel keeps them, whatever their rules say",
 	},
 	{
+		from:   []string{"internal/ipsetlink"},
+		never:  []string{"iptables", "ipset", "ipset/live", "translate", "nftgen", "extension/...", "equivalence/..."},
+		reason: "it moves sets as the kernel tells them, whatever their types mean",
+	},
+	{
 		from:   []string{"nftgen"},
 		never:  []string{"iptables", "internal/nfnetlink", "apply"},
 		reason: "the target language knows neither the source nor the kernel that runs",
