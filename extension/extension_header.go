@@ -16,17 +16,29 @@ const (
 )
 
 // headerMeaning is that of a match of an extension header: a packet that ends
-// within its headers before it is known whether there is one is dropped on the
-// spot, and one that ends within the header does not match.
+// within the header, or before it is known whether there is one, is dropped on the
+// spot.
 //
-// Kernel: net/ipv6/netfilter/ip6t_frag.c, ip6t_rt.c and ip6t_hbh.c.
+// Kernel: net/ipv6/netfilter/ip6t_frag.c, ip6t_rt.c and ip6t_hbh.c, as of Linux
+// 6.18.44. To the latter two of older kernels a packet that ends within the header
+// has none.
 func headerMeaning(number uint8, tests ...predicate.Predicate) predicate.Meaning {
-	whole := predicate.Header(number, 0)
 	return predicate.Meaning{
-		Hotdrop:  predicate.Present{Field: predicate.Field{ID: predicate.HeaderLost, Arg: whole}},
-		Match:    append(predicate.All{predicate.Present{Field: predicate.Field{ID: predicate.HeaderWhole, Arg: whole}}}, tests...),
+		Hotdrop: headerCut(number),
+		Match: append(predicate.All{
+			predicate.Present{Field: predicate.Field{ID: predicate.HeaderWhole, Arg: predicate.Header(number, 0)}},
+		}, tests...),
 		Unproven: nothingBehind(),
 	}
+}
+
+// headerCut holds for packets that end within an extension header, or before it is
+// known whether there is one.
+func headerCut(number uint8) predicate.Predicate {
+	is := func(id predicate.FieldID) predicate.Predicate {
+		return predicate.Present{Field: predicate.Field{ID: id, Arg: predicate.Header(number, 0)}}
+	}
+	return predicate.Any{is(predicate.HeaderLost), predicate.All{is(predicate.HeaderThere), predicate.Not{P: is(predicate.HeaderWhole)}}}
 }
 
 // wholeMeaning is a meaning that a proof compares in words.
@@ -65,8 +77,8 @@ func lengthMeaning(number uint8, o iptables.Opt[iptables.U32]) predicate.Predica
 
 // headerEnd is what differs about packets that end within the header, or right
 // behind it.
-const headerEnd = "An extension header that claims more bytes than the packet has is none to iptables; nftables reads what there is of it. " +
-	"A packet that ends before its headers do is dropped by iptables."
+const headerEnd = "A packet that ends within the extension header is dropped by iptables, or does not match in older kernels; nftables reads what there is of the header. " +
+	"A packet that ends before it is dropped by iptables."
 
 // addLength adds the test of the length of a header in bytes, and reports whether
 // the field is tested.

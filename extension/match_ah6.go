@@ -20,9 +20,11 @@ var (
 // ah6Match is "-m ah" of IPv6: index, length in bytes and reserved bytes of the
 // first authentication header. A length of 0 is not looked at.
 //
-// A packet with less than 12 bytes of the header is dropped on the spot.
+// A packet with less than 12 bytes of the header, or less than the header claims,
+// is dropped on the spot.
 //
-// Kernel: net/ipv6/netfilter/ip6t_ah.c.
+// Kernel: net/ipv6/netfilter/ip6t_ah.c. Older kernels than Linux 6.18.44 do not look
+// at what the header claims.
 type ah6Match struct {
 	SPI      iptables.Opt[allSpan]
 	Length   iptables.Opt[ahLength]
@@ -84,11 +86,8 @@ func (m *ah6Match) Meaning(iptables.Context) predicate.Meaning {
 			predicate.Equal(headerByte(protocolAH, reservedAt+1), predicate.Number(0)))
 	}
 	return predicate.Meaning{
-		Hotdrop: predicate.Any{
-			predicate.Present{Field: predicate.Field{ID: predicate.HeaderLost, Arg: predicate.Header(protocolAH, 0)}},
-			predicate.All{there, cut},
-		},
-		Match: match,
+		Hotdrop: predicate.Any{headerCut(protocolAH), predicate.All{there, cut}},
+		Match:   match,
 		// Otherwise the header is there as a whole.
 		Unproven: predicate.All{there, predicate.Not{P: predicate.Between{
 			Field: predicate.Field{ID: predicate.TransportBytes}, Low: predicate.Number(4), High: predicate.Number(1 << 16),

@@ -79,12 +79,7 @@ func (m *fragMatch) Meaning(iptables.Context) predicate.Meaning {
 	flags(m.First, 0xf8, 0)
 	flags(m.More, 1, 1)
 	flags(m.Last, 1, 0)
-	meaning := headerMeaning(headerFragment, tests)
-	// A header that is cut off is there, and not to be had.
-	there := predicate.Field{ID: predicate.HeaderThere, Arg: predicate.Header(headerFragment, 0)}
-	whole := predicate.Field{ID: predicate.HeaderWhole, Arg: predicate.Header(headerFragment, 0)}
-	meaning.Hotdrop = predicate.Any{meaning.Hotdrop, predicate.All{predicate.Present{Field: there}, predicate.Not{P: predicate.Present{Field: whole}}}}
-	return meaning
+	return headerMeaning(headerFragment, tests)
 }
 
 func (m *fragMatch) Translate(r *translate.Rule) error {

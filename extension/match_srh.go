@@ -187,7 +187,10 @@ func (m *srhMatch) places(step int) map[byte]int {
 }
 
 func (m *srhMatch) Translate(r *translate.Rule) error {
-	r.Declare(translate.Deviation{Code: "ipv6-header-end", Detail: headerEnd})
+	r.Declare(translate.Deviation{
+		Code:   "ipv6-header-end",
+		Detail: "A segment routing header that claims more bytes than the packet has is none to iptables; nftables reads what there is of it.",
+	})
 	r.Declare(translate.Deviation{
 		Code: "srh-segments-left",
 		Detail: "A segment routing header with more segments left than it has, which routers drop (RFC 8754, section 4.3.1.1), is none to iptables. " +
