@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"nftmigrate/iptables"
 	"nftmigrate/nftgen"
 	"nftmigrate/translate"
 )
@@ -37,11 +38,13 @@ func (t *nptTarget) Translate(r *translate.Rule) error {
 	if packet.longest > nptWord3 {
 		drop := slices.Concat(bytesOfOnes(nftgen.NetworkBytes, own+8, 8), []nftgen.Stmt{nftgen.VerdictStmt{Kind: nftgen.Drop}})
 		rows = append(rows, translate.Row{Stmts: drop, Then: translate.Next})
-		r.Declare(translate.Deviation{
-			Code: "npt-no-error",
-			Detail: "A packet whose address ends in 64 bits of ones has no word to change: both engines drop it, but xtables sends an error " +
-				"(ICMPv6 parameter problem) to its sender as well, which nft cannot ask for.",
-		})
+		if r.Hooks&^iptables.Output != 0 { // where nobody is sent an error
+			r.Declare(translate.Deviation{
+				Code: "npt-no-error",
+				Detail: "A packet whose address ends in 64 bits of ones has no word to change: both engines drop it, but xtables sends an error " +
+					"(ICMPv6 parameter problem) to its sender as well, which nft cannot ask for.",
+			})
+		}
 	}
 	if len(rows) > 0 {
 		r.Branch(translate.Branch{Rows: rows, Otherwise: translate.Match})

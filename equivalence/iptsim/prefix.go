@@ -21,9 +21,10 @@ const prefixUnmapped = "npt-no-error"
 var addressInvalid = packet.RejectEvent{Type: 4, Code: 0}
 
 // translatePrefix replaces the prefix of an address, and in an ICMPv6 error that of
-// the opposite address of the packet that it is about.
+// the opposite address of the packet that it is about. There is no error about a
+// local packet in the output hook, where it does not have a device yet.
 //
-// Kernel: net/ipv6/netfilter/ip6t_NPT.c.
+// Kernel: net/ipv6/netfilter/ip6t_NPT.c; net/ipv6/icmp.c, icmp6_send.
 func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
 	own, other := sourceAt, destinationAt
 	if e.Destination {
@@ -32,8 +33,10 @@ func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
 	data := v.f.Data
 	fresh, ok := e.Map([16]byte(data[own : own+16]))
 	if !ok {
-		v.f.Emit(addressInvalid)
-		v.Declare(prefixUnmapped)
+		if v.f.Hook != packet.Output {
+			v.f.Emit(addressInvalid)
+			v.Declare(prefixUnmapped)
+		}
 		return predicate.Drop
 	}
 	copy(data[own:], fresh[:])
