@@ -154,7 +154,7 @@ func (w *Walker) route(f *packet.Flight) (route packet.Route, refusal string) {
 		return route, ""
 	case !ok || !w.host.Forwarding || route.Device == "" || route.Type != packet.Unicast:
 		return route, "no route to " + t.Dst.String()
-	case f.Packet.Type != packet.TypeHost:
+	case f.Type() != packet.TypeHost:
 		return route, "the frame was not for this host alone"
 	case !decrementTTL(f.Data):
 		return route, "TTL has run out"

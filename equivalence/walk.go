@@ -110,7 +110,7 @@ func (w *Walker) Run(p *packet.Packet) packet.Fate {
 		device = f.Out
 	}
 	for _, e := range f.Events {
-		if answer, ok := e.(packet.RejectEvent); ok && !w.host.Answers(f.Data, device, p.Type, answer) {
+		if answer, ok := e.(packet.RejectEvent); ok && !w.host.Answers(f.Data, device, f.Type(), answer) {
 			fate.Silent = true
 		}
 	}

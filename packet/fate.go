@@ -406,6 +406,7 @@ type Flight struct {
 	Hook     Hook
 	Data     []byte // own copy
 	In, Out  string // devices that the hook sees, "" for none
+	ForHost  bool   // a match made it a packet for the host; see [Flight.Type]
 	Mark     uint32
 	Priority uint32
 	Secmark  uint32
@@ -441,6 +442,14 @@ type Flight struct {
 	Supposed Supposition
 	draws    int
 	answers  int
+}
+
+// Type is the type of the packet as the rules see it.
+func (f *Flight) Type() uint8 {
+	if f.ForHost {
+		return TypeHost
+	}
+	return f.Packet.Type
 }
 
 // A Supposition is a guess at what nobody can compute from a packet.

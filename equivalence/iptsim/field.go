@@ -132,7 +132,7 @@ var readers = [...]reader{
 	},
 
 	predicate.Mark:     func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Mark), true) },
-	predicate.PktType:  func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Packet.Type), true) },
+	predicate.PktType:  func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Type()), true) },
 	predicate.SrcMAC:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.ethernet(false) },
 	predicate.DstMAC:   func(v *view, _ uint32) (predicate.Bits, bool) { return v.ethernet(true) },
 	predicate.Priority: func(v *view, _ uint32) (predicate.Bits, bool) { return number(uint64(v.f.Priority), true) },

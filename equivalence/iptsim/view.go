@@ -178,6 +178,9 @@ func (v *view) Declare(code string) {
 // Doubt notes that another clock might have given another answer.
 func (v *view) Doubt() { v.f.Unsure = true }
 
+// ForHost makes the packet one for the host.
+func (v *view) ForHost() { v.f.ForHost = true }
+
 // Now is the time of the packet.
 func (v *view) Now() int64 { return v.f.Packet.Time }
 

@@ -318,7 +318,7 @@ func loadTransport(x *execution, to Register) result {
 func loadPacketType(x *execution, to Register) result {
 	kind := uint8(packet.TypeHost)
 	if x.flight.Packet.Path == packet.Arriving {
-		kind = x.flight.Packet.Type
+		kind = x.flight.Type()
 	}
 	if kind == unix.PACKET_LOOPBACK {
 		kind = packet.TypeMulticast

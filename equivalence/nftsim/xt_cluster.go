@@ -45,7 +45,8 @@ func (*xtCluster) negated() bool { return false }
 
 func (*xtCluster) tracks(int) bool { return true }
 
-// holds does not know what becomes of a packet whose type the match changes, nor
+// holds changes the type of a packet for a group of the link and a single address,
+// which it does not decide, as a proof does not follow the change; nor does it know
 // where the connection is that expected this one.
 func (m *xtCluster) holds(x *execution) (match, known bool) {
 	data, e := x.flight.Data, x.flight.Tracking.Entry
@@ -61,7 +62,8 @@ func (m *xtCluster) holds(x *execution) (match, known bool) {
 		return false, false
 	}
 	switch {
-	case x.flight.Packet.Type == packet.TypeMulticast && !to.IsMulticast():
+	case x.flight.Type() == packet.TypeMulticast && !to.IsMulticast():
+		x.flight.ForHost = true
 		return false, false
 	case e == nil:
 		return false, true

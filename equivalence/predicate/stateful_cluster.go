@@ -12,7 +12,8 @@ import (
 // not match, negated or not.
 //
 // The kernel also makes a packet one for the host that was sent to a group on the
-// link and to a single address; what then becomes of it is not modelled.
+// link and to a single address, which a [Retyper] is told. A proof does not follow
+// that, so that such a packet is undecided.
 //
 // Kernel: net/netfilter/xt_cluster.c, xt_cluster_mt.
 type Cluster struct {
@@ -22,6 +23,10 @@ type Cluster struct {
 	Not   bool
 	IPv6  bool
 }
+
+// A Retyper is a [Reader] that wants to know when a test makes the packet one for
+// the host.
+type Retyper interface{ ForHost() }
 
 var _ Content = Cluster{}
 
@@ -51,7 +56,13 @@ func (c Cluster) Ask(r Reader, _ string) Truth {
 	source, there := r.Field(Field{ID: CTOrigSrc})
 	kind, typed := r.Field(Field{ID: PktType})
 	destination, addressed := r.Field(Field{ID: DstAddr})
-	if typed != Yes || addressed != Yes || kind.Lo == multicast && !c.group(destination) {
+	if typed != Yes || addressed != Yes {
+		return Unknown
+	}
+	if kind.Lo == multicast && !c.group(destination) {
+		if p, ok := r.(Retyper); ok {
+			p.ForHost()
+		}
 		return Unknown
 	}
 	if there != Yes {
