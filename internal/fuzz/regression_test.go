@@ -150,6 +150,48 @@ func TestRegressions(t *testing.T) {
 			explained: map[string]int{"tcpmss-adds-option": 1},
 		},
 		{
+			// The last byte of the header is missing, or 16 of those that it claims.
+			name: "a packet that ends within the header that a rule asks for",
+			rules: "*mangle\n-A OUTPUT -m rt --rt-type 3 -j MARK --set-mark 1\n-A OUTPUT -m hbh --hbh-len 16 -j MARK --set-mark 2\n" +
+				"-A OUTPUT -m dst --dst-len 16 -j MARK --set-mark 4\n-A OUTPUT -p ah -m ah ! --ahspi 7 -j MARK --set-mark 8\nCOMMIT\n",
+			v6: true,
+			packets: []packet.Spec{
+				endsIn(43, make([]byte, 7)), endsIn(43, make([]byte, 8)), endsIn(0, make([]byte, 7)), endsIn(60, []byte{59, 1, 0, 0, 0, 0, 0, 0}),
+				endsIn(51, []byte{59, 4, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1}), endsIn(51, []byte{59, 1, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1}),
+			},
+			explained: map[string]int{"hotdrop": 4},
+		},
+		{
+			name:  "nobody is told of a local packet whose address has no word to change",
+			rules: "*mangle\n-A OUTPUT -j DNPT --src-pfx 2001:db8:5::/64 --dst-pfx 2001:db8:1::/48\nCOMMIT\n",
+			v6:    true,
+			packets: []packet.Spec{
+				{Dst: addr("2001:db8:5:0:ffff:ffff:ffff:ffff"), Proto: packet.UDP, Socket: &packet.Socket{}},
+				{Dst: addr("2001:db8:5::1"), Proto: packet.UDP, Socket: &packet.Socket{}},
+			},
+		},
+		{
+			// The match makes it a packet for the host, which is forwarded.
+			name: "a packet for a group of the link and one address, behind a match that is undecided",
+			rules: "*mangle\n-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
+				"-A POSTROUTING -p ipcomp -m ipcomp --ipcompspi 256 -j MARK --set-mark 2\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("198.51.100.4"), Proto: 108, In: "net0", PktType: packet.TypeMulticast, Payload: make([]byte, 2)},
+				{Dst: addr("198.51.100.4"), Proto: 108, In: "net0", PktType: packet.TypeMulticast, Payload: make([]byte, 4)},
+			},
+			explained: map[string]int{"hotdrop": 1},
+		},
+		{
+			// Both engines count the first packet, one model does not.
+			name:  "a counter behind a count of connections, out of step",
+			rules: "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m connlimit --connlimit-above 0 -m statistic --mode nth --every 3 --packet 1 -j REJECT\nCOMMIT\n",
+			packets: []packet.Spec{
+				{Dst: addr("192.0.2.1"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 4000, DstPort: 80, In: "net0", State: packet.Related},
+				{Dst: addr("192.0.2.1"), Proto: packet.TCP, TCPFlags: packet.SYN, SrcPort: 4001, DstPort: 80, In: "net0", State: packet.New},
+			},
+			explained: map[string]int{"connlimit-established": 1},
+		},
+		{
 			name:    "rules tell the addresses of a range apart",
 			rules:   "*nat\n-A PREROUTING -j DNAT --to-destination 198.51.100.4-198.51.100.40\nCOMMIT\n*filter\n-A FORWARD -d 198.51.100.0/255.255.255.1 -j DROP\nCOMMIT\n",
 			packets: fromSources(packet.New, 24),
@@ -193,6 +235,11 @@ func TestRegressions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endsIn is a local packet of IPv6 that ends within a header.
+func endsIn(header uint8, bytes []byte) packet.Spec {
+	return packet.Spec{Dst: netip.MustParseAddr("2001:db8:5::1"), Proto: header, Payload: bytes, Socket: &packet.Socket{}}
 }
 
 // fromSources are packets of many hosts.
