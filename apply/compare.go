@@ -12,43 +12,134 @@ import (
 // compare says how what was read back differs from what is expected, and which
 // item is at fault when one is.
 func (s *state) compare(got []netlink.Message) (*item, error) {
-	var expected []netlink.Message
-	var items []item
+	found := hold(got)
 	for _, h := range s.holdings {
-		names, err := h.names(got)
-		if err != nil {
-			return nil, err
+		other := found.find(h.table)
+		if other == nil {
+			return &h.self, fmt.Errorf("want %s, found nothing", describe(h.self.message))
 		}
-		hold := func(i item) {
-			expected = append(expected, nfnetlink.Resolve(i.message, names))
-			items = append(items, i)
-		}
-		hold(h.self)
-		for _, kind := range heldKinds {
-			for _, i := range h.byKind[kind] {
-				hold(i)
-			}
+		if where, err := h.compare(other); err != nil {
+			return where, err
 		}
 	}
-	want, from := nfnetlink.NormaliseFrom(asMade(expected), 0)
-	have := nfnetlink.Normalise(got, 0)
-	for i := range want {
-		at := &items[from[i]]
-		if i >= len(have) || !sameThing(want[i], have[i]) {
-			found := "nothing"
-			if i < len(have) {
-				found = describe(have[i])
-			}
-			return at, fmt.Errorf("want %s, found %s", describe(want[i]), found)
+	for _, h := range found.holdings {
+		if s.find(h.table) == nil {
+			return nil, fmt.Errorf("found %s, which nobody sent", describe(h.self.message))
 		}
-		if err := nfnetlink.Stored(want[i], have[i]); err != nil {
-			return at, fmt.Errorf("%s: %w", describe(want[i]), err)
-		}
-	}
-	if len(have) > len(want) {
-		return nil, fmt.Errorf("found %s, which nobody sent", describe(have[len(want)]))
 	}
 	return nil, nil
+}
+
+func (h *holding) compare(got *holding) (*item, error) {
+	names, err := h.names(got)
+	if err != nil {
+		return nil, err
+	}
+	if err := same(h.self, got.self, names); err != nil {
+		return &h.self, err
+	}
+	for _, kind := range namedKinds {
+		r := got.named[kind]
+		all := h.named[kind].all()
+		for i, want := range all {
+			at, ok := r.at[resolved(want, names)]
+			if !ok {
+				return &all[i], fmt.Errorf("want %s, found nothing", describe(nfnetlink.Resolve(want.message, names)))
+			}
+			if err := same(want, r.order[at], names); err != nil {
+				return &all[i], err
+			}
+		}
+		if len(r.order) > len(all) {
+			known := map[string]bool{}
+			for _, want := range all {
+				known[resolved(want, names)] = true
+			}
+			for _, have := range r.order {
+				if !known[have.name()] {
+					return nil, fmt.Errorf("found %s, which nobody sent", describe(have.message))
+				}
+			}
+		}
+	}
+	if where, err := compareRules(h.rules, got.rules, names); err != nil {
+		return where, err
+	}
+	return h.compareElements(got, names)
+}
+
+// resolved is the name that the kernel has for something.
+func resolved(i item, names nfnetlink.Names) string {
+	var id uint16
+	from := names.Sets
+	switch made(i) {
+	case unix.NFT_MSG_NEWSET:
+		id = unix.NFTA_SET_ID
+	case unix.NFT_MSG_NEWSETELEM:
+		id = unix.NFTA_SET_ELEM_LIST_SET_ID
+	case unix.NFT_MSG_NEWCHAIN:
+		id, from = chainID, names.Chains
+	case unix.NFT_MSG_NEWRULE:
+		id, from = ruleChainID, names.Chains
+	}
+	if id != 0 && i.index >= 0 {
+		if n := nfnetlink.Find(i.attrs(), id); len(n) == 4 {
+			if name, ok := from[nfnetlink.Number(i.attrs(), id)]; ok {
+				return name
+			}
+		}
+	}
+	return i.name()
+}
+
+func compareRules(want, got map[string][]item, names nfnetlink.Names) (*item, error) {
+	seen := map[string]bool{}
+	for _, rules := range want {
+		if len(rules) == 0 {
+			continue
+		}
+		chain := resolved(rules[0], names)
+		seen[chain] = true
+		have := got[chain]
+		for i := range rules {
+			if i >= len(have) {
+				return &rules[i], fmt.Errorf("want %s, found nothing", describe(nfnetlink.Resolve(rules[i].message, names)))
+			}
+			if err := same(rules[i], have[i], names); err != nil {
+				return &rules[i], err
+			}
+		}
+		if len(have) > len(rules) {
+			return nil, fmt.Errorf("found %s, which nobody sent", describe(have[len(rules)].message))
+		}
+	}
+	for chain, rules := range got {
+		if !seen[chain] && len(rules) > 0 {
+			return nil, fmt.Errorf("found %s, which nobody sent", describe(rules[0].message))
+		}
+	}
+	return nil, nil
+}
+
+// same says how one thing that was read back differs from what is expected.
+func same(want, have item, names nfnetlink.Names) error {
+	m := nfnetlink.Matches
+	message := asMade([]netlink.Message{want.message})[0]
+	if want.index < 0 {
+		names = nfnetlink.Names{}
+	}
+	if m(message, have.message, names) {
+		return nil
+	}
+	w := nfnetlink.Normalise([]netlink.Message{nfnetlink.Resolve(message, names)}, 0)
+	g := nfnetlink.Normalise([]netlink.Message{have.message}, 0)
+	if len(w) != 1 || len(g) != 1 || !sameThing(w[0], g[0]) {
+		return fmt.Errorf("want %s, found %s", describe(message), describe(have.message))
+	}
+	if err := nfnetlink.Stored(w[0], g[0]); err != nil {
+		return fmt.Errorf("%s: %w", describe(w[0]), err)
+	}
+	return nil
 }
 
 // asMade gives messages the type of the message that makes the thing, which is
@@ -68,7 +159,7 @@ func sameThing(a, b netlink.Message) bool {
 // names finds out what the kernel called what the batch made under numbers: it
 // keeps sets and chains in the order in which they were made, so the place in
 // that order tells.
-func (h *holding) names(got []netlink.Message) (nfnetlink.Names, error) {
+func (h *holding) names(got *holding) (nfnetlink.Names, error) {
 	names := nfnetlink.Names{Sets: map[uint32]string{}, Chains: map[uint32]string{}}
 	for _, named := range []struct {
 		kind int
@@ -78,17 +169,15 @@ func (h *holding) names(got []netlink.Message) (nfnetlink.Names, error) {
 		{unix.NFT_MSG_NEWSET, unix.NFTA_SET_ID, names.Sets},
 		{unix.NFT_MSG_NEWCHAIN, chainID, names.Chains},
 	} {
-		var found []item
-		for _, m := range got {
-			if kind, _ := nfnetlink.Kind(m); kind == named.kind && nfnetlink.TableOf(m) == h.table {
-				found = append(found, item{m, -1})
+		found, all := got.named[named.kind].order, h.named[named.kind].all()
+		if len(found) != len(all) {
+			return names, fmt.Errorf("table %s has %d %ss, want %d", h.table.Name, len(found), nouns[named.kind], len(all))
+		}
+		for at, i := range all {
+			if i.index < 0 {
+				continue
 			}
-		}
-		if len(found) != len(h.byKind[named.kind]) {
-			return names, fmt.Errorf("table %s has %d %ss, want %d", h.table.Name, len(found), nouns[named.kind], len(h.byKind[named.kind]))
-		}
-		for at, i := range h.byKind[named.kind] {
-			if id := nfnetlink.Find(i.attrs(), named.id); id != nil && i.index >= 0 {
+			if id := nfnetlink.Find(i.attrs(), named.id); id != nil {
 				named.by[nfnetlink.Number(i.attrs(), named.id)] = found[at].name()
 			}
 		}

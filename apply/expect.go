@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,9 +25,73 @@ func (i item) attrs() []nfnetlink.Attr { return nfnetlink.Attributes(i.message) 
 // A holding is what one table is expected to hold, each kind in the order in
 // which the kernel keeps it.
 type holding struct {
-	table  nfnetlink.Table
-	self   item
-	byKind map[int][]item // chains, sets, objects, flowtables, elements, rules
+	table nfnetlink.Table
+	self  item
+	named map[int]*register // chains, sets, objects, flowtables
+	// elements are by the name of their set, rules by that of their chain; see
+	// [item.home].
+	elements, rules map[string][]item
+}
+
+// A register is things of one kind, in the order in which they were made.
+type register struct {
+	order []item
+	at    map[string]int // of those that have a name
+	gone  map[int]bool
+}
+
+// all are the things that are there.
+func (r *register) all() []item {
+	if len(r.gone) == 0 {
+		return r.order
+	}
+	var left []item
+	for i, x := range r.order {
+		if !r.gone[i] {
+			left = append(left, x)
+		}
+	}
+	return left
+}
+
+func (r *register) add(i item) {
+	if name := i.name(); name != "" && !strings.Contains(name, "%") {
+		r.at[name] = len(r.order)
+	}
+	r.order = append(r.order, i)
+}
+
+func (r *register) delete(name string) {
+	if at, ok := r.at[name]; ok {
+		r.gone[at] = true
+		delete(r.at, name)
+	}
+}
+
+// namedKinds are the kinds of what has a name of its own.
+var namedKinds = []int{
+	unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWOBJ, unix.NFT_MSG_NEWFLOWTABLE,
+}
+
+// each calls f for everything that the table holds, itself first.
+func (h *holding) each(f func(item)) {
+	f(h.self)
+	for _, kind := range namedKinds {
+		for _, i := range h.named[kind].all() {
+			f(i)
+		}
+	}
+	for _, kind := range []int{unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_NEWRULE} {
+		homes := h.elements
+		if kind == unix.NFT_MSG_NEWRULE {
+			homes = h.rules
+		}
+		for _, name := range slices.Sorted(maps.Keys(homes)) {
+			for _, i := range homes[name] {
+				f(i)
+			}
+		}
+	}
 }
 
 // A state is what our tables are expected to hold after a batch.
@@ -50,7 +115,7 @@ var effects = map[int]func(*state, item) error{
 	unix.NFT_MSG_NEWSET:       inTable((*holding).newNamed),
 	unix.NFT_MSG_NEWOBJ:       inTable((*holding).newNamed),
 	unix.NFT_MSG_NEWFLOWTABLE: inTable((*holding).newNamed),
-	unix.NFT_MSG_NEWSETELEM:   inTable((*holding).add),
+	unix.NFT_MSG_NEWSETELEM:   inTable((*holding).newElements),
 	unix.NFT_MSG_NEWRULE:      inTable((*holding).newRule),
 	unix.NFT_MSG_DELCHAIN:     inTable((*holding).deleteNamed),
 	unix.NFT_MSG_DELSET:       inTable((*holding).deleteNamed),
@@ -63,14 +128,7 @@ var effects = map[int]func(*state, item) error{
 // expect returns what our tables hold after a batch, given what they hold now.
 // It is nil for a batch without messages.
 func expect(now, batch []netlink.Message) (*state, error) {
-	s := new(state)
-	for _, m := range now {
-		if kind, _ := nfnetlink.Kind(m); kind == unix.NFT_MSG_NEWTABLE {
-			s.holdings = append(s.holdings, newHolding(item{m, -1}))
-		} else if h := s.find(nfnetlink.TableOf(m)); h != nil {
-			h.byKind[kind] = append(h.byKind[kind], item{m, -1})
-		}
-	}
+	s := hold(now)
 	empty := true
 	for i, m := range batch {
 		kind, ours := nfnetlink.Kind(m)
@@ -95,8 +153,36 @@ func expect(now, batch []netlink.Message) (*state, error) {
 	return s, nil
 }
 
+// hold returns what a dump says that tables hold.
+func hold(dump []netlink.Message) *state {
+	s := new(state)
+	for _, m := range dump {
+		i := item{m, -1}
+		kind, _ := nfnetlink.Kind(m)
+		if kind == unix.NFT_MSG_NEWTABLE {
+			s.holdings = append(s.holdings, newHolding(i))
+			continue
+		}
+		h := s.find(nfnetlink.TableOf(m))
+		switch {
+		case h == nil:
+		case kind == unix.NFT_MSG_NEWRULE:
+			h.rules[i.home()] = append(h.rules[i.home()], i)
+		case kind == unix.NFT_MSG_NEWSETELEM:
+			h.elements[i.home()] = append(h.elements[i.home()], i)
+		case h.named[kind] != nil:
+			h.named[kind].add(i)
+		}
+	}
+	return s
+}
+
 func newHolding(self item) *holding {
-	return &holding{table: nfnetlink.TableOf(self.message), self: self, byKind: map[int][]item{}}
+	h := &holding{table: nfnetlink.TableOf(self.message), self: self, named: map[int]*register{}, elements: map[string][]item{}, rules: map[string][]item{}}
+	for _, kind := range namedKinds {
+		h.named[kind] = &register{at: map[string]int{}, gone: map[int]bool{}}
+	}
+	return h
 }
 
 func (s *state) find(t nfnetlink.Table) *holding {
@@ -159,34 +245,46 @@ func (i item) name() string {
 	return nfnetlink.FindString(i.attrs(), nameAttribute(made(i)))
 }
 
-func (h *holding) add(i item) error {
-	kind := made(i)
-	h.byKind[kind] = append(h.byKind[kind], i)
+// home is what elements and rules are filed under: the name of the set or
+// chain, or its number where the batch has not named it.
+func (i item) home() string {
+	attrs, name := i.attrs(), i.name()
+	id := nfnetlink.Find(attrs, unix.NFTA_SET_ELEM_LIST_SET_ID)
+	if made(i) == unix.NFT_MSG_NEWRULE {
+		id = nfnetlink.Find(attrs, ruleChainID)
+	}
+	if id != nil && (name == "" || strings.Contains(name, "%")) {
+		return fmt.Sprintf("%s#%x", name, id)
+	}
+	return name
+}
+
+func (h *holding) newElements(i item) error {
+	h.elements[i.home()] = append(h.elements[i.home()], i)
 	return nil
 }
 
 func (h *holding) newChain(i item) error {
-	chains := h.byKind[unix.NFT_MSG_NEWCHAIN]
-	for at, c := range chains {
-		if name := i.name(); name != "" && c.name() == name {
-			chains[at] = merge(c, i)
-			return nil
-		}
+	r := h.named[unix.NFT_MSG_NEWCHAIN]
+	if at, ok := r.at[i.name()]; ok {
+		r.order[at] = merge(r.order[at], i)
+		return nil
 	}
-	return h.add(i)
+	r.add(i)
+	return nil
 }
 
 func (h *holding) newNamed(i item) error {
 	kind := made(i)
-	for at, old := range h.byKind[kind] {
-		if name := i.name(); !strings.Contains(name, "%") && old.name() == name {
-			if kind == unix.NFT_MSG_NEWOBJ {
-				h.byKind[kind][at] = merge(old, i)
-			}
-			return nil
+	r := h.named[kind]
+	if at, ok := r.at[i.name()]; ok {
+		if kind == unix.NFT_MSG_NEWOBJ {
+			r.order[at] = merge(r.order[at], i)
 		}
+		return nil
 	}
-	return h.add(i)
+	r.add(i)
+	return nil
 }
 
 // merge is an item after a second message about it: what that names is new,
@@ -212,10 +310,10 @@ func (h *holding) newRule(i item) error {
 	if nfnetlink.Find(attrs, rulePositionID) != nil {
 		return errors.New("a rule placed by the number of another is not supported")
 	}
-	rules := h.byKind[unix.NFT_MSG_NEWRULE]
+	rules := h.rules[i.home()]
 	at := func(handle []byte) int {
 		return slices.IndexFunc(rules, func(r item) bool {
-			return r.index < 0 && r.name() == i.name() && string(nfnetlink.Find(r.attrs(), unix.NFTA_RULE_HANDLE)) == string(handle)
+			return r.index < 0 && string(nfnetlink.Find(r.attrs(), unix.NFTA_RULE_HANDLE)) == string(handle)
 		})
 	}
 	flags := i.message.Header.Flags
@@ -238,7 +336,7 @@ func (h *holding) newRule(i item) error {
 	default:
 		rules = slices.Insert(rules, 0, i)
 	}
-	h.byKind[unix.NFT_MSG_NEWRULE] = rules
+	h.rules[i.home()] = rules
 	return nil
 }
 
@@ -247,10 +345,12 @@ func (h *holding) deleteNamed(i item) error {
 	if name == "" {
 		return errors.New("deleting by handle is not supported")
 	}
-	gone := func(old item) bool { return old.name() == name }
-	h.byKind[kind] = slices.DeleteFunc(h.byKind[kind], gone)
+	h.named[kind].delete(name)
 	if kind == unix.NFT_MSG_NEWSET {
-		h.byKind[unix.NFT_MSG_NEWSETELEM] = slices.DeleteFunc(h.byKind[unix.NFT_MSG_NEWSETELEM], gone)
+		delete(h.elements, name)
+	}
+	if kind == unix.NFT_MSG_NEWCHAIN {
+		delete(h.rules, name)
 	}
 	return nil
 }
@@ -262,12 +362,16 @@ func (h *holding) deleteRules(i item) error {
 	if chain == "" && handle != nil {
 		return errors.New("deleting a rule without its chain is not supported")
 	}
-	h.byKind[unix.NFT_MSG_NEWRULE] = slices.DeleteFunc(h.byKind[unix.NFT_MSG_NEWRULE], func(r item) bool {
-		if chain != "" && r.name() != chain {
-			return false
-		}
-		return handle == nil || r.index < 0 && string(nfnetlink.Find(r.attrs(), unix.NFTA_RULE_HANDLE)) == string(handle)
-	})
+	switch {
+	case handle != nil:
+		h.rules[chain] = slices.DeleteFunc(h.rules[chain], func(r item) bool {
+			return r.index < 0 && string(nfnetlink.Find(r.attrs(), unix.NFTA_RULE_HANDLE)) == string(handle)
+		})
+	case chain != "":
+		delete(h.rules, chain)
+	default:
+		clear(h.rules)
+	}
 	return nil
 }
 
@@ -279,14 +383,15 @@ func (h *holding) deleteElements(i item) error {
 	for _, e := range nfnetlink.Nested(deleted) {
 		keys[elementKey(e)] = true
 	}
-	elements := h.byKind[unix.NFT_MSG_NEWSETELEM]
+	if deleted == nil {
+		delete(h.elements, set)
+		return nil
+	}
+	elements := h.elements[set]
 	for at, old := range elements {
-		if old.name() != set {
-			continue
-		}
 		var kept []byte
 		for _, e := range nfnetlink.Nested(nfnetlink.Find(old.attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-			if deleted != nil && !keys[elementKey(e)] {
+			if !keys[elementKey(e)] {
 				kept = nfnetlink.AppendAttr(kept, e.Type, e.Data)
 			}
 		}
@@ -313,24 +418,31 @@ func elementKey(e nfnetlink.Attr) string {
 // dropUnused takes away the nameless sets whose rule is gone, as the kernel
 // does.
 func (h *holding) dropUnused() {
-	used := map[string]bool{}
-	for _, r := range h.byKind[unix.NFT_MSG_NEWRULE] {
-		for _, name := range nfnetlink.SetsOf(r.message) {
-			used[name] = true
+	var anonymous []string
+	for _, i := range h.named[unix.NFT_MSG_NEWSET].all() {
+		if i.index < 0 && nfnetlink.Number(i.attrs(), unix.NFTA_SET_FLAGS)&unix.NFT_SET_ANONYMOUS != 0 {
+			anonymous = append(anonymous, i.name())
 		}
 	}
-	gone := map[string]bool{}
-	h.byKind[unix.NFT_MSG_NEWSET] = slices.DeleteFunc(h.byKind[unix.NFT_MSG_NEWSET], func(i item) bool {
-		flags := nfnetlink.Number(i.attrs(), unix.NFTA_SET_FLAGS)
-		if i.index < 0 && flags&unix.NFT_SET_ANONYMOUS != 0 && !used[i.name()] {
-			gone[i.name()] = true
-			return true
+	if len(anonymous) == 0 {
+		return
+	}
+	used := map[string]bool{}
+	for _, rules := range h.rules {
+		for _, r := range rules {
+			nfnetlink.References(r.message, func(ref nfnetlink.Ref) {
+				if ref.Kind == unix.NFT_MSG_NEWSET {
+					used[ref.Name] = true
+				}
+			})
 		}
-		return false
-	})
-	h.byKind[unix.NFT_MSG_NEWSETELEM] = slices.DeleteFunc(h.byKind[unix.NFT_MSG_NEWSETELEM], func(i item) bool {
-		return i.index < 0 && gone[i.name()]
-	})
+	}
+	for _, name := range anonymous {
+		if !used[name] {
+			h.named[unix.NFT_MSG_NEWSET].delete(name)
+			delete(h.elements, name)
+		}
+	}
 }
 
 // Attributes that x/sys lacks.
@@ -338,5 +450,8 @@ func (h *holding) dropUnused() {
 // Kernel: include/uapi/linux/netfilter/nf_tables.h.
 const (
 	rulePositionID = 10 // NFTA_RULE_POSITION_ID
+	ruleChainID    = 11 // NFTA_RULE_CHAIN_ID
 	chainID        = 11 // NFTA_CHAIN_ID
+	chainFlags     = 10 // NFTA_CHAIN_FLAGS
+	elementKeyEnd  = 10 // NFTA_SET_ELEM_KEY_END
 )

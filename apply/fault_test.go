@@ -43,12 +43,7 @@ func (k *faulty) send(batch []netlink.Message, generation uint32) error {
 	}
 	k.tables = nil
 	for _, h := range expected.holdings {
-		k.tables = append(k.tables, h.self.message)
-		for _, kind := range heldKinds {
-			for _, i := range h.byKind[kind] {
-				k.tables = append(k.tables, i.message)
-			}
-		}
+		h.each(func(i item) { k.tables = append(k.tables, i.message) })
 	}
 	k.generation++
 	return nil

@@ -16,6 +16,7 @@ type Names struct {
 type reference struct {
 	name, id uint16
 	chain    bool
+	kind     int // NFT_MSG_NEWSET, NEWCHAIN, NEWOBJ
 }
 
 var references = map[storedKey]reference{
