@@ -13,6 +13,10 @@ type Batch struct {
 	// Labels say where each message comes from, for people: "rules.v4:17".
 	// Labels[i] is for Messages[i]; it may be "" or missing.
 	Labels []string
+
+	// more says that the next stage goes on with this one: both together are
+	// what is read back.
+	more bool
 }
 
 func (b Batch) label(i int) string {

@@ -56,7 +56,7 @@ func commit(ctx context.Context, k kernel, namespace uint64, stages []Batch, opt
 		pinned := options.Generation != nil && i == 0
 		if err := run.stage(ctx, stage, pinned); err != nil {
 			err.Stage = i
-			if i > 0 || err.stored {
+			if run.changed || err.stored {
 				err.undo(run.undo(before))
 			}
 			return nil, err
@@ -66,6 +66,45 @@ func commit(ctx context.Context, k kernel, namespace uint64, stages []Batch, opt
 	}
 	receipt.Generation = run.generation
 	return receipt, nil
+}
+
+// Switch plans a batch for the ruleset as it is, with [Plan], and commits the
+// stages with [Commit]: what packets see is old or new and nothing else. Stages
+// that can be split are no larger than the socket takes, so that a large
+// ruleset needs no right beyond CAP_NET_ADMIN in the namespace.
+func Switch(ctx context.Context, ns *netns.NS, batch Batch, options Options) (*Receipt, error) {
+	s, err := dial(ns)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	defer s.conn.Close()
+	tables, err := touched([]Batch{batch})
+	if err != nil {
+		return nil, refusal(err)
+	}
+	for attempt := 0; ; attempt++ {
+		now, err := snapshot(s, ns.Inode(), tables)
+		if err != nil {
+			return nil, refusal(err)
+		}
+		if options.Generation != nil && *options.Generation != now.Generation {
+			return nil, stale(now.Generation, *options.Generation)
+		}
+		stages, err := Plan(now.Messages, batch, PlanOptions{Limit: s.room(), ElementsInPlace: ElementsInPlace()})
+		if err != nil {
+			return nil, refusal(err)
+		}
+		if len(stages) == 0 {
+			return &Receipt{Before: now, Generation: now.Generation}, nil
+		}
+		receipt, err := commit(ctx, s, ns.Inode(), stages, Options{Generation: &now.Generation})
+		var e *Error
+		if errors.Is(err, nfnetlink.ErrStale) && options.Generation == nil && attempt < staleAttempts &&
+			errors.As(err, &e) && !e.RolledBack && e.Undone == nil {
+			continue // nothing was committed
+		}
+		return receipt, err
+	}
 }
 
 // touched returns the tables that stages name, and refuses messages that reach
@@ -133,12 +172,20 @@ type committer struct {
 	// now are our tables as last read, generation when that was.
 	now        []netlink.Message
 	generation uint32
+	// expected is what they hold now, when parts of a stage were committed and
+	// not read back.
+	expected *state
+	changed  bool // something was committed
 }
 
 // stage commits one stage and reads it back. With pinned, any change since the
 // last reading is a refusal.
 func (c *committer) stage(ctx context.Context, stage Batch, pinned bool) *Error {
-	expected, err := expect(c.now, stage.Messages)
+	stage, err := unmark(stage, c.now)
+	if err != nil {
+		return refusal(err)
+	}
+	expected, err := expectAfter(c.expected, c.now, stage.Messages)
 	if err != nil {
 		return refusal(err)
 	}
@@ -152,6 +199,9 @@ func (c *committer) stage(ctx context.Context, stage Batch, pinned bool) *Error 
 		if err := checkNamespace(c.kernel, c.namespace); err != nil {
 			return refusal(err)
 		}
+		if c.changed && c.expected == nil {
+			c.kernel.settle()
+		}
 		err := c.kernel.send(stage.Messages, c.generation)
 		if errors.Is(err, nfnetlink.ErrStale) && !pinned && attempt < staleAttempts {
 			if err := c.catchUp(); err != nil {
@@ -161,12 +211,22 @@ func (c *committer) stage(ctx context.Context, stage Batch, pinned bool) *Error 
 		}
 		if errors.Is(err, nfnetlink.ErrNoReceipt) {
 			err = nil // what was read back decides
+			stage.more = false
 		}
 		if err != nil {
 			return explain(stage, err)
 		}
 		break
 	}
+	c.changed = true
+	if stage.more {
+		c.expected = expected
+		if c.generation++; c.generation == 0 { // the kernel leaves it out
+			c.generation = 1
+		}
+		return nil
+	}
+	c.expected = nil
 	return c.readBack(stage, expected)
 }
 
@@ -177,7 +237,12 @@ func (c *committer) catchUp() error {
 	if err != nil {
 		return err
 	}
-	if !nfnetlink.Equal(c.now, dump.Messages, 0) {
+	if c.expected != nil {
+		if _, err := c.expected.compare(dump.Messages); err != nil {
+			return fmt.Errorf("another program changed our tables: %w: %w", err, nfnetlink.ErrStale)
+		}
+		c.now, c.expected = dump.Messages, nil
+	} else if !nfnetlink.Equal(c.now, dump.Messages, 0) {
 		return fmt.Errorf("another program changed our tables: %w", nfnetlink.ErrStale)
 	}
 	c.generation = dump.Generation

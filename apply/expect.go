@@ -128,7 +128,14 @@ var effects = map[int]func(*state, item) error{
 // expect returns what our tables hold after a batch, given what they hold now.
 // It is nil for a batch without messages.
 func expect(now, batch []netlink.Message) (*state, error) {
-	s := hold(now)
+	return expectAfter(nil, now, batch)
+}
+
+// expectAfter goes on from what is expected already, if that is not nil.
+func expectAfter(s *state, now, batch []netlink.Message) (*state, error) {
+	if s == nil {
+		s = hold(now)
+	}
 	empty := true
 	for i, m := range batch {
 		kind, ours := nfnetlink.Kind(m)
@@ -453,5 +460,6 @@ const (
 	ruleChainID    = 11 // NFTA_RULE_CHAIN_ID
 	chainID        = 11 // NFTA_CHAIN_ID
 	chainFlags     = 10 // NFTA_CHAIN_FLAGS
+	chainBinding   = 4  // NFT_CHAIN_BINDING
 	elementKeyEnd  = 10 // NFTA_SET_ELEM_KEY_END
 )

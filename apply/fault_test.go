@@ -27,6 +27,9 @@ type faulty struct {
 
 func (k *faulty) namespace() (uint64, error) { return k.inode, nil }
 
+func (k *faulty) settle()   {}
+func (k *faulty) room() int { return 0 }
+
 func (k *faulty) send(batch []netlink.Message, generation uint32) error {
 	k.sent++
 	if k.onSend != nil {

@@ -32,7 +32,7 @@ var kindOrder = []int{
 
 // Normalise returns the messages of a dump in a form in which two dumps of the
 // same ruleset are equal byte by byte: without handles, counts of users,
-// places and generations; tables, chains, sets and objects in order of their
+// places and generations; sets inside of rules named by their place there; tables, chains, sets and objects in order of their
 // names; one message per element, sorted; rules in order. What packets and
 // time change goes too, but for what keep says.
 func Normalise(dump []netlink.Message, keep Keep) []netlink.Message {
@@ -52,6 +52,7 @@ func NormaliseFrom(dump []netlink.Message, keep Keep) (messages []netlink.Messag
 		message netlink.Message
 	}
 	bound, moving := boundNames(dump), movingSets(dump)
+	within := withinNames(dump, bound)
 	var table Table
 	strip := func(level *schema, _ string, attrs []Attr) []Attr {
 		attrs = without(attrs, level.assigned)
@@ -73,6 +74,15 @@ func NormaliseFrom(dump []netlink.Message, keep Keep) (messages []netlink.Messag
 		}
 		for _, m := range splitElements(raw) {
 			m = rewrite(m, strip)
+			if len(within) > 0 && meansSet[kind] {
+				m = Rename(m, func(r Ref) (string, uint32) {
+					if name := within[setKey{table, r.Name}]; name != "" && r.Kind == unix.NFT_MSG_NEWSET {
+						return name, r.ID
+					}
+					return r.Name, r.ID
+				})
+				name = nameOf(m)
+			}
 			if attribute := chainAttribute[kind]; attribute != 0 && len(bound) > 0 {
 				attrs := Attributes(m)
 				rename(attrs, table, attribute, bound)
@@ -149,6 +159,56 @@ func boundNames(dump []netlink.Message) map[chainKey]string {
 	for _, key := range keys {
 		counts[key.table]++
 		names[key] = fmt.Sprintf("__chain#%d", counts[key.table])
+	}
+	return names
+}
+
+// meansSet are the messages that mean sets.
+var meansSet = map[int]bool{
+	unix.NFT_MSG_NEWSET: true, unix.NFT_MSG_NEWSETELEM: true, unix.NFT_MSG_NEWRULE: true,
+}
+
+// withinNames gives the sets inside of rules names that depend on the place of
+// their rules alone: the kernel's are numbers that happened to be free.
+func withinNames(dump []netlink.Message, bound map[chainKey]string) map[setKey]string {
+	anonymous := map[setKey]bool{}
+	for _, m := range dump {
+		if kind, ok := Kind(m); ok && kind == unix.NFT_MSG_NEWSET && number(Attributes(m), unix.NFTA_SET_FLAGS)&unix.NFT_SET_ANONYMOUS != 0 {
+			anonymous[setKey{TableOf(m), nameOf(m)}] = true
+		}
+	}
+	if len(anonymous) == 0 {
+		return nil
+	}
+	type place struct {
+		chain chainKey
+		rule  netlink.Message
+	}
+	var rules []place
+	for _, m := range dump {
+		if kind, ok := Kind(m); ok && kind == unix.NFT_MSG_NEWRULE {
+			key := chainKey{TableOf(m), nameOf(m)}
+			if name := bound[key]; name != "" {
+				key.name = name
+			}
+			rules = append(rules, place{key, m})
+		}
+	}
+	slices.SortStableFunc(rules, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.chain.table.Family, b.chain.table.Family),
+			strings.Compare(a.chain.table.Name, b.chain.table.Name), strings.Compare(a.chain.name, b.chain.name))
+	})
+	names := make(map[setKey]string, len(anonymous))
+	counts := map[Table]int{}
+	for _, r := range rules {
+		References(r.rule, func(ref Ref) {
+			key := setKey{r.chain.table, ref.Name}
+			if ref.Kind != unix.NFT_MSG_NEWSET || !anonymous[key] || names[key] != "" {
+				return
+			}
+			counts[key.table]++
+			names[key] = fmt.Sprintf("__set#%d", counts[key.table])
+		})
 	}
 	return names
 }

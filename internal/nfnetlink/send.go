@@ -146,6 +146,22 @@ func (c *Conn) roomFor(size int) error {
 	return nil
 }
 
+// Room returns how many bytes of messages one batch may have, up to most. With
+// CAP_NET_ADMIN in the first user namespace that is all; without, the limit is
+// net.core.wmem_max.
+func (c *Conn) Room(most int) int {
+	err := c.roomFor(most)
+	var size *SizeError
+	switch {
+	case errors.As(err, &size):
+		most = min(most, size.Limit)
+	case err != nil:
+		return 0
+	}
+	const borders = 64 // bytes of what begins and ends a batch
+	return max(most-borders, 0)
+}
+
 // A reader collects the kernel's replies to a batch.
 type reader struct {
 	first, receipt uint32
