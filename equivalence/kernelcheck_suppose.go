@@ -39,6 +39,7 @@ type fit uint8
 const (
 	unfit   fit = iota
 	maybe       // the model is undecided for other reasons
+	chance      // a clock or a random number decides
 	fitting     // the model does what its kernel did
 )
 
@@ -53,6 +54,8 @@ func (r *kernelRun) fit(w *Walker, p *packet.Packet, kernel packet.Fate, answers
 			found = maybe
 		case len(visible(Differ(seen(kernel), seen(f)), f)) == 0:
 			return f, place, fitting
+		case f.Unsure:
+			found = chance
 		}
 	}
 	return f, 0, found
@@ -86,7 +89,7 @@ func (r *kernelRun) lands(w *Walker, p *packet.Packet, kernel packet.Fate) bool 
 // supposing looks for answers of the matches that neither machine decides, and for
 // places in the ranges of translations, with which each model does what its kernel
 // did. Then ok is true when the difference of the kernels is one of the places, or
-// is explained by the deviation why.
+// of what chance or the clock decides, or is explained by the deviation why.
 func (r *kernelRun) supposing(p *packet.Packet, inSource, inTarget packet.Fate, aspects []Aspect) (why string, ok bool) {
 	for n := 0; n <= maxAnswers; n++ {
 		for bits := range 1 << n {
@@ -94,12 +97,16 @@ func (r *kernelRun) supposing(p *packet.Packet, inSource, inTarget packet.Fate, 
 			for i := range answers {
 				answers[i] = bits>>i&1 != 0
 			}
-			a, place, found := r.fit(r.walkA, p, inSource, answers)
-			if found != fitting {
+			a, place, foundA := r.fit(r.walkA, p, inSource, answers)
+			if foundA < chance {
 				continue
 			}
-			b, _, found := r.fit(r.walkB, p, inTarget, answers)
-			if found != fitting {
+			b, _, foundB := r.fit(r.walkB, p, inTarget, answers)
+			if foundB < chance {
+				continue
+			}
+			if foundA == chance || foundB == chance {
+				ok = true
 				continue
 			}
 			if why := r.explained(p, seen(a), seen(b), aspects); why != "" {
@@ -115,5 +122,5 @@ func (r *kernelRun) supposing(p *packet.Packet, inSource, inTarget packet.Fate, 
 			}
 		}
 	}
-	return "", false
+	return "", ok
 }

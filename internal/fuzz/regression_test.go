@@ -204,6 +204,13 @@ func TestRegressions(t *testing.T) {
 			packets: fromSources(packet.Related, 8),
 			chance:  true,
 		},
+		{
+			name: "a random number behind a match that is undecided",
+			rules: "*mangle\n-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
+				"-A POSTROUTING -m statistic --mode random --probability 0.5 -j DROP\nCOMMIT\n",
+			packets: fromSources(packet.Related, 24),
+			chance:  true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
