@@ -58,6 +58,11 @@ var bans = []ban{
 		reason: "they keep what they are given: a guard must not depend on how rules are understood",
 	},
 	{
+		from:   []string{"snapshot"},
+		never:  []string{"iptables", "ipset", "ipset/live", "script", "translate", "nftgen", "extension/...", "equivalence/...", "apply", "transaction"},
+		reason: "a rollback must not depend on how rules are understood, nor on what made the change",
+	},
+	{
 		from:   []string{"internal/xtables"},
 		never:  []string{"iptables", "ipset", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
 		reason: "it moves tables as the kernel keeps them, whatever their rules say",

@@ -305,7 +305,7 @@ func (c *Conn) addCounters(t *Table, counters []byte) error {
 // Change takes the lock, reads a table that is registered, and replaces it by
 // what f returns, unless that is nil.
 func (c *Conn) Change(ctx context.Context, lock LockOptions, family uint8, name string, f func(*Table) (*Table, error)) error {
-	unlock, err := lock.take(ctx)
+	unlock, err := lock.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -390,8 +390,11 @@ func (c *Conn) set(family uint8, option int, b []byte) error {
 
 func explain(call string, errno unix.Errno) error {
 	err := os.NewSyscallError(call, errno)
-	if errno == unix.EPERM {
+	switch errno {
+	case unix.EPERM:
 		return fmt.Errorf("CAP_NET_ADMIN is missing in the user namespace that owns the network namespace: %w", err)
+	case unix.ENOPROTOOPT:
+		return fmt.Errorf("%w, or their module is not loaded (modprobe ip_tables, ip6_tables): %w", ErrUnsupported, err)
 	}
 	return err
 }

@@ -33,7 +33,8 @@ type LockOptions struct {
 // DefaultWait is how long others may keep the lock when nobody says otherwise.
 const DefaultWait = 5 * time.Second
 
-func (o LockOptions) take(ctx context.Context) (unlock func(), err error) {
+// Take is [Lock] with the options.
+func (o LockOptions) Take(ctx context.Context) (unlock func(), err error) {
 	return Lock(ctx, cmp.Or(o.Path, LockFile), cmp.Or(o.Wait, DefaultWait))
 }
 
