@@ -58,7 +58,7 @@ var (
 	}}
 	caseSets = []*Set{hostSet, netSet, wholeSet, touchingSet, markSet, nameSet, dynamicSet, expirySet, pairSet, rangesSet,
 		bulkHosts, bulkNets, bulkEdges, bulkRanges, bulkNames, bulkGuests, bulkMarks,
-		portMap, netMap, serviceMap, rangeMap, countedMap, markMap, classMap, portMarkMap}
+		portMap, netMap, serviceMap, rangeMap, countedMap, markMap, classMap, portMarkMap, natMap4, natMap6, natAddressMap, natPortMap4, natPortMap6}
 )
 
 // Sets of packed elements.

@@ -119,12 +119,10 @@ func checkReferences(s Stmt, chains map[string]bool, sets map[*Set]bool, objects
 			return nil
 		}
 		set = s.Map
-	case MapAssign:
-		set = s.Map
-	case Update:
-		set = s.Set
 	default:
-		return nil
+		if set = SetOf(s); set == nil {
+			return nil
+		}
 	}
 	if !sets[set] {
 		return fmt.Errorf("a %T uses a set that is not in the table", s)

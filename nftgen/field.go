@@ -22,6 +22,7 @@ type Datatype struct {
 	text     bool      // bytes up to a NUL, padded with NULs
 	prefixes bool      // intervals can be written as address/bits
 	bits     []symbol  // flags: "field a,b" tests for any of them
+	pair     bool      // a concatenation, of which only maps hold values
 }
 
 // A formatter appends a value to a text, as nft reads it.

@@ -29,6 +29,8 @@ func AppendFields(list []Field, s Stmt) []Field {
 		return append(list, s.Fields...)
 	case MapAssign:
 		return append(append(list, s.Fields...), s.Field)
+	case NATMap:
+		return append(list, s.Fields...)
 	case Exists:
 		return append(list, s.Field)
 	case HasLabel, SetLabel:
@@ -51,6 +53,24 @@ func AppendFields(list []Field, s Stmt) []Field {
 		}
 	}
 	return list
+}
+
+// SetOf returns the set that a statement asks or changes, or nil: a named one, or one
+// of the statement itself.
+func SetOf(s Stmt) *Set {
+	switch s := s.(type) {
+	case InSet:
+		return s.Set
+	case Vmap:
+		return s.Map
+	case MapAssign:
+		return s.Map
+	case NATMap:
+		return s.Map
+	case Update:
+		return s.Set
+	}
+	return nil
 }
 
 // Family returns the family that a field belongs to, or 0.
@@ -87,7 +107,7 @@ func (f Field) Protocol() uint8 {
 // Kernel: net/netfilter, callers of nf_ct_netns_get.
 func Tracks(s Stmt) bool {
 	switch s := s.(type) {
-	case NAT, Masquerade, Redirect, ConnLimit:
+	case NAT, NATMap, Masquerade, Redirect, ConnLimit:
 		return true
 	case Xt:
 		return s.Tracks
@@ -161,6 +181,8 @@ func WantsProtocol(stmts []Stmt) bool {
 			return true
 		case NAT:
 			return s.ports().given()
+		case NATMap:
+			return s.port()
 		case Masquerade:
 			return s.ports().given()
 		case Redirect:

@@ -18,7 +18,7 @@ func Leads(s Stmt) []string {
 // statement that is not known here that is not taken for granted.
 func Copyable(s Stmt) bool {
 	switch s := s.(type) {
-	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, MapAssign, SetField, MapByte, SetMSS, Trace, Notrack, NAT, Masquerade, Redirect:
+	case VerdictStmt, Vmap, Counter, Log, LogGroup, Reject, Assign, MapAssign, SetField, MapByte, SetMSS, Trace, Notrack, NAT, NATMap, Masquerade, Redirect:
 		return true
 	case Update:
 		return len(s.Stmts) == 0 // the set is shared

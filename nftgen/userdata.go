@@ -90,7 +90,7 @@ func (s *lookupSet) userdata() []byte {
 		u.u32(setKeyByteorder, orderBig)
 	}
 	switch {
-	case s.verdicts, s.data != nil && s.data.Bytes == 1: // of one byte nft knows no order
+	case s.verdicts, s.data != nil && (s.data.Bytes == 1 || s.data.pair): // of these nft knows no order
 		u.u32(setDataByteorder, orderMixed)
 	case s.data != nil && s.data.Order == HostEndian:
 		u.u32(setDataByteorder, orderHost)
@@ -114,8 +114,11 @@ func (s *lookupSet) userdata() []byte {
 	case s.anonymous && !s.isMap():
 		u.entry(setKeyTypeof, s.fields[0].typeof()...)
 	}
-	if s.anonymous && s.verdicts {
+	switch {
+	case s.anonymous && s.verdicts:
 		u.entry(setDataTypeof, expressionData(kindVerdict, nil)...)
+	case s.data != nil && s.data.pair:
+		u.entry(setDataTypeof, expressionData(kindConcat, nil)...)
 	}
 	if s.isMap() {
 		u.u32(setDataInterval, 0)

@@ -62,6 +62,27 @@ var (
 	})
 )
 
+// Maps to addresses and ports.
+var (
+	natMap4 = valueMap("nat_map", []*Datatype{inetService}, false, NATData(4, false), func(b *Bulk) {
+		b.AddValue(u16(80), nil, ElementExtra{}, ip("10.0.0.1"))
+		b.AddValue(u16(443), nil, ElementExtra{Comment: "two"}, ip("10.0.0.2"))
+	})
+	natMap6 = valueMap("nat_map6", []*Datatype{ipv6Addr}, false, NATData(16, false), func(b *Bulk) {
+		b.AddValue(ip("2001:db8::1"), nil, ElementExtra{}, ip("fd00::1"))
+	})
+	natAddressMap = valueMap("nat_address_map", []*Datatype{ipv4Addr}, false, NATData(4, false), func(b *Bulk) {
+		b.AddValue(ip("192.0.2.0"), nil, ElementExtra{}, ip("10.0.0.1"))
+	})
+	natPortMap4 = valueMap("nat_port_map", []*Datatype{ipv4Addr, inetService}, false, NATData(4, true), func(b *Bulk) {
+		b.AddValue(slices.Concat(ip("192.0.2.1"), u16(80)), nil, ElementExtra{}, slices.Concat(ip("10.0.0.1"), u16(8080), u16(0)))
+		b.AddValue(slices.Concat(ip("192.0.2.1"), u16(81)), nil, ElementExtra{}, slices.Concat(ip("10.0.0.2"), u16(1), u16(0)))
+	})
+	natPortMap6 = valueMap("nat_port_map6", []*Datatype{inetService}, true, NATData(16, true), func(b *Bulk) {
+		b.AddValue(u16(80), u16(90), ElementExtra{}, slices.Concat(ip("fd00::1"), u16(8080), u16(0)))
+	})
+)
+
 func valueMap(name string, key []*Datatype, interval bool, data *Datatype, fill func(*Bulk)) *Set {
 	s := bulkSet(name, key, interval, fill)
 	s.Data = data
@@ -75,6 +96,11 @@ var mapCases = []ruleCase{
 	c(MapAssign{Field: MetaPriority, Fields: []Field{IPDaddr}, Map: classMap}),
 	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr}, Masks: []Value{ip("255.255.255.0")}, Map: markMap}, counter),
 	c(MapAssign{Field: MetaMark, Fields: []Field{IPSaddr, Dport(6)}, Map: portMarkMap}),
+	at(inDstnat, NATMap{Destination: true, Fields: []Field{Dport(6)}, Map: natMap4}),
+	at(inSrcnat, NATMap{Fields: []Field{IP6Saddr}, Map: natMap6}),
+	at(inDstnat, NATMap{Destination: true, Fields: []Field{IPDaddr, Dport(17)}, Map: natPortMap4}),
+	at(inDstnat, NATMap{Destination: true, Fields: []Field{Dport(6)}, Map: natPortMap6}),
+	at(inDstnat, NATMap{Destination: true, Fields: []Field{IPDaddr}, Masks: []Value{ip("255.255.255.0")}, Map: natAddressMap}),
 	c(Vmap{Fields: []Field{Dport(6)}, Map: portMap}),
 	c(tcpOrUDP, Vmap{Fields: []Field{Dport(0)}, Map: portMap}),
 	c(Vmap{Fields: []Field{IPSaddr}, Map: netMap}),

@@ -122,7 +122,7 @@ func (t *translation) fit() {
 			for i, s := range r.Stmts {
 				r.Stmts[i] = t.older(s)
 				t.need(stmtFeatures(r.Stmts[i]), r.Origin, "The rule")
-				if set := setOf(s); set != nil && !told[set] {
+				if set := nftgen.SetOf(s); set != nil && !told[set] {
 					told[set] = true
 					t.need(setFeatures(set), r.Origin, "The set "+set.Name+" of the rule")
 				}
@@ -134,21 +134,6 @@ func (t *translation) fit() {
 			t.need(setFeatures(s), diag.Range{}, "The set "+s.Name)
 		}
 	}
-}
-
-// setOf returns the set that a statement asks or changes, or nil.
-func setOf(s nftgen.Stmt) *nftgen.Set {
-	switch s := s.(type) {
-	case nftgen.InSet:
-		return s.Set
-	case nftgen.Vmap:
-		return s.Map
-	case nftgen.MapAssign:
-		return s.Map
-	case nftgen.Update:
-		return s.Set
-	}
-	return nil
 }
 
 // older returns a statement that does the same and that older versions have,

@@ -30,6 +30,9 @@ var (
 	concatRanges = Feature{"ranges in concatenations", Version{5, 6}, Version{0, 9, 4}}
 	// natPrefix maps a network to another.
 	natPrefix = Feature{"address translation by prefix", Version{5, 8}, Version{0, 9, 5}}
+	// natMap maps to addresses and ports that an element tells; before, nft wants
+	// the word for the pair in another place.
+	natMap = Feature{"address translation by a map", Version{4, 1}, Version{0, 9, 9}}
 	// setDelete removes the packet's element from a set.
 	setDelete = Feature{"elements that packets remove from sets", Version{5, 4}, Version{0, 9, 3}}
 	// twoRegisters is arithmetic of two fields.
@@ -43,7 +46,7 @@ var (
 // stmtKinds are the kinds of statements by the names of their types.
 var stmtKinds = map[string]Feature{
 	"Compare": baseFeature, "IfName": baseFeature, "InPrefix": baseFeature, "InSpan": baseFeature, "AnyBit": baseFeature,
-	"OneOf": baseFeature, "OneOfTuple": baseFeature, "InSet": baseFeature, "Vmap": baseFeature, "MapAssign": baseFeature, "VerdictStmt": baseFeature, "Counter": baseFeature,
+	"OneOf": baseFeature, "OneOfTuple": baseFeature, "InSet": baseFeature, "Vmap": baseFeature, "MapAssign": baseFeature, "NATMap": natMap, "VerdictStmt": baseFeature, "Counter": baseFeature,
 	"Log": baseFeature, "LogGroup": baseFeature, "Reject": baseFeature, "Assign": baseFeature, "Trace": baseFeature,
 	"NAT": baseFeature, "Masquerade": baseFeature, "Redirect": baseFeature, "Update": baseFeature,
 	"Queue":       baseFeature,
