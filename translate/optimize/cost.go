@@ -85,6 +85,8 @@ func missCost(s nftgen.Stmt) float64 {
 		return setCost(s.Map, s.Masks) + namesCost(s.Fields...)
 	case nftgen.MapAssign:
 		return setCost(s.Map, s.Masks) + namesCost(s.Fields...) + 2
+	case nftgen.NATMap:
+		return setCost(s.Map, s.Masks) + namesCost(s.Fields...) + 2
 	case nftgen.VerdictStmt, nftgen.Counter:
 		return 2
 	}

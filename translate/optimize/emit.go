@@ -1,6 +1,7 @@
 package optimize
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -123,7 +124,10 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 		fields, types = append(fields, l4proto), append(types, l4proto.Type)
 	}
 	interval := p.backend >= rbtree
-	set := &nftgen.Set{Key: types, Interval: interval, Verdicts: !g.uniform, Bulk: nftgen.NewBulk(types, interval)}
+	set := &nftgen.Set{Key: types, Interval: interval, Verdicts: !g.uniform && first.action == "", Bulk: nftgen.NewBulk(types, interval)}
+	if !g.uniform {
+		set.Data = first.action.data()
+	}
 	set.Bulk.Grow(len(list))
 	var low, high []byte
 	for _, e := range list {
@@ -140,30 +144,36 @@ func (o *optimizer) rule(p *plan) (*nftgen.Rule, *nftgen.Set) {
 			x.Packets, x.Bytes = c.Packets, c.Bytes
 			set.Counter = true
 		}
-		if g.uniform {
+		switch {
+		case g.uniform:
 			set.Bulk.AddExtra(low, high, x)
-		} else {
+		case set.Data != nil:
+			set.Bulk.AddValue(low, high, x, nftgen.Value(e.item.value))
+		default:
 			set.Bulk.AddVerdict(low, high, x, e.item.verdict)
 		}
 	}
 	r.Stmts = append(r.Stmts, g.constants(p, proto, known)...)
+	if first.action.port() && !known {
+		r.Stmts = append(r.Stmts, g.protocols()) // nft wants them before it takes a port
+	}
 	if g.uniform {
 		if s, ok := o.small(set, fields, masks, list, p); ok {
-			r.Stmts = append(r.Stmts, s, first.verdict)
+			r.Stmts = append(r.Stmts, s, first.last())
 			r.Note = places(g.rules())
 			return r, nil
 		}
 	}
-	if g.uniform || set.Counter || len(list) > inlineMost || interval {
+	if g.uniform || set.Data != nil || set.Counter || len(list) > inlineMost || interval {
 		set.Name = o.name(p, fields)
 		if !interval {
 			set.Size = 1 << bits.Len(uint(len(list)-1))
 		}
 	}
 	if g.uniform {
-		r.Stmts = append(r.Stmts, nftgen.InSet{Fields: fields, Masks: masks, Set: set}, first.verdict)
+		r.Stmts = append(r.Stmts, nftgen.InSet{Fields: fields, Masks: masks, Set: set}, first.last())
 	} else {
-		r.Stmts = append(r.Stmts, nftgen.Vmap{Fields: fields, Masks: masks, Map: set})
+		r.Stmts = append(r.Stmts, first.action.lookup(fields, masks, set))
 	}
 	if set.Name == "" {
 		r.Note = places(g.rules())
@@ -209,6 +219,26 @@ func (g *group) protocol(p *plan) (proto uint8, known bool) {
 		}
 	}
 	return 0, false
+}
+
+// protocols is the test that a packet has one of the transport protocols of a group's
+// items.
+func (g *group) protocols() nftgen.Stmt {
+	s := nftgen.OneOf{Field: l4proto}
+	for i, f := range g.elements.fields {
+		if f.Text != l4proto.Text {
+			continue
+		}
+		for n := range g.elements.items {
+			span := g.elements.at(int32(n))[i]
+			one := nftgen.Interval{Low: span.low.value(f.Type), High: span.high.value(f.Type)}
+			if !slices.ContainsFunc(s.Intervals, func(x nftgen.Interval) bool { return bytes.Equal(x.Low, one.Low) }) {
+				s.Intervals = append(s.Intervals, one)
+			}
+		}
+	}
+	slices.SortFunc(s.Intervals, func(a, b nftgen.Interval) int { return bytes.Compare(a.Low, b.Low) })
+	return s
 }
 
 // typed returns "tcp dport" for "th dport" where the protocol is known.

@@ -107,7 +107,7 @@ func (g *group) cut(out []entry, b bucket) []entry {
 		it := e.items[i]
 		if n := len(out); n > first {
 			last := &out[n-1]
-			if last.spans[w].high.next() == s.low && last.item.verdict == it.verdict && it.counter == nil && (last.item == it || g.uniform && last.item.rule.Comment == it.rule.Comment) {
+			if last.spans[w].high.next() == s.low && last.item.outcome == it.outcome && it.counter == nil && (last.item == it || g.uniform && last.item.rule.Comment == it.rule.Comment) {
 				last.spans[w].high = s.high
 				return
 			}

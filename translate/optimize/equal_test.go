@@ -149,6 +149,89 @@ func (w writer) ruleset() string {
 	return b.String()
 }
 
+// valued returns rules that differ in what they translate to, or mark with: families for
+// maps to values, with overlaps, and with others between.
+func (w writer) valued() string {
+	host := func() string {
+		if w.six {
+			return fmt.Sprintf("fd00:1::%d", 1+w.IntN(5))
+		}
+		return fmt.Sprintf("10.1.0.%d", 1+w.IntN(5))
+	}
+	withPort := func(host string) string {
+		if w.six {
+			host = "[" + host + "]"
+		}
+		return fmt.Sprintf("%s:%d", host, 80+w.IntN(3))
+	}
+	var b strings.Builder
+	write := func(chain string, tests string, target string) {
+		fmt.Fprintf(&b, "[%d:%d] -A %s %s -j %s\n", w.IntN(9), w.IntN(900), chain, strings.Join(strings.Fields(tests), " "), target)
+	}
+	b.WriteString("*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n")
+	kinds := []int{w.IntN(9), w.IntN(9)}
+	for range 5 + w.IntN(40) {
+		target := fmt.Sprintf("MARK --set-xmark 0x%x/0xffffffff", 1+w.IntN(4))
+		switch w.IntN(12) {
+		case 0:
+			target = w.one("ACCEPT", "RETURN")
+		case 1:
+			target = "MARK --set-xmark 0x10/0x30"
+		}
+		write("PREROUTING", w.tests(kinds[w.IntN(2)]), target)
+	}
+	b.WriteString("COMMIT\n*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n")
+	kinds = []int{w.one2(0, 1, 2, 3, 5), w.one2(1, 2, 3, 5)}
+	for range 5 + w.IntN(40) {
+		kind := kinds[w.IntN(2)]
+		target := "DNAT --to-destination " + host()
+		if kind != 0 && w.IntN(3) > 0 {
+			target = "DNAT --to-destination " + withPort(host())
+		}
+		if w.IntN(12) == 0 {
+			target = w.one("ACCEPT", "RETURN")
+		}
+		write("PREROUTING", w.tests(kind), target)
+	}
+	for range w.IntN(30) {
+		write("POSTROUTING", w.tests(0)+" -o "+w.one("eth0", "eth0", "eth1"), w.one("SNAT --to-source "+host(), "SNAT --to-source "+host(), "MASQUERADE"))
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+func (w writer) one2(list ...int) int { return list[w.IntN(len(list))] }
+
+// TestEqualValues is TestEqual of rules that translate and mark.
+func TestEqualValues(t *testing.T) {
+	w := writer{rand.New(rand.NewPCG(*seed, 1)), false}
+	maps := map[string]int{}
+	for n := range *rulesets / 2 {
+		texts := []string{w.valued()}
+		if n%2 == 1 {
+			w.six = true
+			texts = append(texts, w.valued())
+			w.six = false
+		}
+		for level := 1; level <= 2; level++ {
+			got, rs := proven(t, texts, level, n%3 == 2)
+			if got != "equivalent" {
+				t.Fatalf("ruleset %d of seed %d, level %d: %s\n%s\n%s", n, *seed, level, got, texts, rs)
+			}
+			for line := range strings.Lines(rs) {
+				for _, kind := range []string{"meta mark set", "dnat to", "dnat ip to", "dnat ip6 to", "snat to", "snat ip to"} {
+					if strings.Contains(line, kind) && strings.Contains(line, " map @") {
+						maps[kind]++
+					}
+				}
+			}
+		}
+	}
+	if len(maps) < 6 {
+		t.Errorf("there are only these maps: %v", maps)
+	}
+}
+
 // TestEqual proves of random rulesets, of one family and of both, that they do the same
 // after all passes.
 func TestEqual(t *testing.T) {

@@ -10,8 +10,8 @@ type group struct {
 	items    []*item
 	alone    [1]*item // the items of a group of one
 	elements elements // of groups of several
-	jumps    bool     // an item jumps
-	uniform  bool     // all items have the verdict of the first one
+	jumps    bool     // packets of an item go on to the rules behind
+	uniform  bool     // all items have the outcome of the first one
 
 	// values are what items demand of a field, as far as they were asked for.
 	values map[string]*values
@@ -79,7 +79,7 @@ func (o *optimizer) add(g *group, it *item) bool {
 		e.add(element(i), it)
 	}
 	g.jumps = g.jumps || !it.terminal()
-	g.uniform = g.uniform && it.verdict == g.items[0].verdict
+	g.uniform = g.uniform && it.outcome == g.items[0].outcome
 	g.items = append(g.items, it)
 	return true
 }
@@ -115,14 +115,14 @@ func (g *group) fits(spans []span, it *item) bool {
 	case it.terminal() && !g.jumps:
 		return true
 	}
-	// A packet that comes back from a chain meets the rules behind.
+	// A packet that goes on, or comes back from a chain, meets the rules behind.
 	return !e.overlapsAny(spans)
 }
 
 // conflicts reports whether it may make a difference that an item stands before
 // the group instead of behind it.
 func (g *group) conflicts(it *item, disturbs func(*item, nftgen.Field) bool) bool {
-	if g.uniform && !g.jumps && it.simple && it.verdict == g.items[0].verdict && it.counter == nil && g.items[0].counter == nil {
+	if g.uniform && !g.jumps && it.simple && it.outcome == g.items[0].outcome && it.counter == nil && g.items[0].counter == nil {
 		return false
 	}
 	first := g.items[0]

@@ -28,17 +28,26 @@ type item struct {
 	implied []fact
 	family  nftgen.Family // that packets must have, 0 for any
 	rest    []nftgen.Stmt // other tests
-	verdict nftgen.VerdictStmt
+	outcome
 	counter *nftgen.Counter // of the packets that pass, if they are counted
-	// simple says that facts, rest and verdict are all there is. Of other rules the
+	// simple says that facts, rest and outcome are all there is. Of other rules the
 	// facts are those that are tested before anything has an effect.
 	simple bool
-	shape  string // equal of rules that differ in nothing but spans and verdict
+	shape  string // equal of rules that differ in nothing but spans and outcome
 }
 
 // terminal reports whether packets that pass the rule meet no other rule of the
 // chain.
-func (it *item) terminal() bool { return it.verdict.Kind != nftgen.Jump }
+func (it *item) terminal() bool { return it.ends() }
+
+// last is the statement by which the rule ends.
+func (it *item) last() nftgen.Stmt { return it.rule.Stmts[len(it.rule.Stmts)-1] }
+
+// final reports whether packets that pass meet no other rule of the stage: they are
+// decided, or translated.
+func (it *item) final() bool {
+	return it.verdict.Kind == nftgen.Accept || it.verdict.Kind == nftgen.Drop || it.action != "" && it.action != setMark
+}
 
 var (
 	l4proto = nftgen.MetaL4Proto
@@ -56,8 +65,8 @@ func (o *optimizer) analyse(r *nftgen.Rule) *item {
 	}
 	tests := r.Stmts
 	// A rule with a note stays as it is: nothing else says what it says.
-	if v, ok := r.Stmts[n-1].(nftgen.VerdictStmt); ok && v.Kind != nftgen.Continue && r.Note == "" {
-		it.verdict, it.simple, tests = v, true, r.Stmts[:n-1]
+	if x, ok := outcomeOf(r.Stmts[n-1]); ok && r.Note == "" {
+		it.outcome, it.simple, tests = x, true, r.Stmts[:n-1]
 		if n > 1 {
 			if c, ok := r.Stmts[n-2].(nftgen.Counter); ok {
 				it.counter, tests = &c, r.Stmts[:n-2]

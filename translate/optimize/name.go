@@ -40,8 +40,7 @@ func (o *optimizer) name(p *plan, fields []nftgen.Field) string {
 				words = append(words, service(g.elements.at(0)[i].low.lo))
 			}
 		}
-		if g.uniform {
-			v := g.items[0].verdict
+		if v := g.items[0].verdict; g.uniform && g.items[0].action == "" {
 			words = append(words, verdictWords[v.Kind])
 			if v.Chain != "" {
 				words = append(words, v.Chain)

@@ -156,12 +156,7 @@ func (o *optimizer) unused() {
 	for _, c := range o.table.Chains {
 		for _, r := range c.Rules {
 			for _, s := range r.Stmts {
-				switch s := s.(type) {
-				case nftgen.InSet:
-					used[s.Set] = true
-				case nftgen.Vmap:
-					used[s.Map] = true
-				}
+				used[nftgen.SetOf(s)] = true
 			}
 		}
 	}

@@ -84,7 +84,7 @@ func (o *optimizer) inlinable(it *item) bool {
 		if r.Comment != "" && it.rule.Comment != "" {
 			return false // one rule keeps one comment
 		}
-		if !inner.simple || r.Family != 0 && it.family != 0 && r.Family != it.family || inner.verdict.Kind != nftgen.Accept && inner.verdict.Kind != nftgen.Drop {
+		if !inner.simple || r.Family != 0 && it.family != 0 && r.Family != it.family || !inner.final() {
 			return false
 		}
 		both := o.both(it, r)

@@ -42,10 +42,10 @@ func (o *optimizer) chain(c *nftgen.Chain) {
 	c.Rules = rules
 }
 
-// changesKey reports whether the chain that an item jumps to can change what the
-// item's kin test, which are asked when packets come back.
+// changesKey reports whether an item, or the chain that it jumps to, can change what the
+// item's kin test, which packets meet that go on, or come back.
 func (o *optimizer) changesKey(it *item) bool {
-	return it.verdict.Kind == nftgen.Jump && slices.ContainsFunc(it.facts, func(f fact) bool { return o.disturbs(it, f.field) })
+	return !it.terminal() && slices.ContainsFunc(it.facts, func(f fact) bool { return o.disturbs(it, f.field) })
 }
 
 // reaches reports whether an item may stand in an earlier group.

@@ -45,6 +45,11 @@ var planted = []struct {
 		low, _ := s.Bulk.Element(s.Bulk.Len() - 1)
 		low[3] ^= 1
 	}},
+	{"merge", marked(), func(t *nftgen.Table) {
+		s := t.Sets[0]
+		low, _ := s.Bulk.Element(s.Bulk.Len() - 1)
+		low[3] ^= 64
+	}},
 	{"masks", "-A INPUT -s 10.0.0.0/24 -j ACCEPT\n", func(t *nftgen.Table) {
 		r := chain(t, "INPUT").Rules[0]
 		c := r.Stmts[0].(nftgen.Compare)
@@ -62,6 +67,15 @@ func inlined() string {
 	for _, n := range "12345678" {
 		c := string(n)
 		b.WriteString("-A INPUT -s 10.0." + c + ".0/24 -j A" + c + "\n-A A" + c + " -p tcp -m tcp --dport 2" + c + " -j ACCEPT\n-A A" + c + " -j DROP\n")
+	}
+	return b.String()
+}
+
+// marked is a list of sources that are marked.
+func marked() string {
+	var b strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&b, "-A INPUT -s 10.0.0.%d -j MARK --set-xmark 0x%d/0xffffffff\n", i, i)
 	}
 	return b.String()
 }
@@ -95,7 +109,11 @@ func TestPlanted(t *testing.T) {
 			}
 		}
 		var b strings.Builder
-		b.WriteString("*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
+		head := "*filter\n:INPUT DROP"
+		if strings.Contains(p.rules, "-j MARK") {
+			head = "*mangle\n:INPUT ACCEPT" // of packets that are dropped no mark is seen
+		}
+		b.WriteString(head + " [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
 		for _, c := range chains {
 			b.WriteString(":" + c + " - [0:0]\n")
 		}

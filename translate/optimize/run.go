@@ -39,7 +39,7 @@ var Passes = []Pass{
 	{"shortcut", "writes the verdict in the place of a jump to a chain that decides at once", 1, (*optimizer).shortcut},
 	{"fold", "makes one chain of several with the same rules", 2, (*optimizer).fold},
 	{"inline", "puts the rules of many small chains in the place of the jumps to them, where one lookup then serves all", 2, (*optimizer).inline},
-	{"merge", "makes lookups in sets and verdict maps of rules that differ in values", 1, (*optimizer).merge},
+	{"merge", "makes lookups in sets and maps of rules that differ in values", 1, (*optimizer).merge},
 	{"masks", "compares networks by a mask where that is cheaper than reading some bytes", 1, (*optimizer).masks},
 	{"unused", "leaves out chains to which no rule leads any more", 1, (*optimizer).unused},
 }

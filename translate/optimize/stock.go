@@ -70,12 +70,13 @@ func (s *stock) shape(it *item) string {
 }
 
 // appendShape appends what is equal of rules that differ in nothing but spans and
-// verdict.
+// outcome.
 func (it *item) appendShape(text []byte) []byte {
 	text = append(text, '0'+byte(it.rule.Family))
 	if it.counter != nil {
 		text = append(text, 'c')
 	}
+	text = append(text, it.action...)
 	for _, f := range it.facts {
 		text = append(append(text, '|'), f.field.Text...)
 	}
