@@ -63,6 +63,11 @@ var bans = []ban{
 		reason: "a rollback must not depend on how rules are understood, nor on what made the change",
 	},
 	{
+		from:   []string{"persist"},
+		never:  []string{"iptables", "ipset", "translate", "nftgen", "extension/...", "equivalence/...", "apply", "transaction", mdlayher, "os/exec"},
+		reason: "what is undone in an emergency is undone by plain calls on files",
+	},
+	{
 		from:   []string{"internal/xtables"},
 		never:  []string{"iptables", "ipset", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
 		reason: "it moves tables as the kernel keeps them, whatever their rules say",

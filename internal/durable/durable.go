@@ -26,7 +26,14 @@ const suffix = ".nftmigrate-new"
 // Write makes a file with a content and a mode, or replaces what is there. On an
 // error the path holds what it held before, unless the error says that it was
 // read back otherwise. Owner and labels of the file are those of a new one.
-func Write(path string, data []byte, mode fs.FileMode) (err error) {
+func Write(path string, data []byte, mode fs.FileMode) error {
+	return WriteAs(path, data, mode, nil)
+}
+
+// WriteAs is [Write] for a file of which more is said than content and mode:
+// prepare is given the path of the whole file before it gets its name, to set
+// owner, labels or times. nil prepares nothing.
+func WriteAs(path string, data []byte, mode fs.FileMode, prepare func(path string) error) (err error) {
 	tmp := path + suffix
 	defer func() {
 		if err != nil {
@@ -44,6 +51,9 @@ func Write(path string, data []byte, mode fs.FileMode) (err error) {
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(mode.Perm())
+	}
+	if err == nil && prepare != nil {
+		err = prepare(tmp)
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -70,7 +80,11 @@ func same(path string, want []byte) error {
 }
 
 // Symlink makes a symbolic link, or replaces the file or link that is there.
-func Symlink(target, path string) (err error) {
+func Symlink(target, path string) error { return SymlinkAs(target, path, nil) }
+
+// SymlinkAs is [Symlink] for a link of which more is said than where it leads, as
+// [WriteAs] is for files.
+func SymlinkAs(target, path string, prepare func(path string) error) (err error) {
 	tmp := path + suffix
 	defer func() {
 		if err != nil {
@@ -84,13 +98,48 @@ func Symlink(target, path string) (err error) {
 	if err := os.Symlink(target, tmp); err != nil {
 		return err
 	}
+	if prepare != nil {
+		if err := prepare(tmp); err != nil {
+			return err
+		}
+	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
 }
 
-// Remove removes a file or a link. One that is not there is no error.
+// Mkdir makes a directory with a mode. One that is there already keeps its own.
+func Mkdir(path string, mode fs.FileMode) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make the directory %s: %w", path, err)
+		}
+	}()
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	// Made under another name, so that nobody finds it with another mode.
+	tmp := path + suffix
+	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	err = os.Chmod(tmp, mode.Perm())
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// Clean removes what a crash in one of the functions above left beside a path.
+func Clean(path string) error { return Remove(path + suffix) }
+
+// Remove removes a file, a link or an empty directory. One that is
+// not there is no error.
 func Remove(path string) error {
 	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -81,3 +81,60 @@ func TestSymlinkAndRemove(t *testing.T) {
 		t.Errorf("the link is still there (%v)", err)
 	}
 }
+
+// TestPrepare wants what prepares a file to see it whole and under another name,
+// and its error to leave the old one.
+func TestPrepare(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := durable.Write(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop")
+	prepare := func(tmp string) error {
+		now, err := os.ReadFile(path)
+		next, err2 := os.ReadFile(tmp)
+		if err != nil || err2 != nil || string(now) != "old" || string(next) != "new" {
+			t.Errorf("while it is prepared: %q (%v) and %q (%v)", now, err, next, err2)
+		}
+		return stop
+	}
+	if err := durable.WriteAs(path, []byte("new"), 0o600, prepare); !errors.Is(err, stop) {
+		t.Errorf("WriteAs: %v", err)
+	}
+	if err := durable.SymlinkAs("x", path, func(string) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("SymlinkAs: %v", err)
+	}
+	list, err := os.ReadDir(dir)
+	if got, _ := os.ReadFile(path); err != nil || string(got) != "old" || len(list) != 1 {
+		t.Errorf("afterwards the file is %q, the directory %v (%v)", got, list, err)
+	}
+}
+
+func TestMkdirAndClean(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir")
+	for _, mode := range []fs.FileMode{0o711, 0o755} { // the second keeps the first
+		if err := durable.Mkdir(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeDir|0o711 {
+			t.Errorf("the directory is %v (%v)", info, err)
+		}
+	}
+	for _, left := range []func(string) error{
+		func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		func(p string) error { return os.Symlink("x", p) },
+		func(p string) error { return os.Mkdir(p, 0o700) },
+	} {
+		file := filepath.Join(path, "file")
+		if err := left(file + ".nftmigrate-new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.Clean(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := os.ReadDir(path); err != nil || len(list) != 0 {
+		t.Errorf("left are %v (%v)", list, err)
+	}
+}
