@@ -59,8 +59,8 @@ var bans = []ban{
 	},
 	{
 		from:   []string{"snapshot"},
-		never:  []string{"iptables", "ipset", "ipset/live", "script", "translate", "nftgen", "extension/...", "equivalence/...", "apply", "transaction"},
-		reason: "a rollback must not depend on how rules are understood, nor on what made the change",
+		never:  []string{"iptables", "ipset", "ipset/live", "script", "translate", "nftgen", "extension/...", "equivalence/...", "transaction"},
+		reason: "a rollback must not depend on how rules are understood",
 	},
 	{
 		from:   []string{"persist"},
