@@ -61,7 +61,7 @@ func (m *conntrackMatch) Options() iptables.Options {
 
 func (m *conntrackMatch) Validate(c iptables.Context) []iptables.Problem {
 	var problems []iptables.Problem
-	if len(m.Options().Print()) == 0 {
+	if !m.State.Present && !m.asksEntry() {
 		problems = append(problems, iptables.Problem{
 			Code:    "missing-option",
 			Summary: `match "conntrack" needs an option`,

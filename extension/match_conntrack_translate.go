@@ -21,6 +21,10 @@ const (
 // alternatives: packets without an entry are decided by their state alone, and
 // states and translation bits are joined by "or".
 func (m *conntrackMatch) Translate(r *translate.Rule) error {
+	if m.State.Present && !m.asksEntry() {
+		addAlternatives(r, ctStateTests(m.State, nil, false))
+		return nil
+	}
 	entry, constrained := m.entryTests(r)
 	if constrained || !m.State.Present {
 		if err := aboutTemplate(r); err != nil {
@@ -129,6 +133,13 @@ func ctWord(n uint32) nftgen.Value { return binary.BigEndian.AppendUint32(nil, n
 // ctHasEntry is a test that every packet with an entry passes.
 func ctHasEntry() nftgen.Stmt {
 	return nftgen.Compare{Field: nftgen.CTStatus, Op: nftgen.Ge, Value: ctWord(0)}
+}
+
+// asksEntry reports whether there is an option other than --ctstate.
+func (m *conntrackMatch) asksEntry() bool {
+	return m.Proto.Present || m.Status.Present || m.Expire.Present || m.Dir.Present ||
+		m.OrigSrc.Present || m.OrigDst.Present || m.ReplSrc.Present || m.ReplDst.Present ||
+		m.OrigSrcPort.Present || m.OrigDstPort.Present || m.ReplSrcPort.Present || m.ReplDstPort.Present
 }
 
 // entryTests returns the alternatives of the options other than --ctstate; all

@@ -48,7 +48,13 @@ func (m *multiportMatch) Options() iptables.Options {
 
 func (m *multiportMatch) Validate(c iptables.Context) []iptables.Problem {
 	var problems []iptables.Problem
-	if n := len(m.Options().Print()); n != 1 {
+	lists := 0
+	for _, present := range []bool{m.Sources.Present, m.Destinations.Present, m.Either.Present} {
+		if present {
+			lists++
+		}
+	}
+	if lists != 1 {
 		problems = append(problems, iptables.Problem{
 			Summary: `match "multiport" takes one list`,
 			Detail:  "Give exactly one of --sports, --dports and --ports.",

@@ -23,7 +23,8 @@ func Copyable(s Stmt) bool {
 	case Update:
 		return len(s.Stmts) == 0 // the set is shared
 	case Compare, IfName, InPrefix, InSpan, AnyBit, OneOf, OneOfTuple, InSet, Exists:
-		for _, f := range Fields(s) {
+		var few [2]Field
+		for _, f := range AppendFields(few[:0], s) {
 			if f.loadedBy(loadNumgen) {
 				return false
 			}
@@ -86,7 +87,8 @@ func Disturbs(effect, test Stmt) bool {
 }
 
 func reads(test Stmt, which func(Field) bool) bool {
-	for _, f := range Fields(test) {
+	var few [2]Field
+	for _, f := range AppendFields(few[:0], test) {
 		if which(f) {
 			return true
 		}
@@ -97,13 +99,21 @@ func reads(test Stmt, which func(Field) bool) bool {
 // Contradict reports whether no packet passes both of two tests. It knows plain
 // cases only: one field with two values, fields of two protocols or families.
 func Contradict(a, b Stmt) bool {
-	if x, ok := a.(Compare); ok {
-		if y, ok := b.(Compare); ok && x.Op == Eq && y.Op == Eq && x.Mask == nil && y.Mask == nil && x.Field.Text == y.Field.Text {
-			return !equal(x.Value, y.Value)
-		}
+	if ContradictField(a, b) {
+		return true
 	}
 	p, q := ProtocolOf(a), ProtocolOf(b)
 	return p != 0 && q != 0 && p != q
+}
+
+// ContradictField is Contradict of tests for one field.
+func ContradictField(a, b Stmt) bool {
+	x, ok := a.(Compare)
+	if !ok || x.Op != Eq || x.Mask != nil {
+		return false
+	}
+	y, ok := b.(Compare)
+	return ok && y.Op == Eq && y.Mask == nil && x.Field.Text == y.Field.Text && !equal(x.Value, y.Value)
 }
 
 // ProtocolOf returns the transport protocol that packets must have to pass a
@@ -112,7 +122,8 @@ func ProtocolOf(s Stmt) uint8 {
 	if c, ok := s.(Compare); ok && c.Op == Eq && c.Mask == nil && c.Field.Text == MetaL4Proto.Text {
 		return c.Value[0]
 	}
-	for _, f := range Fields(s) {
+	var few [2]Field
+	for _, f := range AppendFields(few[:0], s) {
 		if p := f.Protocol(); p != 0 {
 			return p
 		}

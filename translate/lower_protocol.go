@@ -16,12 +16,15 @@ import (
 //     ends there.
 func oneProtocol(stmts []nftgen.Stmt) (settled []nftgen.Stmt, possible bool) {
 	settled = stmts
+	var few [8]uint8
+	protocols := few[:0] // of the statements so far
 	for i, s := range stmts {
 		proto := nftgen.ProtocolOf(s)
+		protocols = append(protocols, proto)
 		for k, before := range stmts[:i] {
 			switch {
-			case proto != 0 && excludes(before, proto), nftgen.Contradict(before, s),
-				nftgen.ProtocolOf(before) != 0 && excludes(s, nftgen.ProtocolOf(before)):
+			case proto != 0 && (protocols[k] != 0 && protocols[k] != proto || excludes(before, proto)),
+				nftgen.ContradictField(before, s), protocols[k] != 0 && excludes(s, protocols[k]):
 				return settled[:i], !allPure(stmts[:i])
 			case proto != 0 && lists(before) && allPure(stmts[k:i]):
 				if &settled[0] == &stmts[0] {
