@@ -44,7 +44,8 @@ func (a *Address) Set(arg string) error {
 	if six {
 		width = 128
 	}
-	m := ones(width, width)
+	all := ones(width, width)
+	m := all
 	if masked {
 		var err error
 		if m, err = parseMask(mask, width); err != nil {
@@ -65,7 +66,7 @@ func (a *Address) Set(arg string) error {
 	if addr.BitLen() != width {
 		return fmt.Errorf("%q is an IPv4 address with an IPv6 mask", arg)
 	}
-	if m == ones(width, width) {
+	if m == all {
 		*a = Address{Addr: addr, Mask: m}
 		return nil
 	}
@@ -103,6 +104,29 @@ func cutLast(s string, sep byte) (before, after string, found bool) {
 
 // ones returns the mask of n leading ones in a given width, 32 or 128.
 func ones(n, width int) netip.Addr {
+	if width == 32 {
+		return masks4[n]
+	}
+	return masks6[n]
+}
+
+// The masks of both families by their numbers of leading ones.
+var (
+	masks4 = func() (masks [33]netip.Addr) {
+		for n := range masks {
+			masks[n] = leadingOnes(n, 32)
+		}
+		return masks
+	}()
+	masks6 = func() (masks [129]netip.Addr) {
+		for n := range masks {
+			masks[n] = leadingOnes(n, 128)
+		}
+		return masks
+	}()
+)
+
+func leadingOnes(n, width int) netip.Addr {
 	var b [16]byte
 	for i := range b {
 		k := min(max(n-8*i, 0), 8)
@@ -196,6 +220,9 @@ func parseIPv6(text string) (netip.Addr, bool) {
 // dottedQuad reads one to four numbers with dots between them; missing ones at
 // the end are 0, but a mask has all four.
 func dottedQuad(text string, mask bool) (netip.Addr, bool) {
+	if a, ok := plainQuad(text); ok {
+		return a, true
+	}
 	var b [4]byte
 	for i := range b {
 		part, rest, more := text, "", false
@@ -213,6 +240,29 @@ func dottedQuad(text string, mask bool) (netip.Addr, bool) {
 		text = rest
 	}
 	return netip.AddrFrom4(b), true
+}
+
+// plainQuad reads four decimal numbers without leading zeros, which is what rules mostly
+// have.
+func plainQuad(text string) (netip.Addr, bool) {
+	var b [4]byte
+	n, value, digits := 0, 0, 0
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			if value = 10*value + int(c-'0'); value > 255 || digits > 0 && value < 10 {
+				return netip.Addr{}, false
+			}
+			digits++
+		case c == '.' && digits > 0 && n < 3:
+			b[n] = byte(value)
+			n, value, digits = n+1, 0, 0
+		default:
+			return netip.Addr{}, false
+		}
+	}
+	b[3] = byte(value)
+	return netip.AddrFrom4(b), n == 3 && digits > 0
 }
 
 // inetAton reads an IPv4 address as inet_aton(3) does, by which a host name is

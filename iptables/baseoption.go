@@ -103,12 +103,14 @@ func shortOption(letter byte) *baseOption {
 	return nil
 }
 
-// longOption returns the base option of a full name, or nil.
-func longOption(name string) *baseOption {
+// longOptions finds base options by full name.
+var longOptions = func() map[string]*baseOption {
+	table := make(map[string]*baseOption, len(baseOptions))
 	for i := range baseOptions {
-		if baseOptions[i].name == name {
-			return &baseOptions[i]
-		}
+		table[baseOptions[i].name] = &baseOptions[i]
 	}
-	return nil
-}
+	return table
+}()
+
+// longOption returns the base option of a full name, or nil.
+func longOption(name string) *baseOption { return longOptions[name] }

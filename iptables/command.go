@@ -40,10 +40,10 @@ func (r *lineReader) readCommand(o *baseOption, option, argument token) {
 }
 
 // commands carry out a line, by letter of its command.
-var commands map[byte]func(r *lineReader)
+var commands [128]func(r *lineReader)
 
 func init() {
-	commands = map[byte]func(r *lineReader){
+	commands = [128]func(r *lineReader){
 		'A': (*lineReader).appendRules,
 		'I': (*lineReader).insertRules,
 		'D': (*lineReader).deleteRules,

@@ -250,25 +250,43 @@ func Hook(chain string) HookSet { return hookNames[chain] }
 // Reach returns for each chain of the table the hooks from which it can be
 // reached.
 func (t *Table) Reach() map[*Chain]HookSet {
-	reach := make(map[*Chain]HookSet, len(t.Chains))
-	for _, c := range t.Chains {
+	number := make(map[string]int32, len(t.Chains))
+	for i, c := range t.Chains {
+		number[c.Name] = int32(i)
+	}
+	leads := make([][]int32, len(t.Chains)) // of each chain, those it leads to
+	for i, c := range t.Chains {
+		for _, r := range c.Rules {
+			if r.Action.Kind != Jump && r.Action.Kind != Goto {
+				continue
+			}
+			if to, ok := number[r.Action.Name]; ok {
+				leads[i] = append(leads[i], to)
+			}
+		}
+	}
+	hooks := make([]HookSet, len(t.Chains))
+	for i, c := range t.Chains {
 		if !c.Builtin {
 			continue
 		}
 		hook := Hook(c.Name)
-		reach[c] |= hook
-		for open := []*Chain{c}; len(open) > 0; {
+		hooks[i] |= hook
+		for open := []int32{int32(i)}; len(open) > 0; {
 			from := open[len(open)-1]
 			open = open[:len(open)-1]
-			for _, r := range from.Rules {
-				if r.Action.Kind != Jump && r.Action.Kind != Goto {
-					continue
-				}
-				if to := t.byName[r.Action.Name]; to != nil && reach[to]&hook == 0 {
-					reach[to] |= hook
+			for _, to := range leads[from] {
+				if hooks[to]&hook == 0 {
+					hooks[to] |= hook
 					open = append(open, to)
 				}
 			}
+		}
+	}
+	reach := make(map[*Chain]HookSet, len(t.Chains))
+	for i, c := range t.Chains {
+		if hooks[i] != 0 {
+			reach[c] = hooks[i]
 		}
 	}
 	return reach

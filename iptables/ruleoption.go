@@ -10,10 +10,10 @@ import (
 )
 
 // ruleOptions read the base options that are part of a rule, by letter.
-var ruleOptions map[byte]func(r *lineReader, option, argument token)
+var ruleOptions [128]func(r *lineReader, option, argument token)
 
 func init() {
-	ruleOptions = map[byte]func(r *lineReader, option, argument token){
+	ruleOptions = [128]func(r *lineReader, option, argument token){
 		's': func(r *lineReader, _, a token) { r.sources = r.addresses(r.sources, a) },
 		'd': func(r *lineReader, _, a token) { r.destinations = r.addresses(r.destinations, a) },
 		'i': func(r *lineReader, _, a token) { r.interfaceName(&r.rule.In, a) },

@@ -3,14 +3,19 @@ package nftgen
 import "reflect"
 
 // Leads returns the names of the chains that a statement may lead to.
-func Leads(s Stmt) []string {
-	if v, ok := s.(VerdictStmt); ok && v.Chain != "" {
-		return []string{v.Chain}
+func Leads(s Stmt) []string { return AppendLeads(nil, s) }
+
+// AppendLeads appends them to a list, which can be one that needs no memory.
+func AppendLeads(list []string, s Stmt) []string {
+	switch s := s.(type) {
+	case VerdictStmt:
+		if s.Chain != "" {
+			list = append(list, s.Chain)
+		}
+	case Vmap:
+		list = append(list, s.leads()...)
 	}
-	if m, ok := s.(Vmap); ok {
-		return m.leads()
-	}
-	return nil
+	return list
 }
 
 // Copyable reports whether a statement does the same when it stands in several

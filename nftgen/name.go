@@ -67,13 +67,19 @@ func ValidName(s string) bool {
 // become underscores, and a name that would still not do gets one in front.
 // Different names can become the same one.
 func CleanName(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if !nameByte(c) {
-			b[i] = '_'
+	for i := range len(s) {
+		if !nameByte(s[i]) {
+			b := []byte(s)
+			for i, c := range b {
+				if !nameByte(c) {
+					b[i] = '_'
+				}
+			}
+			s = string(b)
+			break
 		}
 	}
-	if s = string(b); len(s) > 0 && nameStart(s[0]) && !keywords[s] {
+	if len(s) > 0 && nameStart(s[0]) && !keywords[s] {
 		return s[:min(len(s), maxName)]
 	}
 	s = "_" + s
@@ -107,6 +113,13 @@ func EscapeOwn(s string) string { return own + EscapeBytes(s) }
 
 // EscapeBytes returns what may stand within a name for any bytes.
 func EscapeBytes(s string) string {
+	plain := true
+	for i := range len(s) {
+		plain = plain && nameByte(s[i]) && s[i] != '/'
+	}
+	if plain {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		if c := s[i]; nameByte(c) && c != '/' {

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"path"
 	"strings"
 )
@@ -13,8 +14,8 @@ var shells = map[string]bool{"sh": true, "bash": true, "dash": true, "ash": true
 // iptables before one opens a table.
 func Recognise(text []byte) bool {
 	first := true
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
+	for raw := range bytes.Lines(text) { // most texts end in the first few
+		line := strings.TrimSpace(string(raw))
 		if interpreter, ok := strings.CutPrefix(line, "#!"); ok && first {
 			for _, word := range strings.Fields(interpreter) {
 				if shells[path.Base(word)] {

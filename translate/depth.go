@@ -175,7 +175,8 @@ func (f *flattener) visit(c *nftgen.Chain, seen map[*nftgen.Chain]bool) {
 func (f *flattener) leads(c *nftgen.Chain, do func(r *nftgen.Rule, to string)) {
 	for _, r := range c.Rules {
 		for _, s := range r.Stmts {
-			for _, to := range nftgen.Leads(s) {
+			var few [1]string
+			for _, to := range nftgen.AppendLeads(few[:0], s) {
 				do(r, to)
 			}
 		}

@@ -81,13 +81,14 @@ func (t *translation) tracks() bool {
 	return false
 }
 
-// seemsToTrack guesses whether the translation of rulesets will make the kernel
+// seemsToTrack guesses whether the translation that was begun will make the kernel
 // track connections, by the first rule with each match and target: that decides
 // whether rules see fragments, and is known for certain only of the whole. What
 // becomes of those rules is forgotten.
-func seemsToTrack(v4, v6 *iptables.Ruleset, o Options) bool {
-	o.Sets = nil // they cost, and looking into them does not track
-	t := begin(v4, v6, o)
+func (whole *translation) seemsToTrack() bool {
+	t := &translation{options: whole.options, shared: newShared(), table: whole.table, chains: whole.chains, names: whole.names,
+		seen: make(map[string]bool), tracking: make(map[iptables.Family]iptables.Context), raw: make(rawEffects)}
+	t.options.Sets = nil // they cost, and looking into them does not track
 	var sample []iptables.Context
 	seen := make(map[string]bool)
 	t.contexts(func(c iptables.Context) {

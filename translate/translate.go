@@ -107,9 +107,12 @@ func Translate(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
 }
 
 func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List) {
-	t := run(v4, v6, o, !seemsToTrack(v4, v6, o))
+	t := begin(v4, v6, o)
+	t.run(!t.seemsToTrack())
 	if t.firstFragments && t.fragments == t.tracks() {
-		t = run(v4, v6, o, !t.fragments)
+		fragments := !t.fragments
+		t = begin(v4, v6, o)
+		t.run(fragments)
 	}
 	if t.diags.HasErrors() {
 		return nil, t.diags
@@ -123,9 +126,8 @@ func translateTogether(v4, v6 *iptables.Ruleset, o Options) (*Result, diag.List)
 	}, t.diags
 }
 
-// run makes one translation. fragments says that rules see fragments.
-func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
-	t := begin(v4, v6, o)
+// run makes the translation. fragments says that rules see fragments.
+func (t *translation) run(fragments bool) {
 	t.fragments = fragments
 	t.collect()
 	for _, c := range t.chains {
@@ -133,7 +135,6 @@ func run(v4, v6 *iptables.Ruleset, o Options, fragments bool) *translation {
 	}
 	t.declareTracking()
 	t.finish()
-	return t
 }
 
 // begin makes a translation up to its chains, which are empty.

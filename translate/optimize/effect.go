@@ -16,7 +16,8 @@ func (o *optimizer) disturbs(it *item, f nftgen.Field) bool {
 		if nftgen.Disturbs(s, test) {
 			return true
 		}
-		for _, name := range nftgen.Leads(s) {
+		var few [1]string
+		for _, name := range nftgen.AppendLeads(few[:0], s) {
 			if slices.ContainsFunc(o.effectsOf(name), func(e nftgen.Stmt) bool { return nftgen.Disturbs(e, test) }) {
 				return true
 			}
@@ -41,7 +42,8 @@ func (o *optimizer) effectsOf(name string) []nftgen.Stmt {
 		for _, r := range c.Rules {
 			for _, s := range r.Stmts {
 				note(s)
-				for _, next := range nftgen.Leads(s) {
+				var few [1]string
+				for _, next := range nftgen.AppendLeads(few[:0], s) {
 					for _, e := range o.effectsOf(next) {
 						note(e)
 					}

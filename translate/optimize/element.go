@@ -134,8 +134,18 @@ func (e *elements) makeRoom() {
 
 // add adds an element.
 func (e *elements) add(spans []span, it *item) {
-	e.spans, e.items = append(e.spans, spans...), append(e.items, it)
+	e.spans, e.items = append(roomFor(e.spans, len(spans)), spans...), append(roomFor(e.items, 1), it)
+	e.before = roomFor(e.before, 1)
 	e.put(int32(len(e.items) - 1))
+}
+
+// roomFor returns a list with room for n more. It grows by its length, and not by a quarter
+// as large lists do otherwise: that would be five times what is needed in the end.
+func roomFor[T any](list []T, n int) []T {
+	if len(list)+n <= cap(list) {
+		return list
+	}
+	return slices.Grow(list, max(n, len(list)))
 }
 
 // put puts an element into its bucket.
@@ -147,7 +157,7 @@ func (e *elements) put(i int32) {
 			e.makeRoom()
 			slot = e.slot(spans)
 		}
-		e.buckets = append(e.buckets, bucket{i, i, 1})
+		e.buckets = append(roomFor(e.buckets, 1), bucket{i, i, 1})
 		*slot = int32(len(e.buckets))
 		e.before = append(e.before, -1)
 		return

@@ -60,23 +60,24 @@ func (o *optimizer) shortcut() {
 
 // fold makes one chain of several with the same rules.
 func (o *optimizer) fold() {
+	var text []byte
 	for again := true; again; {
 		again = false
-		first := make(map[string]*nftgen.Chain)
+		first := make(map[string]*nftgen.Chain) // by their rules
 		instead := make(map[string]string)
 		for _, c := range o.table.Chains {
 			if c.Base != nil || len(c.Rules) == 0 {
 				continue
 			}
-			text, ok := body(c)
-			if !ok {
+			var ok bool
+			if text, ok = appendBody(text[:0], c); !ok {
 				continue
 			}
-			if same := first[text]; same != nil {
+			if same := first[string(text)]; same != nil {
 				instead[c.Name] = same.Name
 				continue
 			}
-			first[text] = c
+			first[string(text)] = c
 		}
 		if len(instead) == 0 {
 			return
@@ -108,21 +109,20 @@ func (o *optimizer) fold() {
 	}
 }
 
-// body is the rules of a chain as a text that is equal for equal rules; ok is false
+// appendBody appends the rules of a chain as a text that is equal for equal rules; ok is false
 // for rules that must not be shared, as they keep something between packets.
-func body(c *nftgen.Chain) (text string, ok bool) {
-	var b []byte
+func appendBody(b []byte, c *nftgen.Chain) (text []byte, ok bool) {
 	for _, r := range c.Rules {
 		b = appendWord(append(b, '0'+byte(r.Family)), r.Comment)
 		for _, s := range r.Stmts {
 			if _, counts := s.(nftgen.Counter); counts || !nftgen.Copyable(s) {
-				return "", false
+				return b, false
 			}
 			b = appendStmt(append(b, ' '), s)
 		}
 		b = append(b, '\n')
 	}
-	return string(b), true
+	return b, true
 }
 
 // listed names chains, the first few of many.

@@ -120,10 +120,8 @@ func (o *optimizer) uses() map[string]int {
 	for _, c := range o.table.Chains {
 		for _, r := range c.Rules {
 			for _, s := range r.Stmts {
-				if nftgen.Pure(s) {
-					continue
-				}
-				for _, to := range nftgen.Leads(s) {
+				var few [1]string
+				for _, to := range nftgen.AppendLeads(few[:0], s) {
 					n[to]++
 				}
 			}

@@ -112,6 +112,13 @@ func appendStmt(text []byte, s nftgen.Stmt) []byte {
 		return append(text, ';')
 	case nftgen.VerdictStmt:
 		return appendWord(append(text, 'V', '0'+byte(s.Kind)), s.Chain)
+	case nftgen.NAT:
+		if s.Map != nil {
+			break
+		}
+		text = append(text, 'N', flag(s.Destination), flag(s.FromZero), flag(s.Flags.Random), flag(s.Flags.FullyRandom), flag(s.Flags.Persistent))
+		text = append(text, byte(s.Prefix), byte(s.LowPort), byte(s.LowPort>>8), byte(s.HiPort), byte(s.HiPort>>8), s.Protocol)
+		return appendWord(appendWord(text, s.Low), s.High)
 	}
 	return appendWord(append(text, '?'), plainText(s))
 }
