@@ -99,7 +99,7 @@ func parsePart(name string) (reference, error) {
 func (s *Snapshot) Fingerprint() []Part { return s.fingerprint(s.moving()) }
 
 func (s *Snapshot) fingerprint(moving map[string]bool) []Part {
-	var parts []Part
+	parts := []Part{}
 	for _, set := range s.Sets {
 		hash := set.Fingerprint(moving[set.Name])
 		parts = append(parts, Part{SetName(set.Name), hex.EncodeToString(hash[:])})

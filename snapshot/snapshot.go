@@ -92,7 +92,7 @@ func take(ctx context.Context, ns *netns.NS) (*Snapshot, error) {
 
 // settled reads until two readings agree.
 func settled(ctx context.Context, read func() (*Snapshot, error)) (*Snapshot, error) {
-	var before *Snapshot
+	var before []Part // nil when there is nothing to compare with
 	for attempt := range takeAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -101,11 +101,14 @@ func settled(ctx context.Context, read func() (*Snapshot, error)) (*Snapshot, er
 		if err != nil && !passing(err) {
 			return nil, err
 		}
-		if err == nil && before != nil && same(before, s) {
-			return s, nil
-		}
-		if before = s; err != nil {
+		if err != nil {
 			before = nil
+		} else {
+			now := s.Fingerprint()
+			if before != nil && slices.Equal(before, now) {
+				return s, nil
+			}
+			before = now
 		}
 		if attempt > 0 {
 			time.Sleep(time.Duration(attempt) * time.Millisecond)
@@ -119,10 +122,6 @@ func settled(ctx context.Context, read func() (*Snapshot, error)) (*Snapshot, er
 func passing(err error) bool {
 	return errors.Is(err, xtables.ErrNoTable) || errors.Is(err, xtables.ErrChanged) || errors.Is(err, errGone) ||
 		errors.Is(err, nfnetlink.ErrUnstable)
-}
-
-func same(a, b *Snapshot) bool {
-	return slices.Equal(a.Fingerprint(), b.Fingerprint())
 }
 
 // A kernel is the connections to the planes of one namespace.

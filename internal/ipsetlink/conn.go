@@ -106,19 +106,17 @@ func (c *Conn) put(s *Set) error {
 	b = appendString(b, attrTypeName, s.Type)
 	b = appendAttribute(b, attrRevision, []byte{s.Revision})
 	b = appendAttribute(b, attrFamily, []byte{s.Family})
-	b = appendAttribute(b, attrData|nestedFlag, asTaken(without(s.Header, attrElements, attrReferences, attrMemSize)))
+	b = appendAttribute(b, attrData|nestedFlag, appendAsTaken(nil, s.Header, attrElements, attrReferences, attrMemSize))
 	if err := c.send(commandCreate, b); err != nil {
 		return fmt.Errorf("create it: %w", err)
 	}
 	for _, list := range s.Elements {
-		elements, err := attributes(list)
-		if err != nil {
-			return err
-		}
-		var adt []byte
-		for _, e := range elements {
-			adt = appendAttribute(adt, attrData|nestedFlag, asTaken(without(e.value, elemPad)))
-		}
+		var adt, element []byte
+		walk(list, func(e attribute) error {
+			element = appendAsTaken(element[:0], e.value, elemPad)
+			adt = appendAttribute(adt, attrData|nestedFlag, element)
+			return nil
+		})
 		b := appendString(nil, attrSetName, temporary)
 		b = appendAttribute(b, attrADT|nestedFlag, adt)
 		b = appendAttribute(b, attrLine, make([]byte, 4))

@@ -66,21 +66,22 @@ const (
 
 func (a attribute) number() uint16 { return a.kind & typeMask }
 
-// attributes takes attributes apart.
-func attributes(b []byte) ([]attribute, error) {
-	var all []attribute
+// walk calls f for each attribute.
+func walk(b []byte, f func(a attribute) error) error {
 	for len(b) > 0 {
 		if len(b) < attrHeader {
-			return nil, fmt.Errorf("%d bytes are no attribute", len(b))
+			return fmt.Errorf("%d bytes are no attribute", len(b))
 		}
 		length := int(binary.NativeEndian.Uint16(b))
 		if length < attrHeader || length > len(b) {
-			return nil, fmt.Errorf("an attribute of %d bytes in %d", length, len(b))
+			return fmt.Errorf("an attribute of %d bytes in %d", length, len(b))
 		}
-		all = append(all, attribute{binary.NativeEndian.Uint16(b[2:]), b[attrHeader:length:length]})
+		if err := f(attribute{binary.NativeEndian.Uint16(b[2:]), b[attrHeader:length:length]}); err != nil {
+			return err
+		}
 		b = b[min((length+3)&^3, len(b)):]
 	}
-	return all, nil
+	return nil
 }
 
 func appendAttribute(b []byte, kind uint16, value []byte) []byte {
@@ -95,42 +96,40 @@ func appendString(b []byte, kind uint16, s string) []byte {
 	return appendAttribute(b, kind, append([]byte(s), 0))
 }
 
-// without returns attributes without those of some numbers.
-func without(b []byte, numbers ...uint16) []byte {
-	all, err := attributes(b)
-	if err != nil {
-		return nil
-	}
-	var kept []byte
-	for _, a := range all {
+// appendWithout appends attributes but for those of some numbers.
+func appendWithout(to, b []byte, numbers ...uint16) []byte {
+	walk(b, func(a attribute) error {
 		if !slices.Contains(numbers, a.number()) {
-			kept = appendAttribute(kept, a.kind, a.value)
+			to = appendAttribute(to, a.kind, a.value)
 		}
-	}
-	return kept
+		return nil
+	})
+	return to
 }
 
-// asTaken returns attributes as the kernel takes them: it wants addresses to be
-// marked as big-endian, and does not mark them itself.
+// appendAsTaken appends attributes as the kernel takes them, but for those of some
+// numbers: it wants addresses to be marked as big-endian, and does not mark them
+// itself.
 //
 // Kernel: ip_set_core.c, ip_set_get_ipaddr4.
-func asTaken(b []byte) []byte {
-	all, err := attributes(b)
-	if err != nil {
-		return nil
-	}
-	var taken []byte
-	for _, a := range all {
-		if a.kind&nestedFlag != 0 {
-			inside, _ := attributes(a.value)
-			a.value = nil
-			for _, i := range inside {
-				a.value = appendAttribute(a.value, i.kind|netOrderFlag, i.value)
-			}
+func appendAsTaken(to, b []byte, numbers ...uint16) []byte {
+	walk(b, func(a attribute) error {
+		if slices.Contains(numbers, a.number()) {
+			return nil
 		}
-		taken = appendAttribute(taken, a.kind, a.value)
-	}
-	return taken
+		at := len(to)
+		to = appendAttribute(to, a.kind, a.value)
+		if a.kind&nestedFlag != 0 {
+			inside := to[at+attrHeader:]
+			walk(inside[:len(a.value)], func(i attribute) error {
+				binary.NativeEndian.PutUint16(inside[2:], i.kind|netOrderFlag)
+				inside = inside[min((attrHeader+len(i.value)+3)&^3, len(inside)):]
+				return nil
+			})
+		}
+		return nil
+	})
+	return to
 }
 
 func first(b []byte) uint8 {
@@ -147,30 +146,23 @@ func (s *Set) Check() error {
 	if s.Name == "" || len(s.Name) > maxNameSize || s.Type == "" || len(s.Type) > maxNameSize {
 		return fmt.Errorf("%q of type %q is no set", s.Name, s.Type)
 	}
-	if _, err := attributes(s.Header); err != nil {
+	if err := walk(s.Header, func(attribute) error { return nil }); err != nil {
 		return fmt.Errorf("set %q: %w", s.Name, err)
 	}
-	return s.each(func([]attribute) error { return nil })
+	return s.each(func(element []byte) error { return walk(element, func(attribute) error { return nil }) })
 }
 
-// each calls f for each element.
-func (s *Set) each(f func(element []attribute) error) error {
+// each calls f for the attributes of each element.
+func (s *Set) each(f func(element []byte) error) error {
 	for _, list := range s.Elements {
-		elements, err := attributes(list)
+		err := walk(list, func(e attribute) error {
+			if e.number() != attrData {
+				return fmt.Errorf("attribute %d stands among its elements", e.number())
+			}
+			return f(e.value)
+		})
 		if err != nil {
 			return fmt.Errorf("set %q: %w", s.Name, err)
-		}
-		for _, e := range elements {
-			if e.number() != attrData {
-				return fmt.Errorf("set %q: attribute %d stands among its elements", s.Name, e.number())
-			}
-			inside, err := attributes(e.value)
-			if err != nil {
-				return fmt.Errorf("set %q: %w", s.Name, err)
-			}
-			if err := f(inside); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -179,7 +171,7 @@ func (s *Set) each(f func(element []attribute) error) error {
 // Len returns how many elements the set has.
 func (s *Set) Len() int {
 	n := 0
-	s.each(func([]attribute) error { n++; return nil })
+	s.each(func([]byte) error { n++; return nil })
 	return n
 }
 
@@ -192,11 +184,9 @@ func (s *Set) Members() []string {
 		return nil
 	}
 	var names []string
-	s.each(func(element []attribute) error {
-		for _, a := range element {
-			if a.number() == elemName {
-				names = append(names, stringOf(a.value))
-			}
+	s.each(func(element []byte) error {
+		if name := find(element, elemName); name != nil {
+			names = append(names, stringOf(name))
 		}
 		return nil
 	})
@@ -204,13 +194,14 @@ func (s *Set) Members() []string {
 }
 
 func find(b []byte, number uint16) []byte {
-	all, _ := attributes(b)
-	for _, a := range all {
-		if a.number() == number {
-			return a.value
+	var found []byte
+	walk(b, func(a attribute) error {
+		if a.number() == number && found == nil {
+			found = a.value
 		}
-	}
-	return nil
+		return nil
+	})
+	return found
 }
 
 // What a fingerprint and a list for comparing leave out: what only counts, what
@@ -225,29 +216,46 @@ var (
 // With moving, which elements it has does not count, because packets or other
 // programs change them.
 func (s *Set) Fingerprint(moving bool) [sha256.Size]byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%q %q %d %d\n", s.Name, s.Type, s.Family, s.Revision)
-	b.Write(without(s.Header, headerLeftOut...))
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %d %d\n", s.Name, s.Type, s.Family, s.Revision)
+	h.Write(appendWithout(nil, s.Header, headerLeftOut...))
 	if !moving {
-		for _, e := range s.Sorted() {
-			fmt.Fprintf(&b, "\n%x", e)
-		}
+		h.Write(s.elementsHash())
 	}
-	return sha256.Sum256(b.Bytes())
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// elementsHash is a hash of the elements; it does not depend on their order, which
+// is that of the kernel's hash, but for lists of sets.
+func (s *Set) elementsHash() []byte {
+	var sum [sha256.Size / 8]uint64
+	place := uint64(0)
+	var b []byte
+	s.each(func(element []byte) error {
+		b = appendWithout(b[:0], element, elementLeftOut...)
+		if s.Type == listType {
+			place++
+			b = binary.BigEndian.AppendUint64(b, place)
+		}
+		hash := sha256.Sum256(b)
+		for i := range sum {
+			sum[i] += binary.BigEndian.Uint64(hash[8*i:])
+		}
+		return nil
+	})
+	var all []byte
+	for _, n := range sum {
+		all = binary.BigEndian.AppendUint64(all, n)
+	}
+	return all
 }
 
 // Sorted returns the elements without what time and packets change, sorted; those
 // of a list of sets in their order.
 func (s *Set) Sorted() [][]byte {
 	var all [][]byte
-	s.each(func(element []attribute) error {
-		var kept []byte
-		for _, a := range element {
-			if !slices.Contains(elementLeftOut, a.number()) {
-				kept = appendAttribute(kept, a.kind, a.value)
-			}
-		}
-		all = append(all, kept)
+	s.each(func(element []byte) error {
+		all = append(all, appendWithout(nil, element, elementLeftOut...))
 		return nil
 	})
 	if s.Type != listType {
@@ -264,13 +272,9 @@ func setsOf(messages []netlink.Message) ([]*Set, error) {
 		if len(m.Data) < headerSize {
 			return nil, fmt.Errorf("a message of %d bytes is too short", len(m.Data))
 		}
-		all, err := attributes(m.Data[headerSize:])
-		if err != nil {
-			return nil, err
-		}
 		s := &Set{}
 		var elements []byte
-		for _, a := range all {
+		err := walk(m.Data[headerSize:], func(a attribute) error {
 			switch a.number() {
 			case attrSetName:
 				s.Name = stringOf(a.value)
@@ -285,6 +289,10 @@ func setsOf(messages []netlink.Message) ([]*Set, error) {
 			case attrADT:
 				elements = bytes.Clone(a.value)
 			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		if s.Type != "" {
 			sets = append(sets, s)

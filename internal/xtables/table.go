@@ -185,15 +185,15 @@ func Policies(t *Table, p Policy) *Table {
 // Fingerprint identifies what the table does with packets: its rules and
 // policies, without counters. Sets count by their names.
 func (t *Table) Fingerprint() [sha256.Size]byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d %q %#x %d %d %d\n", t.family, t.name, t.hooks, t.start, t.policy, t.count)
+	b := sha256.New()
+	fmt.Fprintf(b, "%d %q %#x %d %d %d\n", t.family, t.name, t.hooks, t.start, t.policy, t.count)
 	entries := t.bare()
 	t.eachSet(entries, func(_ extension, index []byte) {
-		fmt.Fprintf(&b, "%q\n", t.sets[native.Uint16(index)])
+		fmt.Fprintf(b, "%q\n", t.sets[native.Uint16(index)])
 		native.PutUint16(index, 0)
 	})
 	b.Write(entries)
-	return sha256.Sum256(b.Bytes())
+	return [sha256.Size]byte(b.Sum(nil))
 }
 
 // bare returns the entries without what packets change, and without the mark
