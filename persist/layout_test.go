@@ -452,7 +452,7 @@ func TestRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*persist.Rules, *[]persist.Loader){
 		"neither text nor batch": func(r *persist.Rules, _ *[]persist.Loader) { r.Text = nil },
 		"text and batch":         func(r *persist.Rules, _ *[]persist.Loader) { r.Batch = []byte{1} },
-		"program of a user":      func(r *persist.Rules, _ *[]persist.Loader) { r.Binary = "/root/migrate" },
+		"program of a user":      func(r *persist.Rules, _ *[]persist.Loader) { r.Binary = "/run/migrate" },
 		"program of a build":     func(r *persist.Rules, _ *[]persist.Loader) { r.Binary = "/tmp/go-build/migrate" },
 		"program by its name":    func(r *persist.Rules, _ *[]persist.Loader) { r.Binary = "migrate" },
 		"state with a blank":     func(r *persist.Rules, _ *[]persist.Loader) { r.StateDir = "/var/lib/nft migrate" },
