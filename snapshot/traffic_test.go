@@ -69,8 +69,9 @@ type road struct {
 	done chan error
 }
 
-// newRoad makes a TUN device with an address, and begins to send.
-func newRoad(t *testing.T, n *netns.NS) *road {
+// newRoad makes a TUN device with an address, and begins to send packets of UDP
+// whose ports next sets.
+func newRoad(t *testing.T, n *netns.NS, next func(packet []byte, i int)) *road {
 	t.Helper()
 	r := &road{ns: n, done: make(chan error, 1)}
 	err := n.Do(func() (err error) {
@@ -89,12 +90,12 @@ func newRoad(t *testing.T, n *netns.NS) *road {
 	}
 	run(t, n, "", "ip", "address", "add", "10.9.0.1/24", "dev", "road")
 	run(t, n, "", "ip", "link", "set", "road", "up")
-	go r.send()
+	go r.send(next)
 	return r
 }
 
-// send writes packets until it is told to stop, one wanted for three unwanted.
-func (r *road) send() {
+// send writes packets until it is told to stop.
+func (r *road) send(next func(packet []byte, i int)) {
 	packet := make([]byte, 40)
 	packet[0], packet[3], packet[8], packet[9] = 0x45, 40, 64, unix.IPPROTO_UDP
 	copy(packet[12:], []byte{10, 9, 0, 2, 10, 9, 0, 1})
@@ -103,14 +104,9 @@ func (r *road) send() {
 		sum += uint32(binary.BigEndian.Uint16(packet[i:]))
 	}
 	binary.BigEndian.PutUint16(packet[10:], ^uint16(sum+sum>>16))
-	binary.BigEndian.PutUint16(packet[20:], 5000)
 	binary.BigEndian.PutUint16(packet[24:], 20)
 	for i := 0; !r.stop.Load(); i++ {
-		port := unwantedPort
-		if i%4 == 0 {
-			port = wantedPort
-		}
-		binary.BigEndian.PutUint16(packet[22:], uint16(port+i/4%portCount))
+		next(packet, i)
 		if _, err := unix.Write(r.fd, packet); err != nil {
 			r.done <- err
 			return
@@ -119,8 +115,18 @@ func (r *road) send() {
 	r.done <- nil
 }
 
-// end stops the packets and returns what became of them.
-func (r *road) end(t *testing.T) (sent, dropped, passed int) {
+// wanted makes one of four packets wanted.
+func wanted(packet []byte, i int) {
+	port := unwantedPort
+	if i%4 == 0 {
+		port = wantedPort
+	}
+	binary.BigEndian.PutUint16(packet[20:], 5000)
+	binary.BigEndian.PutUint16(packet[22:], uint16(port+i/4%portCount))
+}
+
+// end stops the packets and returns what the observer counted.
+func (r *road) end(t *testing.T) map[string]int {
 	t.Helper()
 	r.stop.Store(true)
 	if err := <-r.done; err != nil {
@@ -132,7 +138,7 @@ func (r *road) end(t *testing.T) (sent, dropped, passed int) {
 	for _, m := range regexp.MustCompile(`counter (\w+) \{\s+packets (\d+)`).FindAllStringSubmatch(run(t, r.ns, "", "nft", "list", "counters"), -1) {
 		counted[m[1]], _ = strconv.Atoi(m[2])
 	}
-	return counted["wanted_in"] + counted["unwanted_in"], counted["wanted_in"] - counted["wanted_out"], counted["unwanted_out"]
+	return counted
 }
 
 // enough is how many packets there must be at least for a run to say something.
@@ -148,9 +154,9 @@ func TestTraffic(t *testing.T) {
 		empty            func(t *testing.T, n *netns.NS)
 		early            bool // the old rules go before the new ones come
 	}{
-		{name: "legacy", tool: "iptables-legacy-restore", part: LegacyName(unix.NFPROTO_IPV4, "filter"), empty: emptyLegacy},
+		{name: "legacy", tool: "iptables-legacy-restore", part: LegacyName(unix.NFPROTO_IPV4, "filter"), empty: emptyFilter},
 		{name: "iptables-nft", tool: "iptables-nft-restore", part: TableName(nfnetlink.Table{Family: unix.NFPROTO_IPV4, Name: "filter"}), empty: emptyCompat},
-		{name: "wrong order", tool: "iptables-legacy-restore", part: LegacyName(unix.NFPROTO_IPV4, "filter"), empty: emptyLegacy, early: true},
+		{name: "wrong order", tool: "iptables-legacy-restore", part: LegacyName(unix.NFPROTO_IPV4, "filter"), empty: emptyFilter, early: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newNS(t)
@@ -165,7 +171,7 @@ func TestTraffic(t *testing.T) {
 			what := What{Parts: []string{c.part, TableName(table)}, Lock: lockIn(t)}
 
 			start := time.Now()
-			r := newRoad(t, n)
+			r := newRoad(t, n, wanted)
 			switches := 0
 			for ; time.Since(start) < duration; switches++ {
 				if c.early {
@@ -181,7 +187,9 @@ func TestTraffic(t *testing.T) {
 				}
 			}
 			took := time.Since(start)
-			sent, dropped, passed := r.end(t)
+			counted := r.end(t)
+			sent := counted["wanted_in"] + counted["unwanted_in"]
+			dropped, passed := counted["wanted_in"]-counted["wanted_out"], counted["unwanted_out"]
 			t.Logf("%d switches and back, %d packets, %.0f a second: %d wrongly dropped, %d wrongly passed",
 				switches, sent, float64(sent)/took.Seconds(), dropped, passed)
 			switch wrong := dropped != 0 || passed != 0; {
@@ -216,14 +224,14 @@ func comes(t *testing.T, n *netns.NS, messages []netlink.Message) {
 	}
 }
 
-func emptyLegacy(t *testing.T, n *netns.NS) {
+func emptyLegacy(t *testing.T, n *netns.NS, name string) {
 	t.Helper()
 	c, err := xtables.Dial(n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	table, err := c.Read(unix.NFPROTO_IPV4, "filter")
+	table, err := c.Read(unix.NFPROTO_IPV4, name)
 	if err == nil {
 		err = c.Replace(xtables.Policies(table, xtables.Accept), table)
 	}
@@ -235,7 +243,81 @@ func emptyLegacy(t *testing.T, n *netns.NS) {
 	}
 }
 
+func emptyFilter(t *testing.T, n *netns.NS) {
+	t.Helper()
+	emptyLegacy(t, n, "filter")
+}
+
 func emptyCompat(t *testing.T, n *netns.NS) {
 	t.Helper()
 	run(t, n, "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", "iptables-nft-restore")
+}
+
+// natObserver counts packets where they end, by the port they have by then.
+const natObserver = `table inet observer {
+	counter in { }
+	counter translated { }
+	counter untranslated { }
+	chain in { type filter hook prerouting priority -400; udp dport 3000 counter name in; }
+	chain out { type filter hook input priority 400; udp dport 4000 counter name translated drop; udp dport 3000 counter name untranslated drop; }
+}
+`
+
+// TestTrafficNAT does the same with a translation of addresses: connections that
+// are there keep theirs, and new ones get it (G19). In the wrong order they do not,
+// and the test must notice.
+func TestTrafficNAT(t *testing.T) {
+	t.Run("right order", func(t *testing.T) { trafficNAT(t, 3*time.Second, false) })
+	t.Run("wrong order", func(t *testing.T) { trafficNAT(t, time.Second, true) })
+}
+
+// trafficNAT runs for a while; with early, the old rules go before the new ones come.
+func trafficNAT(t *testing.T, duration time.Duration, early bool) {
+	n := newNS(t)
+	testkit.Need(t, testkit.TUN, testkit.Tool("ip"))
+	run(t, n, "table ip firewall {\n\tchain nat { type nat hook prerouting priority -100; udp dport 3000 redirect to :4000; }\n}\n", "nft", "-f", "-")
+	table := nfnetlink.Table{Family: unix.NFPROTO_IPV4, Name: "firewall"}
+	made := byTable(takeOf(t, n).Ruleset)[table]
+	run(t, n, "", "nft", "delete", "table", "ip", "firewall")
+	run(t, n, "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -m udp --dport 3000 -j REDIRECT --to-ports 4000\nCOMMIT\n", "iptables-legacy-restore")
+	run(t, n, natObserver, "nft", "-f", "-")
+	before := takeOf(t, n)
+	what := What{Parts: []string{LegacyName(unix.NFPROTO_IPV4, "nat"), TableName(table)}, Lock: lockIn(t)}
+
+	start := time.Now()
+	// 64 connections that stay; one packet of 64 begins another.
+	r := newRoad(t, n, func(packet []byte, i int) {
+		port := 5000 + i%64
+		if i%64 == 0 {
+			port = 10_000 + i/64%50_000
+		}
+		binary.BigEndian.PutUint16(packet[20:], uint16(port))
+		binary.BigEndian.PutUint16(packet[22:], 3000)
+	})
+	switches := 0
+	for ; time.Since(start) < duration; switches++ {
+		if early {
+			emptyLegacy(t, n, "nat")
+		}
+		comes(t, n, made)
+		if !early {
+			emptyLegacy(t, n, "nat")
+		}
+		if _, err := before.Restore(context.Background(), n, what); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	took := time.Since(start)
+	counted := r.end(t)
+	t.Logf("%d switches and back, %d packets, %.0f a second: %v", switches, counted["in"], float64(counted["in"])/took.Seconds(), counted)
+	switch wrong := counted["untranslated"] != 0 || counted["translated"] != counted["in"]; {
+	case early && !wrong:
+		t.Error("rules that went too early are not noticed")
+	case !early && wrong:
+		t.Errorf("of %d packets %d were translated and %d were not, want all to be", counted["in"], counted["translated"], counted["untranslated"])
+	}
+	if !early && counted["in"] < enough || switches < 5 {
+		testkit.NotHere(t, "%d switches under %d packets say little", switches, counted["in"])
+	}
 }

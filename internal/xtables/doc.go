@@ -15,7 +15,7 @@
 // The layout is that of 64-bit programs, in the byte order of the machine. A
 // 32-bit program would need the kernel's compat layout, and is refused. The
 // kernel gives out the private state of matches as zeros since 4.11; before, it
-// gave out its pointers, and no two readings were alike.
+// gave out its pointers, so that a table which was put back does not look the same.
 //
 // Call [Dial], then [Conn.Names] and [Conn.Read]; change tables with
 // [Conn.Change], which takes the lock that iptables takes.
