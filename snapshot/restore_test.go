@@ -209,6 +209,55 @@ func TestRestoreIncomplete(t *testing.T) {
 	}
 }
 
+// TestRestoreBusy has another program commit all the time while a restoring reads and
+// commits (G14, G15): it comes to an end, and what the other made is there.
+func TestRestoreBusy(t *testing.T) {
+	n := newNS(t)
+	fill(t, n)
+	before := takeOf(t, n)
+	migrate(t, n)
+	run(t, n, "", "nft", "add", "table", "ip6", "steady")
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		commits := 0
+		defer func() { done <- commits }()
+		err := n.Do(func() error {
+			c, err := nfnetlink.Dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for {
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+				for _, kind := range []int{unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_DELTABLE} {
+					if err := nfnetlink.Send(c, tableBatch(kind, "busy"), nfnetlink.Options{}); err != nil {
+						return err
+					}
+					commits++
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	_, err := before.Restore(context.Background(), n, What{Parts: what, Lock: lockIn(t)})
+	close(stop)
+	commits := <-done
+	if err != nil {
+		t.Errorf("while others committed: %v", err)
+	}
+	t.Logf("others committed %d times", commits)
+	if want, got := []string{"nf_tables table ip6 steady was added"}, Changed(before, takeOf(t, n)); !slices.Equal(got, want) {
+		t.Errorf("after the restoring: %q, want %q", got, want)
+	}
+}
+
 // TestOwned has a program hold a table (G17): nobody else can change it, and that
 // is told.
 func TestOwned(t *testing.T) {

@@ -15,8 +15,37 @@ import (
 )
 
 // tableAttempts bounds how many transactions it takes; others who commit in
-// between cost one each.
-const tableAttempts = 20
+// between cost one each. In the first half of them the kernel refuses a transaction
+// when the rules changed since they were read. When others never stop, that is given
+// up: a rollback that waits for a quiet moment might wait for ever.
+const tableAttempts = 40
+
+// commit sends a batch; again says that others came in between, or that the kernel
+// did not say what it did.
+func (r *restoring) commit(attempt int, batch []netlink.Message, generation uint32) (again bool, err error) {
+	options := nfnetlink.Options{Generation: &generation}
+	pinned := attempt < tableAttempts/2
+	if !pinned {
+		options.Generation = nil
+	}
+	err = nfnetlink.Send(r.nft, batch, options)
+	switch {
+	case errors.Is(err, nfnetlink.ErrStale), errors.Is(err, nfnetlink.ErrNoReceipt):
+		return true, nil // the next reading tells what there is to do
+	case err != nil && !pinned && attempt < tableAttempts-1:
+		return true, nil // others may have changed what it is about
+	}
+	return false, err
+}
+
+// rules reads the ruleset; again says that others kept changing it.
+func (r *restoring) rules() (now *nfnetlink.Dump, again bool, err error) {
+	now, err = nfnetlink.DumpRuleset(r.nft)
+	if errors.Is(err, nfnetlink.ErrUnstable) {
+		return nil, true, nil
+	}
+	return now, false, err
+}
 
 // grace is how long packets may still be under way in chains whose hooks are gone.
 const grace = 10 * time.Millisecond
@@ -43,13 +72,16 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		return err
 	}
 	var made []nfnetlink.Table
-	for range tableAttempts {
+	for attempt := range tableAttempts {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		now, err := nfnetlink.DumpRuleset(r.nft)
+		now, again, err := r.rules()
 		if err != nil {
 			return err
+		}
+		if again {
+			continue
 		}
 		have := byTable(now.Messages)
 		covered := slices.ContainsFunc(cover, func(t nfnetlink.Table) bool {
@@ -87,12 +119,11 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		batch = append(batch, nfnetlink.Replay(making)...)
 		what := strings.Join(names, ", ")
 		onStep("commit " + what)
-		err = nfnetlink.Send(r.nft, batch, nfnetlink.Options{Generation: &now.Generation})
-		if errors.Is(err, nfnetlink.ErrStale) {
-			continue
-		}
-		if err != nil && !errors.Is(err, nfnetlink.ErrNoReceipt) {
+		if again, err = r.commit(attempt, batch, now.Generation); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
+		}
+		if again {
+			continue
 		}
 		onStep("have committed " + what)
 		made = append(made, tablesOf(making)...)
@@ -170,13 +201,16 @@ func (r *restoring) remove(ctx context.Context, tables []nfnetlink.Table) error 
 	if r.nft == nil || len(tables) == 0 {
 		return nil
 	}
-	for range tableAttempts {
+	for attempt := range tableAttempts {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		now, err := nfnetlink.DumpRuleset(r.nft)
+		now, again, err := r.rules()
 		if err != nil {
 			return err
+		}
+		if again {
+			continue
 		}
 		have := byTable(now.Messages)
 		var sleep, gone []netlink.Message
@@ -212,12 +246,11 @@ func (r *restoring) remove(ctx context.Context, tables []nfnetlink.Table) error 
 		}
 		what := strings.Join(names, ", ")
 		onStep("remove " + what)
-		err = nfnetlink.Send(r.nft, batch, nfnetlink.Options{Generation: &now.Generation})
-		if errors.Is(err, nfnetlink.ErrStale) {
-			continue
-		}
-		if err != nil && !errors.Is(err, nfnetlink.ErrNoReceipt) {
+		if again, err = r.commit(attempt, batch, now.Generation); err != nil {
 			return fmt.Errorf("remove %s: %w", what, err)
+		}
+		if again {
+			continue
 		}
 		onStep("have removed " + what)
 		for _, m := range batch {
