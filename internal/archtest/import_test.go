@@ -53,6 +53,11 @@ var bans = []ban{
 		reason: "it sends what it was given",
 	},
 	{
+		from:   []string{"host"},
+		never:  []string{"translate", "nftgen", "extension/...", "equivalence/...", "packet"},
+		reason: "it tells what is there, and makes nothing of it",
+	},
+	{
 		from:   []string{"transaction", "plan"},
 		never:  []string{"iptables", "translate", "nftgen", "extension/...", "equivalence/...", mdlayher},
 		reason: "they keep what they are given: a guard must not depend on how rules are understood",
