@@ -25,11 +25,33 @@ type Connection struct {
 // String is "10.0.0.7:51234 to 192.0.2.1:22".
 func (c Connection) String() string { return c.Remote.String() + " to " + c.Local.String() }
 
+// The states of sockets that are asked for.
+//
+// Kernel: include/net/tcp_states.h.
+const (
+	stateEstablished = "01"
+	stateListen      = "0A"
+)
+
 // Established lists the TCP connections of a namespace that are open, with IPv4
 // addresses in IPv6 sockets as IPv4.
+func Established(ns *netns.NS) ([]Connection, error) { return sockets(ns, stateEstablished) }
+
+// Listening lists where somebody listens for TCP connections, sorted, each once.
+func Listening(ns *netns.NS) ([]netip.AddrPort, error) {
+	list, err := sockets(ns, stateListen)
+	var ends []netip.AddrPort
+	for _, c := range list {
+		ends = append(ends, c.Local)
+	}
+	slices.SortFunc(ends, netip.AddrPort.Compare)
+	return slices.Compact(ends), err
+}
+
+// sockets lists those of TCP that are in a state.
 //
 // Man page: proc_pid_net(5), tcp and tcp6.
-func Established(ns *netns.NS) ([]Connection, error) {
+func sockets(ns *netns.NS, state string) ([]Connection, error) {
 	var list []Connection
 	err := ns.Do(func() error {
 		for _, name := range []string{"tcp", "tcp6"} {
@@ -40,7 +62,7 @@ func Established(ns *netns.NS) ([]Connection, error) {
 			if err != nil {
 				return err
 			}
-			more, err := parseConnections(bufio.NewScanner(f))
+			more, err := parseConnections(bufio.NewScanner(f), state)
 			f.Close()
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Name(), err)
@@ -50,14 +72,13 @@ func Established(ns *netns.NS) ([]Connection, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the open connections: %w", err)
+		return nil, fmt.Errorf("list the sockets of TCP: %w", err)
 	}
 	return list, nil
 }
 
-// parseConnections reads the lines behind the head whose state is established.
-func parseConnections(lines *bufio.Scanner) ([]Connection, error) {
-	const established = "01" // include/net/tcp_states.h
+// parseConnections reads the lines behind the head that are in a state.
+func parseConnections(lines *bufio.Scanner, state string) ([]Connection, error) {
 	var list []Connection
 	for n := 0; lines.Scan(); n++ {
 		f := strings.Fields(lines.Text())
@@ -67,7 +88,7 @@ func parseConnections(lines *bufio.Scanner) ([]Connection, error) {
 		if len(f) < 4 {
 			return nil, fmt.Errorf("line %d has %d fields", n+1, len(f))
 		}
-		if f[3] != established {
+		if f[3] != state {
 			continue
 		}
 		local, err := parseEnd(f[1])

@@ -23,7 +23,7 @@ func TestParseConnections(t *testing.T) {
    2: 0000000000000000FFFF0000010200C0:0016 0000000000000000FFFF00000800000A:C351 01 00000000:00000000
    3: B80D0120000000000000000001000000:0016 B80D0120000000000000000002000000:C352 01 00000000:00000000
 `
-	got, err := parseConnections(bufio.NewScanner(strings.NewReader(text)))
+	got, err := parseConnections(bufio.NewScanner(strings.NewReader(text)), stateEstablished)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestParseConnections(t *testing.T) {
 		t.Errorf("connections %v, want %v", got, want)
 	}
 	for _, bad := range []string{"head\nx\n", "head\n0: zz:0016 0:0 01\n", "head\n0: 010200C0:99999 0700000A:C350 01\n", "head\n0: 010200C0 0700000A:C350 01\n"} {
-		if _, err := parseConnections(bufio.NewScanner(strings.NewReader(bad))); err == nil {
+		if _, err := parseConnections(bufio.NewScanner(strings.NewReader(bad)), stateEstablished); err == nil {
 			t.Errorf("%q is read without an error", bad)
 		}
 	}

@@ -54,7 +54,7 @@ const most = 10 * time.Minute
 // open. The token is what confirms it.
 func (s *Store) Begin(in Intent) (m *Migration, token string, err error) {
 	if open, err := s.Open(); err == nil {
-		return nil, "", fmt.Errorf("migration %s is open (%s): confirm it, or roll it back, first", open.Record.ID, open.Record.State)
+		return nil, "", fmt.Errorf("%w: %s is %s; confirm it, or roll it back, first", ErrOpen, open.Record.ID, open.Record.State)
 	} else if !errors.Is(err, ErrNone) {
 		return nil, "", err
 	}

@@ -26,6 +26,9 @@ var ErrBusy = errors.New("another migrate command is at work")
 // ErrNone is returned when there is no migration of the kind that is asked for.
 var ErrNone = errors.New("there is no such migration")
 
+// ErrOpen is wrapped when a migration is begun while another one is open.
+var ErrOpen = errors.New("a migration is open")
+
 // A Store is the directory of all migrations of a host.
 type Store struct {
 	dir string
