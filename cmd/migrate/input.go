@@ -14,6 +14,7 @@ import (
 	"nftmigrate/ipset"
 	"nftmigrate/ipset/live"
 	"nftmigrate/iptables"
+	"nftmigrate/plan"
 	"nftmigrate/script"
 )
 
@@ -350,4 +351,31 @@ func (in *input) affordable() int {
 	}
 	const steps, least, most = 2_000_000, 200, 4_000
 	return min(max(steps/rules, least), most)
+}
+
+// asPlanned is the input as the files of a plan, which lines are told of from then on: a
+// script as the rules that it ends up with.
+func (in *input) asPlanned() (*input, error) {
+	out := &input{diags: in.diags}
+	for _, f := range []struct {
+		name   string
+		rules  *iptables.Ruleset
+		family iptables.Family
+	}{{plan.RulesV4, in.v4, iptables.IPv4}, {plan.RulesV6, in.v6, iptables.IPv6}} {
+		text, err := textOf(f.rules)
+		if err != nil {
+			return nil, err
+		}
+		if text != nil {
+			if err := out.add(diag.NewSource(f.name, text), f.family); err != nil {
+				return nil, err
+			}
+		}
+	}
+	sets, err := in.setsText()
+	if err == nil && sets != nil {
+		err = out.addSets(diag.NewSource(plan.Sets, sets))
+	}
+	out.diags = in.diags // those of the rules again say nothing new
+	return out, err
 }

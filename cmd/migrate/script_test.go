@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"sync/atomic"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestScript(t *testing.T) {
 			}
 			return os.Getenv("CI") == "true" || probe() == nil, nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode, "netns": namedNS},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode, "netns": namedNS, "confirm": confirm},
 	})
 }
 
@@ -108,4 +109,19 @@ func namedNS(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec("ip", "netns", "add", name))
 	ts.Defer(func() { ts.Check(ts.Exec("ip", "netns", "delete", name)) })
 	ts.Setenv(args[0], name)
+}
+
+// token is how apply tells what confirms.
+var token = regexp.MustCompile(`migrate confirm .*([a-z2-9]{4}-[a-z2-9]{4}-[a-z2-9]{4})`)
+
+// confirm is "confirm STATE FILE": it confirms with the token that apply told in a file.
+func confirm(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: confirm STATE FILE")
+	}
+	found := token.FindStringSubmatch(ts.ReadFile(args[1]))
+	if found == nil {
+		ts.Fatalf("%s tells no token", args[1])
+	}
+	ts.Check(ts.Exec("migrate", "confirm", "--state", args[0], found[1]))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nftmigrate/equivalence"
+	"nftmigrate/internal/netns"
 	"nftmigrate/packet"
 	"nftmigrate/report"
 )
@@ -114,6 +115,41 @@ func parseSSH(value string) (wayIn, bool) {
 	return wayIn{client, server, "SSH_CONNECTION"}, err == nil && err2 == nil && client.Addr().Is4() == server.Addr().Is4()
 }
 
+// An ownAddress is an address of a device.
+type ownAddress struct {
+	device   string
+	address  netip.Addr
+	loopback bool
+}
+
+// ownAddresses lists the addresses of the devices of a namespace.
+func ownAddresses(ns *netns.NS) (list []ownAddress, err error) {
+	err = ns.Do(func() error {
+		all, err := net.Interfaces()
+		if err != nil {
+			return err
+		}
+		for _, d := range all {
+			addresses, err := d.Addrs()
+			if err != nil {
+				return err
+			}
+			for _, x := range addresses {
+				p, err := netip.ParsePrefix(x.String())
+				if err != nil {
+					return err
+				}
+				list = append(list, ownAddress{d.Name, p.Addr().Unmap().WithZone(""), d.Flags&net.FlagLoopback != 0})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of the devices: %w", err)
+	}
+	return list, nil
+}
+
 // devicesOf returns the devices of a namespace that have an address; when none has,
 // as behind an address translation, all but the loopback device.
 func devicesOf(namespace string, a netip.Addr) (names []string, err error) {
@@ -122,34 +158,21 @@ func devicesOf(namespace string, a netip.Addr) (names []string, err error) {
 		return nil, err
 	}
 	defer ns.Close()
-	err = ns.Do(func() error {
-		all, err := net.Interfaces()
-		if err != nil {
-			return err
-		}
-		var others []string
-		for _, d := range all {
-			addresses, err := d.Addrs()
-			if err != nil {
-				return err
-			}
-			if slices.ContainsFunc(addresses, func(x net.Addr) bool {
-				p, err := netip.ParsePrefix(x.String())
-				return err == nil && p.Addr().Unmap().WithZone("") == a
-			}) {
-				names = append(names, d.Name)
-			}
-			if d.Flags&net.FlagLoopback == 0 {
-				others = append(others, d.Name)
-			}
-		}
-		if names == nil {
-			names = others
-		}
-		return nil
-	})
+	own, err := ownAddresses(ns)
 	if err != nil {
-		return nil, fmt.Errorf("look for the device of %s: %w", a, err)
+		return nil, err
+	}
+	var others []string
+	for _, o := range own {
+		if o.address == a {
+			names = append(names, o.device)
+		}
+		if !o.loopback && !slices.Contains(others, o.device) {
+			others = append(others, o.device)
+		}
+	}
+	if names == nil {
+		names = others
 	}
 	return names, nil
 }
