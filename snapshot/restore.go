@@ -24,6 +24,8 @@ type What struct {
 	// Lock is the lock of iptables. When another program keeps it, the restoring
 	// goes on without it: the kernel replaces tables as a whole in any case.
 	Lock xtables.LockOptions
+
+	unlocked bool // nobody else is there
 }
 
 // A Report says what a restoring did, in names of parts.
@@ -136,7 +138,7 @@ func (s *Snapshot) restore(ctx context.Context, ns *netns.NS, what What, report 
 
 // lock takes the lock of iptables when legacy tables are to be restored.
 func (r *restoring) lock(ctx context.Context, what What, refs []reference) (unlock func()) {
-	if !slices.ContainsFunc(refs, func(x reference) bool { return x.legacy != "" }) {
+	if what.unlocked || !slices.ContainsFunc(refs, func(x reference) bool { return x.legacy != "" }) {
 		return func() {}
 	}
 	unlock, err := what.Lock.Take(ctx)

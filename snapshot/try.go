@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
 	"nftmigrate/internal/netns"
 	"nftmigrate/internal/nfnetlink"
 )
@@ -49,7 +52,11 @@ func (s *Snapshot) try(ctx context.Context, trial *Trial) error {
 	copied := s.without(flagOwner)
 	copied.Namespace = ns.Inode()
 	parts := s.tryable(trial)
-	_, restoreErr := copied.Restore(ctx, ns, What{Parts: parts})
+	// A table that decides and then goes, so that the way of a rollback is tried.
+	if err := cover(ns); err != nil {
+		return err
+	}
+	_, restoreErr := copied.Restore(ctx, ns, What{Parts: append(slices.Clone(parts), TableName(coverTable)), unlocked: true})
 	if restoreErr != nil {
 		// One at a time shows which; sets come first, as rules mean them.
 		restoreErr = copied.tryEach(ctx, ns, parts, trial)
@@ -73,6 +80,33 @@ func (s *Snapshot) try(ctx context.Context, trial *Trial) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// coverTable is in the place of the table that a migration makes.
+var coverTable = nfnetlink.Table{Family: unix.NFPROTO_INET, Name: "nftmigrate-trial"}
+
+// cover makes the table, with a chain that sees packets.
+func cover(ns *netns.NS) error {
+	hook := nfnetlink.AppendUint32(nil, unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_LOCAL_IN)
+	hook = nfnetlink.AppendUint32(hook, unix.NFTA_HOOK_PRIORITY, 0)
+	chain := nfnetlink.AppendString(nil, unix.NFTA_CHAIN_TABLE, coverTable.Name)
+	chain = nfnetlink.AppendString(chain, unix.NFTA_CHAIN_NAME, "input")
+	chain = nfnetlink.AppendAttr(chain, unix.NFTA_CHAIN_HOOK|netlink.Nested, hook)
+	chain = nfnetlink.AppendString(chain, unix.NFTA_CHAIN_TYPE, "filter")
+	return ns.Do(func() error {
+		c, err := nfnetlink.Dial()
+		if errors.Is(err, nfnetlink.ErrUnsupported) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return nfnetlink.Send(c, []netlink.Message{
+			tableMessage(unix.NFT_MSG_NEWTABLE, netlink.Create, coverTable, 0),
+			nfnetlink.Message(unix.NFT_MSG_NEWCHAIN, netlink.Create, coverTable.Family, chain),
+		}, nfnetlink.Options{})
+	})
 }
 
 // without returns a snapshot in which tables lack a flag.
@@ -99,7 +133,7 @@ func (s *Snapshot) tryable(trial *Trial) []string {
 func (s *Snapshot) tryEach(ctx context.Context, ns *netns.NS, parts []string, trial *Trial) error {
 	var errs []error
 	for _, name := range parts {
-		_, err := s.Restore(ctx, ns, What{Parts: []string{name}})
+		_, err := s.Restore(ctx, ns, What{Parts: []string{name}, unlocked: true})
 		if err == nil {
 			continue
 		}

@@ -130,7 +130,7 @@ func (r *replay) message(m netlink.Message, kind int) netlink.Message {
 		m.Data = appendAttrs(m.Data[:headerLen:headerLen], r.byID(attrs, table, unix.NFTA_CHAIN_NAME, chainID))
 	case unix.NFT_MSG_NEWRULE:
 		attrs = r.byID(attrs, table, unix.NFTA_RULE_CHAIN, ruleChainID)
-		if compat := ruleCompat(attrs); compat != nil {
+		if compat := ruleCompat(Family(m), attrs); compat != nil {
 			attrs = append(attrs, Attr{unix.NFTA_RULE_COMPAT, compat})
 		}
 		m.Data = appendAttrs(m.Data[:headerLen:headerLen], attrs)
@@ -197,12 +197,19 @@ const (
 
 // ruleCompat returns the payload of NFTA_RULE_COMPAT for a rule with xt
 // expressions: the protocol that the rule compares with before them. It is
-// nil for a rule without xt expressions or without such a comparison.
+// nil for a rule without xt expressions or without such a comparison. In a table
+// of bridges the protocol is that of Ethernet, and the number its bytes as the
+// machine reads them.
 //
-// Kernel: net/netfilter/nft_compat.c, nft_parse_compat.
-func ruleCompat(attrs []Attr) []byte {
+// Kernel: net/netfilter/nft_compat.c, nft_parse_compat, nft_target_set_tgchk_param.
+func ruleCompat(family uint8, attrs []Attr) []byte {
 	var holds uint32 // the register that holds the protocol
 	var compat []byte
+	bridge := family == unix.NFPROTO_BRIDGE
+	size := 1
+	if bridge {
+		size = 2
+	}
 	for _, e := range parseAttributes(Find(attrs, unix.NFTA_RULE_EXPRESSIONS)) {
 		expression := parseAttributes(e.Data)
 		data := parseAttributes(Find(expression, unix.NFTA_EXPR_DATA))
@@ -210,25 +217,37 @@ func ruleCompat(attrs []Attr) []byte {
 		case "match", "target":
 			return compat
 		case "meta":
-			if number(data, unix.NFTA_META_KEY) == unix.NFT_META_L4PROTO {
+			key := number(data, unix.NFTA_META_KEY)
+			if bridge && key == unix.NFT_META_PROTOCOL || !bridge && key == unix.NFT_META_L4PROTO {
 				holds = number(data, unix.NFTA_META_DREG)
 			}
 		case "payload":
-			const protocolOffset = 9 // of the IPv4 header
-			if number(data, unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_NETWORK_HEADER &&
-				number(data, unix.NFTA_PAYLOAD_OFFSET) == protocolOffset && number(data, unix.NFTA_PAYLOAD_LEN) == 1 {
+			const (
+				protocolOffset  = 9  // of the IPv4 header
+				etherTypeOffset = 12 // of the Ethernet header
+			)
+			base, offset := uint32(unix.NFT_PAYLOAD_NETWORK_HEADER), uint32(protocolOffset)
+			if bridge {
+				base, offset = unix.NFT_PAYLOAD_LL_HEADER, etherTypeOffset
+			}
+			if number(data, unix.NFTA_PAYLOAD_BASE) == base && number(data, unix.NFTA_PAYLOAD_OFFSET) == offset &&
+				number(data, unix.NFTA_PAYLOAD_LEN) == uint32(size) {
 				holds = number(data, unix.NFTA_PAYLOAD_DREG)
 			}
 		case "cmp":
 			value := Find(parseAttributes(Find(data, unix.NFTA_CMP_DATA)), unix.NFTA_DATA_VALUE)
-			if holds == 0 || number(data, unix.NFTA_CMP_SREG) != holds || len(value) != 1 {
+			if holds == 0 || number(data, unix.NFTA_CMP_SREG) != holds || len(value) != size {
 				continue
 			}
 			var flags uint32
 			if number(data, unix.NFTA_CMP_OP) == unix.NFT_CMP_NEQ {
 				flags = compatInverted
 			}
-			compat = AppendUint32(AppendUint32(nil, compatProto, uint32(value[0])), compatFlags, flags)
+			protocol := uint32(value[0])
+			if bridge {
+				protocol = uint32(binary.NativeEndian.Uint16(value))
+			}
+			compat = AppendUint32(AppendUint32(nil, compatProto, protocol), compatFlags, flags)
 			holds = 0
 		}
 	}
