@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"nftmigrate/internal/netns"
@@ -349,6 +350,40 @@ func TestTry(t *testing.T) {
 	}
 	if changed := Changed(s, takeOf(t, n)); len(changed) > 0 {
 		t.Errorf("trying changed %q", changed)
+	}
+}
+
+// TestTryElsewhere has a rule that means an object which is in no snapshot, so that a
+// new namespace refuses it: that is named, and nothing else is left out.
+func TestTryElsewhere(t *testing.T) {
+	n := newNS(t)
+	fill(t, n)
+	err := n.Do(func() error {
+		c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		const newObject, name = 7 << 8, 1 // NFNL_MSG_ACCT_NEW, NFACCT_NAME
+		_, err = c.Execute(netlink.Message{
+			Header: netlink.Header{Type: newObject, Flags: netlink.Request | netlink.Acknowledge | netlink.Create},
+			Data:   nfnetlink.AppendString(make([]byte, 4), name, "web"),
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, n, "", "iptables-legacy", "-A", "INPUT", "-m", "nfacct", "--nfacct-name", "web")
+	trial, err := takeOf(t, n).Try(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(trial.Untried) != 1 || trial.Untried[0].Part != "legacy table ip filter" || !strings.Contains(trial.Untried[0].Why, "accounting objects") {
+		t.Errorf("untried: %+v", trial.Untried)
+	}
+	if len(trial.Same) != len(parts)-1 {
+		t.Errorf("came back: %q", trial.Same)
 	}
 }
 
