@@ -11,6 +11,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/apply"
 	"nftmigrate/internal/nfnetlink"
 )
 
@@ -59,7 +60,8 @@ var ErrOwned = errors.New("the table belongs to a program that runs (owner flag)
 // packets: they can meet chains without rules, and sets without elements. So, while
 // the tables that are to go still decide, tables are made asleep first, without
 // hooks, and then woken in a transaction of their own. When there are no such
-// tables, they are made in one, so that there is always one of both versions.
+// tables, it is done in the stages of [apply.Restore], and when these fail, in one
+// transaction.
 func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Table) error {
 	if len(tables) == 0 {
 		return nil
@@ -72,6 +74,7 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		return err
 	}
 	var made []nfnetlink.Table
+	stages := true
 	for attempt := range tableAttempts {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -87,9 +90,8 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		covered := slices.ContainsFunc(cover, func(t nfnetlink.Table) bool {
 			return hasHooks(have[t]) && flagsOf(have[t])&flagDormant == 0
 		})
-		var batch []netlink.Message
+		var batch, making []netlink.Message
 		var names []string
-		var making []netlink.Message
 		for _, t := range tables {
 			want := wanted[t]
 			switch {
@@ -113,11 +115,21 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 			r.tell(tables)
 			return nil
 		}
+		what := strings.Join(names, ", ")
+		if stages = stages && !covered && attempt < tableAttempts/2; stages && len(making) > 0 {
+			some := &apply.Snapshot{Namespace: r.ns.Inode(), Generation: now.Generation, Tables: tablesOf(making), Messages: making}
+			onStep("commit in stages " + what)
+			err := apply.Restore(ctx, r.ns, some)
+			onStep("have committed in stages " + what)
+			if stages = err == nil; stages {
+				made, r.changed = append(made, some.Tables...), append(r.changed, some.Tables...)
+			}
+			continue
+		}
 		if covered {
 			making = withFlags(making, asleep)
 		}
 		batch = append(batch, nfnetlink.Replay(making)...)
-		what := strings.Join(names, ", ")
 		onStep("commit " + what)
 		if again, err = r.commit(attempt, batch, now.Generation); err != nil {
 			return fmt.Errorf("%s: %w", what, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"nftmigrate/apply"
 	"nftmigrate/internal/netns"
 	"nftmigrate/internal/nfnetlink"
 	"nftmigrate/internal/testkit"
@@ -319,5 +320,45 @@ func trafficNAT(t *testing.T, duration time.Duration, early bool) {
 	}
 	if !early && counted["in"] < enough || switches < 5 {
 		testkit.NotHere(t, "%d switches under %d packets say little", switches, counted["in"])
+	}
+}
+
+// TestTrafficReplaced does the same where the new table has the name of the old one,
+// so that there is no other that decides meanwhile.
+func TestTrafficReplaced(t *testing.T) {
+	const duration = 3 * time.Second
+	n, other := newNS(t), newNS(t)
+	testkit.Need(t, testkit.TUN, testkit.Tool("ip"))
+	text := strings.NewReplacer(" : accept", "", "map ports { type inet_service : verdict;", "set some { type inet_service;", "udp dport vmap @ports;", "udp dport @some accept;").Replace(wantedTable())
+	run(t, other, text, "nft", "-f", "-")
+	table := nfnetlink.Table{Family: unix.NFPROTO_INET, Name: "firewall"}
+	batch := apply.Batch{Messages: append([]netlink.Message{tableMessage(unix.NFT_MSG_DELTABLE, 0, table, 0)}, nfnetlink.Replay(takeOf(t, other).Ruleset)...)}
+	run(t, n, wantedTable(), "nft", "-f", "-")
+	run(t, n, observer, "nft", "-f", "-")
+	before := takeOf(t, n)
+	ctx := context.Background()
+
+	start := time.Now()
+	r := newRoad(t, n, wanted)
+	switches := 0
+	for ; time.Since(start) < duration; switches++ {
+		if _, err := apply.Switch(ctx, n, batch, apply.Options{}); err != nil {
+			t.Error(err)
+			break
+		}
+		if _, err := before.Restore(ctx, n, What{Parts: []string{TableName(table)}}); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	took := time.Since(start)
+	counted := r.end(t)
+	sent := counted["wanted_in"] + counted["unwanted_in"]
+	t.Logf("%d switches and back, %d packets, %.0f a second: %v", switches, sent, float64(sent)/took.Seconds(), counted)
+	if counted["wanted_out"] != counted["wanted_in"] || counted["unwanted_out"] != 0 {
+		t.Errorf("%d packets wrongly dropped and %d wrongly passed, want 0", counted["wanted_in"]-counted["wanted_out"], counted["unwanted_out"])
+	}
+	if sent < enough || switches < 5 {
+		testkit.NotHere(t, "%d switches under %d packets say little", switches, sent)
 	}
 }
