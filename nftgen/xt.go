@@ -2,6 +2,7 @@ package nftgen
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
@@ -104,4 +105,19 @@ func (t *Table) XtRules() int {
 		}
 	}
 	return n
+}
+
+// InText reports whether the text says all of the ruleset: no rule keeps an extension of
+// xtables, which only the batch can hold.
+func (rs *Ruleset) InText() bool {
+	for _, t := range rs.Tables() {
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if slices.ContainsFunc(r.Stmts, func(s Stmt) bool { _, kept := s.(Xt); return kept }) {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }

@@ -39,6 +39,7 @@ const (
 	Report    = "report.txt"     // what was shown about both
 	Diff      = "changes.diff"   // against what runs
 	Checklist = "checklist.md"   // before and after
+	Disk      = "disk.txt"       // what a confirmation changes on disk
 )
 
 // A Manifest says what a plan is for. Fields are only ever added within a version
@@ -64,6 +65,8 @@ type Manifest struct {
 	// Empties are the parts of the old plane that are emptied once the new
 	// ruleset is in effect.
 	Empties []string `json:"empties,omitempty"`
+	// Root is where files are changed once it is confirmed, "" when none are.
+	Root string `json:"root,omitempty"`
 	// Files are the digests of the other files, SHA-256 in hexadecimal.
 	Files map[string]string `json:"files"`
 }

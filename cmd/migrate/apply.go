@@ -16,6 +16,7 @@ import (
 	"nftmigrate/internal/netns"
 	"nftmigrate/plan"
 	"nftmigrate/report"
+	"nftmigrate/snapshot"
 	"nftmigrate/transaction"
 )
 
@@ -136,7 +137,20 @@ func (f *applyFlags) planned(c *cobra.Command, s *streams, j *job, dir string) e
 	}
 	j.events.tell(event{Event: "planned", Text: fmt.Sprintf("%s; made %s, %s", dir, p.Manifest.Created.Format("2006-01-02 15:04 MST"), p.Manifest.Result)})
 	j.wayIn = func() error { return f.way.check(s.errs, in, pair, j.namespace) }
-	j.disk = func(m *transaction.Migration) error { return keepPlan(m, p) }
+	j.disk = func(m *transaction.Migration, before *snapshot.Snapshot) error {
+		if err := keepPlan(m, p); err != nil || p.Manifest.Root == "" {
+			return err
+		}
+		disk := diskFlags{root: p.Manifest.Root}
+		layout, err := disk.lay(p, before, tablesOf(pair.batch), pair.inText, f.store.dir)
+		if err != nil {
+			return err
+		}
+		if text := layout.Describe(); text != string(p.Files[plan.Disk]) {
+			return fmt.Errorf("what loads rules at boot is not as it was when the plan was made; make it again:\n%s", report.Diff(string(p.Files[plan.Disk]), text))
+		}
+		return disk.prepare(m, layout)
+	}
 	return j.run(c.Context())
 }
 

@@ -63,7 +63,9 @@ func (d *draft) checklist(p *plan.Plan) ([]byte, error) {
 	for _, part := range d.staying(m) {
 		fmt.Fprintf(&b, "- %s stays as it is.\n", part)
 	}
-	b.WriteString("- Until you confirm, nothing is changed on disk: a restart brings back what was there.\n")
+	b.WriteString("- Until you confirm, nothing is changed on disk: a restart brings back what was there.\n\n## What the confirmation changes on disk\n\n```\n")
+	b.Write(p.Files[plan.Disk])
+	b.WriteString("```\n")
 	b.WriteString("\n## After\n\n- [ ] Log in again, with a new connection, and confirm from there.\n- [ ] `migrate status` says confirmed.\n")
 	fmt.Fprintf(&b, "- [ ] `nft list table %s` shows the new rules, and its counters, where there are some, move.\n", familyAndTable(d))
 	return b.Bytes(), nil

@@ -32,7 +32,7 @@ type job struct {
 	// state is what the plan was made for, nil without a plan.
 	state map[string]string
 	// disk makes the changes on disk ready, in the directory of the migration.
-	disk func(m *transaction.Migration) error
+	disk func(m *transaction.Migration, before *snapshot.Snapshot) error
 	// wayIn refuses rules that close the way in.
 	wayIn   func() error
 	timeout time.Duration
@@ -133,9 +133,9 @@ func tryBatch(ctx context.Context, batch apply.Batch) error {
 	return nil
 }
 
-// tables are those of the batch.
-func (j *job) tables() (list []nfnetlink.Table) {
-	for _, m := range j.batch.Messages {
+// tablesOf are the tables that a batch names.
+func tablesOf(batch []netlink.Message) (list []nfnetlink.Table) {
+	for _, m := range batch {
 		if _, ours := nfnetlink.Kind(m); !ours {
 			continue
 		}
@@ -151,7 +151,7 @@ func (j *job) unchanged(before *snapshot.Snapshot) (bool, error) {
 	if len(j.empties) > 0 {
 		return false, nil
 	}
-	tables := j.tables()
+	tables := tablesOf(j.batch.Messages)
 	now := slices.DeleteFunc(slices.Clone(before.Ruleset), func(m netlink.Message) bool {
 		return !slices.Contains(tables, nfnetlink.TableOf(m))
 	})
@@ -178,7 +178,7 @@ func (j *job) apply(ctx context.Context, ns *netns.NS, before *snapshot.Snapshot
 		return missing(err)
 	}
 	var changed []string
-	for _, t := range j.tables() {
+	for _, t := range tablesOf(j.batch.Messages) {
 		changed = append(changed, snapshot.TableName(t))
 	}
 	m, token, err := store.Begin(transaction.Intent{
@@ -195,7 +195,7 @@ func (j *job) apply(ctx context.Context, ns *netns.NS, before *snapshot.Snapshot
 	id := m.Record.ID
 	j.events.tell(event{Event: "snapshot", Migration: id, Text: "what is there now was written to " + m.SnapshotPath() + ", read back and compared"})
 	if j.disk != nil {
-		err = j.disk(m)
+		err = j.disk(m, before)
 	}
 	var ways []string
 	if err == nil {

@@ -26,6 +26,7 @@ type pair struct {
 	labels         []string // of the batch, where our translation made it: "rules.v4:17"
 	deviations     []string
 	text           []byte // of our translation, when it was made
+	inText         bool   // it says all that the batch holds
 }
 
 // machines makes the pair for an input: its rules against the .nft file that
@@ -75,7 +76,7 @@ func ourPair(in *input, t *translated) (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the translation: %w", err)
 	}
-	p := &pair{names: [2]string{in.sources(), "its translation"}, batch: batch.Messages, text: t.text}
+	p := &pair{names: [2]string{in.sources(), "its translation"}, batch: batch.Messages, text: t.text, inText: t.Ruleset.InText()}
 	for _, origin := range batch.Origins {
 		p.labels = append(p.labels, origin.FileLine())
 	}

@@ -18,6 +18,7 @@ import (
 	"nftmigrate/host"
 	"nftmigrate/internal/netns"
 	"nftmigrate/iptables"
+	"nftmigrate/persist"
 	"nftmigrate/plan"
 	"nftmigrate/report"
 	"nftmigrate/snapshot"
@@ -32,6 +33,7 @@ func planCommand(s *streams) *cobra.Command {
 		flags     translateFlags
 		checks    checkFlags
 		where     storeFlags
+		disk      diskFlags
 		namespace string
 		output    string
 		takeOver  []string
@@ -115,7 +117,7 @@ different; 2 usage, or input that cannot be read; 3 undecided or not translatabl
 				fmt.Fprintf(s.errs, "migrate: no plan was written, because the result of the check is %q\n", r.word())
 				return word
 			}
-			draft := &draft{ns: ns, before: before, in: in, pair: p, result: r, shown: shown.Bytes(), given: given, owned: owned, namespace: namespace}
+			draft := &draft{ns: ns, before: before, in: in, pair: p, result: r, shown: shown.Bytes(), given: given, owned: owned, disk: &disk, namespace: namespace}
 			made, err := draft.plan(c, &flags, &where)
 			if err != nil {
 				return err
@@ -133,6 +135,7 @@ different; 2 usage, or input that cannot be read; 3 undecided or not translatabl
 	flags.register(c)
 	checks.register(c)
 	where.register(c)
+	disk.register(c)
 	c.Flags().StringVar(&namespace, "netns", "", "read the network namespace of this `NAME` (ip netns)")
 	c.Flags().StringVarP(&output, "output", "o", "plan", "write the plan to `DIR`")
 	c.Flags().StringSliceVar(&takeOver, "take-over", nil, "convert the rules of these programs, too, as they are now: a list of `NAME`s, as they are told without, or \"all\"")
@@ -214,6 +217,7 @@ type draft struct {
 	shown     []byte
 	given     bool // the rules are from files
 	owned     []host.Claim
+	disk      *diskFlags
 }
 
 // claims says which rules of the input belong to programs that write them again, and
@@ -284,6 +288,23 @@ func (d *draft) plan(c *cobra.Command, flags *translateFlags, where *storeFlags)
 			p.Files[name] = text
 		}
 	}
+	text := "Nothing: " + d.disk.apart(d.namespace) + ".\n"
+	if d.disk.apart(d.namespace) == "" {
+		p.Manifest.Root = d.disk.root
+		layout, err := d.disk.lay(p, d.before, tablesOf(d.pair.batch), d.pair.inText, where.dir)
+		if err != nil {
+			return nil, missing(fmt.Errorf("%w\nOr leave what loads rules at boot alone, by --no-persist", err))
+		}
+		if problems := persist.Check(d.disk.root, layout.Changes); len(problems) > 0 {
+			var list strings.Builder
+			for _, x := range problems {
+				fmt.Fprintf(&list, "\n  %s: %s; %s", x.Path, x.Text, x.Remedy)
+			}
+			return nil, missing(fmt.Errorf("what loads rules at boot cannot be changed:%s\nOr leave it alone, by --no-persist", list.String()))
+		}
+		text = layout.Describe()
+	}
+	p.Files[plan.Disk] = []byte(text)
 	p.Files[plan.Diff] = []byte(d.difference(where, p))
 	checklist, err := d.checklist(p)
 	p.Files[plan.Checklist] = checklist
@@ -353,6 +374,7 @@ func (d *draft) say(s *streams, p *plan.Plan, dir string) error {
 	fmt.Fprintf(s.out, "\nThe plan is in %s:\n", dir)
 	fmt.Fprintf(s.out, "  %-16s what will be in effect, for people\n", plan.Ruleset)
 	fmt.Fprintf(s.out, "  %-16s what to look at before and after\n", plan.Checklist)
+	fmt.Fprintf(s.out, "  %-16s what a confirmation changes on disk\n", plan.Disk)
 	fmt.Fprintf(s.out, "  %-16s how it differs from what runs\n", plan.Diff)
 	if len(p.Manifest.Empties) > 0 {
 		fmt.Fprintf(s.out, "Emptied behind the commit: %s\n", strings.Join(p.Manifest.Empties, ", "))

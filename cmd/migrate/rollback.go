@@ -55,6 +55,9 @@ to try again); 2 usage; 4 a right is missing.`,
 				return &exit{exitDifferent, err}
 			}
 			fmt.Fprint(s.out, h.told())
+			for _, path := range h.kept {
+				fmt.Fprintf(s.out, "kept, because others changed or use it: %s\n", path)
+			}
 			_, err = fmt.Fprintf(s.out, "rolled back: what was there before migration %s is in effect again\n", m.Record.ID)
 			return err
 		},

@@ -61,7 +61,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(s.out)
 	root.SetErr(errs)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(translateCommand(s), verifyCommand(s), traceCommand(s), planCommand(s), applyCommand(s), confirmCommand(s), rollbackCommand(s), statusCommand(s), guardCommand(s), recoverCommand(s))
+	root.AddCommand(translateCommand(s), verifyCommand(s), traceCommand(s), planCommand(s), applyCommand(s), confirmCommand(s), rollbackCommand(s), statusCommand(s), guardCommand(s), recoverCommand(s), loadCommand(s))
 	err := root.ExecuteContext(context.Background())
 	if w := s.out.(*sticky); w.err != nil {
 		err = &exit{exitUsage, fmt.Errorf("write the result: %w", w.err)}

@@ -22,6 +22,7 @@ type site struct {
 	before *snapshot.Snapshot
 	left   *snapshot.Snapshot // nil when it did not come so far
 	force  bool               // undoes what others changed on disk, too
+	kept   []string           // files of others that an undoing kept
 }
 
 // leftName is the file of what a migration left, in its directory.
