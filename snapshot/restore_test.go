@@ -259,6 +259,59 @@ func TestRestoreBusy(t *testing.T) {
 	}
 }
 
+// TestTooLarge lets one batch be larger than the send buffer may become, as it is
+// without rights outside of a user namespace (G23): then it is done in stages.
+func TestTooLarge(t *testing.T) {
+	n := newNS(t)
+	fill(t, n)
+	before, lines := takeOf(t, n), listing(t, n)
+	migrate(t, n)
+	defer func(real func(*nfnetlink.Conn, []netlink.Message, nfnetlink.Options) error) { send = real }(send)
+	refused := 0
+	real := send
+	send = func(c *nfnetlink.Conn, batch []netlink.Message, o nfnetlink.Options) error {
+		if len(batch) > 3 {
+			refused++
+			return &nfnetlink.SizeError{Size: 1 << 20, Limit: 1 << 10}
+		}
+		return real(c, batch, o)
+	}
+	if _, err := before.Restore(context.Background(), n, What{Parts: what, Lock: lockIn(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if refused != 1 {
+		t.Errorf("%d batches were too large, want 1", refused)
+	}
+	checkRestored(t, n, before, lines)
+}
+
+// TestNoReceipt loses the kernel's answer, of commits that happened and of such that
+// did not: what is read back decides.
+func TestNoReceipt(t *testing.T) {
+	n := newNS(t)
+	fill(t, n)
+	before, lines := takeOf(t, n), listing(t, n)
+	migrate(t, n)
+	real, sends := send, 0
+	defer func() { send = real }()
+	send = func(c *nfnetlink.Conn, batch []netlink.Message, o nfnetlink.Options) error {
+		if sends++; sends%2 == 1 {
+			return nfnetlink.ErrNoReceipt
+		}
+		if err := real(c, batch, o); err != nil {
+			return err
+		}
+		return nfnetlink.ErrNoReceipt
+	}
+	if _, err := before.Restore(context.Background(), n, What{Parts: what, Lock: lockIn(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if sends < 8 {
+		t.Errorf("%d batches were sent, want two for each of four steps", sends)
+	}
+	checkRestored(t, n, before, lines)
+}
+
 // TestOwned has a program hold a table (G17): nobody else can change it, and that
 // is told.
 func TestOwned(t *testing.T) {

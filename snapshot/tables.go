@@ -21,6 +21,9 @@ import (
 // up: a rollback that waits for a quiet moment might wait for ever.
 const tableAttempts = 40
 
+// send is how batches get to the kernel; tests break it.
+var send = nfnetlink.Send
+
 // commit sends a batch; again says that others came in between, or that the kernel
 // did not say what it did.
 func (r *restoring) commit(attempt int, batch []netlink.Message, generation uint32) (again bool, err error) {
@@ -29,7 +32,7 @@ func (r *restoring) commit(attempt int, batch []netlink.Message, generation uint
 	if !pinned {
 		options.Generation = nil
 	}
-	err = nfnetlink.Send(r.nft, batch, options)
+	err = send(r.nft, batch, options)
 	switch {
 	case errors.Is(err, nfnetlink.ErrStale), errors.Is(err, nfnetlink.ErrNoReceipt):
 		return true, nil // the next reading tells what there is to do
@@ -74,7 +77,8 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		return err
 	}
 	var made []nfnetlink.Table
-	stages := true
+	stages, large := true, false
+	var stagesErr error
 	for attempt := range tableAttempts {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -116,12 +120,12 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 			return nil
 		}
 		what := strings.Join(names, ", ")
-		if stages = stages && !covered && attempt < tableAttempts/2; stages && len(making) > 0 {
+		if stages && (large || !covered) && attempt < tableAttempts/2 && len(making) > 0 {
 			some := &apply.Snapshot{Namespace: r.ns.Inode(), Generation: now.Generation, Tables: tablesOf(making), Messages: making}
 			onStep("commit in stages " + what)
-			err := apply.Restore(ctx, r.ns, some)
+			stagesErr = apply.Restore(ctx, r.ns, some)
 			onStep("have committed in stages " + what)
-			if stages = err == nil; stages {
+			if stages = stagesErr == nil; stages {
 				made, r.changed = append(made, some.Tables...), append(r.changed, some.Tables...)
 			}
 			continue
@@ -131,8 +135,13 @@ func (r *restoring) comeBack(ctx context.Context, tables, cover []nfnetlink.Tabl
 		}
 		batch = append(batch, nfnetlink.Replay(making)...)
 		onStep("commit " + what)
-		if again, err = r.commit(attempt, batch, now.Generation); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+		again, err = r.commit(attempt, batch, now.Generation)
+		if size := (*nfnetlink.SizeError)(nil); errors.As(err, &size) && !large {
+			large = true // without the right to a larger send buffer; stages are smaller
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, errors.Join(stagesErr, err))
 		}
 		if again {
 			continue
