@@ -225,6 +225,21 @@ func (m *Migration) finish(ctx context.Context, h Hooks) error {
 	return m.enter(Confirmed, func(r *Record) { r.Reason, r.Failed = "confirmed", "" })
 }
 
+// Abandoned says why nobody is at work on an open migration any more, "" when
+// somebody is: its applier, its guards, or whoever may still confirm it.
+func (m *Migration) Abandoned() string {
+	r := m.Record
+	switch {
+	case !r.State.Open() || len(m.Guards()) > 0:
+		return ""
+	case r.State == Prepared && !r.Applier.Alive():
+		return "the process that applied died before it started the guards, or both were killed"
+	case r.State == Waiting && r.Deadline.Until() <= 0:
+		return "no confirmation came in time, and both guards were killed"
+	}
+	return ""
+}
+
 // Recover finishes what a process that died, or a machine that went down, left
 // open: what was confirmed is made to last, everything else is rolled back. A
 // migration whose applier or guard is still at work is left to them.
@@ -246,6 +261,9 @@ func (m *Migration) Recover(ctx context.Context, h Hooks) error {
 		if again {
 			// Nothing on disk changed, so the machine started with the old rules.
 			return m.enter(RolledBack, func(r *Record) { r.Reason = "the machine was started again before the confirmation" })
+		}
+		if why := m.Abandoned(); why != "" {
+			return m.RollBack(ctx, h, why)
 		}
 	}
 	return nil

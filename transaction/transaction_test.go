@@ -352,6 +352,40 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// TestAbandoned rolls back what nobody is at work on any more, and nothing else.
+func TestAbandoned(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		state  State
+		change func(*Record)
+		want   State
+	}{
+		{"applier at work", Prepared, nil, Prepared},
+		{"applier died", Prepared, func(r *Record) { r.Applier.Start++ }, RolledBack},
+		{"may still be confirmed", Waiting, func(r *Record) { r.Applier.Start++ }, Waiting},
+		{"deadline over", Waiting, func(r *Record) { r.Deadline = Now() }, RolledBack},
+	} {
+		b := newBench(t)
+		m, _ := b.commit(time.Minute)
+		if err := m.enter(c.state, func(r *Record) {
+			if c.change != nil {
+				c.change(r)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Recover(context.Background(), b.host.hooks()); err != nil {
+			t.Fatal(err)
+		}
+		kernel := map[State]string{RolledBack: "old"}[c.want]
+		if kernel == "" {
+			kernel = "new"
+		}
+		t.Log(c.name)
+		b.want(m, c.want, kernel, "old")
+	}
+}
+
 // TestDamagedRecord wants what cannot be understood to stop everything, not to be
 // taken for absent.
 func TestDamagedRecord(t *testing.T) {

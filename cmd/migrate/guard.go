@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -94,26 +96,22 @@ up, and does nothing when there is nothing to do.`,
 				return err
 			}
 			defer release()
-			list, err := store.List()
-			if err != nil {
-				return &exit{exitDifferent, err}
-			}
-			for _, m := range list {
-				if !m.Record.State.Open() {
-					continue
-				}
-				if err := recoverOne(c.Context(), s, m); err != nil {
-					return err
-				}
-			}
-			return nil
+			return recoverOpen(c.Context(), s.out, store)
 		},
 	}
 	where.register(c)
 	return c
 }
 
-func recoverOne(ctx context.Context, s *streams, m *transaction.Migration) error {
+// recoverOpen recovers the migration that is open, when there is one.
+func recoverOpen(ctx context.Context, w io.Writer, store *transaction.Store) error {
+	m, err := store.Open()
+	if errors.Is(err, transaction.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return &exit{exitDifferent, err}
+	}
 	h, err := openHost(ctx, m)
 	if err != nil {
 		return err
@@ -124,10 +122,10 @@ func recoverOne(ctx context.Context, s *streams, m *transaction.Migration) error
 		return &exit{exitDifferent, err}
 	}
 	if m.Record.State == before {
-		_, err := fmt.Fprintf(s.out, "migration %s is %s; its guards see to it\n", m.Record.ID, before)
+		_, err := fmt.Fprintf(w, "migration %s is %s; its guards see to it\n", m.Record.ID, before)
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "migration %s was %s and is %s now (%s)\n", m.Record.ID, before, m.Record.State, m.Record.Reason)
+	_, err = fmt.Fprintf(w, "migration %s was %s and is %s now (%s)\n", m.Record.ID, before, m.Record.State, m.Record.Reason)
 	return err
 }
 

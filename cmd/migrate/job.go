@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -173,6 +174,10 @@ func (j *job) apply(ctx context.Context, ns *netns.NS, before *snapshot.Snapshot
 			release()
 		}
 	}()
+	// What a process that died left open is ended first.
+	if err := recoverOpen(ctx, io.Discard, store); err != nil {
+		return err
+	}
 	from, open, err := session(ns)
 	if err != nil {
 		return missing(err)

@@ -31,9 +31,11 @@ type migrationJSON struct {
 	Failed    string            `json:"failed,omitempty"`
 	// Left are the seconds to the rollback, and Guards the processes that would
 	// do it, of one that waits.
-	Left    *float64 `json:"seconds_left,omitempty"`
-	Guards  []int    `json:"guards,omitempty"`
-	Changed []string `json:"changed"`
+	Left   *float64 `json:"seconds_left,omitempty"`
+	Guards []int    `json:"guards,omitempty"`
+	// Abandoned says why nobody is at work on one that is open.
+	Abandoned string   `json:"abandoned,omitempty"`
+	Changed   []string `json:"changed"`
 }
 
 func statusCommand(s *streams) *cobra.Command {
@@ -90,6 +92,9 @@ or undone; 4 the list cannot be read.`,
 func statusOf(m *transaction.Migration) migrationJSON {
 	r := m.Record
 	j := migrationJSON{ID: r.ID, State: r.State, Namespace: r.Netns, Began: r.Began, Ended: r.Ended, Reason: r.Reason, Failed: r.Failed, Changed: r.Changed}
+	if j.Abandoned = m.Abandoned(); j.Abandoned != "" {
+		return j
+	}
 	if r.State == transaction.Waiting || r.State == transaction.Prepared {
 		left := r.Deadline.Until().Seconds()
 		j.Left = &left
@@ -112,6 +117,9 @@ func (d *statusJSON) show(w io.Writer) error {
 		}
 		if m.Reason != "" && m.State != transaction.Confirmed {
 			line += ": " + m.Reason
+		}
+		if m.Abandoned != "" {
+			line += ": " + m.Abandoned + "; migrate recover ends it"
 		}
 		if m.Left != nil {
 			line += fmt.Sprintf(": rolled back in %s, unless it is confirmed; %d guards see to it", seconds(time.Duration(*m.Left*float64(time.Second))), len(m.Guards))
