@@ -120,7 +120,7 @@ func TestReadBoot(t *testing.T) {
 		"by hand": {
 			files: map[string]string{
 				"usr/lib/systemd/systemd": "",
-				"etc/rc.local":            "#!/bin/sh\n# iptables -F\nsh /root/firewall.sh\n",
+				"etc/rc.local":            "#!/bin/sh\n# iptables -F\nsh /opt/firewall.sh\n",
 				"etc/rc.d/rc.local":       "#!/bin/sh\n/sbin/iptables -t nat -A POSTROUTING -j MASQUERADE\n",
 				"etc/network/interfaces":  "iface eth0 inet dhcp\n  pre-up iptables-restore < /etc/rules\n",
 				"etc/cron.d/fw":           "@reboot root /usr/sbin/ipset restore -file /etc/sets\n",
