@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"nftmigrate/diag"
 )
 
 // chunk is how many rules are allocated at a time.
@@ -75,6 +77,10 @@ func (r *lineReader) finish() {
 		return
 	}
 	r.cast()
+	if r.p.part != nil && r.command != 'A' {
+		r.p.part.failed = true
+		return
+	}
 	commands[r.command](r)
 }
 
@@ -171,9 +177,6 @@ func (p *parser) keepUses(uses []MatchUse) []MatchUse {
 
 func (r *lineReader) appendRules() {
 	c := r.p.findChain(r.chain)
-	if c.Range.IsZero() {
-		c.Range = r.p.of(r.chain)
-	}
 	if len(r.sources) <= 1 && len(r.destinations) <= 1 {
 		rule := r.p.newRule()
 		*rule = r.rule
@@ -184,10 +187,24 @@ func (r *lineReader) appendRules() {
 		if len(r.destinations) == 1 {
 			rule.Destination = r.destinations[0]
 		}
-		c.Rules = append(c.Rules, rule)
+		r.p.append(c, r.p.of(r.chain), rule)
 		return
 	}
-	c.Rules = append(c.Rules, r.newRules()...)
+	for _, rule := range r.newRules() {
+		r.p.append(c, r.p.of(r.chain), rule)
+	}
+}
+
+// append appends a rule to a chain, which where names.
+func (p *parser) append(c *Chain, where diag.Range, rule *Rule) {
+	if p.part != nil {
+		p.part.add(c, where, rule)
+		return
+	}
+	if c.Range.IsZero() {
+		c.Range = where
+	}
+	c.Rules = append(c.Rules, rule)
 }
 
 // position reads a rule number from 1 to limit as an index from 0.

@@ -79,6 +79,8 @@ type parser struct {
 	muted   bool // nothing is reported
 	noflush bool // tables keep what they have
 
+	part     *part // nil but in a reader of a part
+	tried    int   // up to here it was tried to read in parts
 	moulds   map[mouldKey]*mould
 	filled   []*mould // by the line that is being read
 	names    map[string]Interface
@@ -94,6 +96,9 @@ type finding = diag.Diagnostic
 // report adds a diagnostic. Without a severity it is an error; its context is
 // the current line.
 func (p *parser) report(d finding) {
+	if p.part != nil {
+		p.part.failed = true
+	}
 	if p.muted {
 		return
 	}
@@ -147,6 +152,10 @@ func (p *parser) of(t token) diag.Range { return p.at(t.start, t.end) }
 func (p *parser) readText() {
 	rest, base := p.text, 0
 	for rest != "" {
+		if n := p.readParts(rest, base); n > 0 {
+			rest, base = rest[n:], base+n
+			continue
+		}
 		line := rest
 		next := len(rest)
 		if i := strings.IndexByte(rest, '\n'); i >= 0 {
@@ -177,6 +186,8 @@ func (p *parser) readLine(line string, base int) {
 	base += lead
 	switch {
 	case content == "" || content[0] == '#':
+	case p.part != nil && (content[0] == '*' || content[0] == ':' || content == "COMMIT"):
+		p.part.failed = true
 	case len(line) > lineMax:
 		p.report(finding{Code: "line-too-long", Summary: "the line is too long",
 			Detail:  fmt.Sprintf("It has %d bytes; iptables-restore takes what stands behind byte %d as another line. Split it.", len(line), lineMax),
