@@ -90,16 +90,24 @@ func (p *printer) table(t *Table) error {
 		p.add("\n")
 		p.set(s)
 	}
-	for _, c := range t.Chains {
-		p.add("\n")
-		if err := p.chain(c); err != nil {
-			return fmt.Errorf("print chain %s: %w", c.Name, err)
-		}
+	if err := p.chains(t.Chains); err != nil {
+		return err
 	}
 	if len(t.Objects)+len(t.Sets)+len(t.Chains) == 0 {
 		p.add("\n")
 	}
 	p.add("}\n")
+	return nil
+}
+
+// someChains writes chains.
+func (p *printer) someChains(list []*Chain) error {
+	for _, c := range list {
+		p.add("\n")
+		if err := p.chain(c); err != nil {
+			return fmt.Errorf("print chain %s: %w", c.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -307,9 +315,8 @@ func (p *printer) chain(c *Chain) error {
 	return nil
 }
 
-// prepare writes the rules of a chain to p.rules, and returns the column behind
-// which their origins stand.
-func (p *printer) prepare(rules []*Rule) (width int, err error) {
+// prepareSome is prepare by one processor.
+func (p *printer) prepareSome(rules []*Rule) (width int, err error) {
 	p.rules, p.ends = p.rules[:0], p.ends[:0]
 	for i, r := range rules {
 		start := len(p.rules)
