@@ -219,15 +219,32 @@ func (t *translation) fillAlone(plan *chainPlan, s side) {
 func (t *translation) fillMerged(plan *chainPlan) {
 	lists := make(map[iptables.Family][]*Rule)
 	for _, s := range plan.sides {
-		for _, rule := range s.rules() {
-			if r := new(Rule); t.rule(r, s.context(plan, rule), plan.again) {
-				lists[s.family] = append(lists[s.family], r)
+		rules := make([]Rule, len(s.rules()))
+		list := make([]*Rule, 0, len(rules))
+		for i, rule := range s.rules() {
+			r := &rules[i]
+			r.items = t.itemRoom(len(rule.Matches))
+			if t.rule(r, s.context(plan, rule), plan.again) {
+				list = append(list, r)
 			}
 		}
+		lists[s.family] = list
 	}
 	for _, r := range t.merge(lists[iptables.IPv4], lists[iptables.IPv6]) {
 		plan.body.lower(r)
 	}
+}
+
+// itemRoom returns an empty list with room for the items of a rule with so many matches,
+// as most have them.
+func (t *translation) itemRoom(matches int) []item {
+	n := matches + 4 // the tests of addresses and protocol, and what the target adds
+	if n > len(t.items) {
+		t.items = make([]item, max(n, 4*chunk))
+	}
+	list := t.items[:0:n]
+	t.items = t.items[n:]
+	return list
 }
 
 // hang makes the chain a base chain. Where the two families have unlike

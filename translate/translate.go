@@ -169,6 +169,7 @@ type translation struct {
 	inlined    []Inlining
 	costs      []optimize.ChainCost
 	diags      diag.List
+	items      []item // of rules to come
 
 	fragments      bool // rules see fragments
 	firstFragments bool // what a rule is depends on fragments

@@ -21,7 +21,7 @@ type elements struct {
 	items   []*item
 	before  []int32 // the element before each in its bucket, or -1
 	buckets []bucket
-	slots   []int32            // a table of hashes: places in buckets, from 1 on
+	slots   []slot             // a table of hashes
 	sets    map[int32]*spanSet // of the wide field in buckets, once asked for
 }
 
@@ -29,6 +29,13 @@ const (
 	none = -1
 	many = -2
 )
+
+// A slot has the hash of a bucket, so that others are told apart without looking at their
+// elements, and its place in the list of buckets, from 1 on; 0 for none.
+type slot struct {
+	hash   uint32
+	bucket int32
+}
 
 // A bucket is elements that can overlap.
 type bucket struct{ first, last, count int32 }
@@ -80,7 +87,7 @@ var seeds = [2]uint64{rand.Uint64(), rand.Uint64()}
 
 // slot returns where the bucket of an element is in the table, or would be. Of elements
 // with spans in many fields there is one bucket.
-func (e *elements) slot(spans []span) *int32 {
+func (e *elements) slot(spans []span) *slot {
 	h := seeds[0]
 	if e.wide != many {
 		for i := range spans {
@@ -90,10 +97,14 @@ func (e *elements) slot(spans []span) *int32 {
 			}
 		}
 	}
-	mask := uint64(len(e.slots) - 1)
-	for at := h & mask; ; at = (at + 1) & mask {
-		if n := e.slots[at]; n == 0 || e.together(spans, e.at(e.buckets[n-1].first)) {
-			return &e.slots[at]
+	short, mask := uint32(h), len(e.slots)-1
+	for at := int(short) & mask; ; at = (at + 1) & mask {
+		switch s := &e.slots[at]; {
+		case s.bucket == 0:
+			s.hash = short
+			return s
+		case s.hash == short && e.together(spans, e.at(e.buckets[s.bucket-1].first)):
+			return s
 		}
 	}
 }
@@ -114,7 +125,7 @@ func (e *elements) together(a, b []span) bool {
 // sort puts all elements into buckets anew.
 func (e *elements) sort(wide int) {
 	e.wide = wide
-	e.buckets, e.before, e.sets = e.buckets[:0], e.before[:0], nil
+	e.buckets, e.before, e.sets, e.slots = e.buckets[:0], e.before[:0], nil, nil
 	e.makeRoom()
 	for i := range e.items {
 		e.put(int32(i))
@@ -123,12 +134,18 @@ func (e *elements) sort(wide int) {
 
 // makeRoom makes the table large enough for another bucket.
 func (e *elements) makeRoom() {
-	if 4*(len(e.buckets)+1) <= 3*len(e.slots) && len(e.buckets) > 0 {
-		return
-	}
-	e.slots = make([]int32, max(16, 2*len(e.slots)))
-	for i, b := range e.buckets {
-		*e.slot(e.at(b.first)) = int32(i + 1)
+	old := e.slots
+	e.slots = make([]slot, max(16, 2*len(old)))
+	mask := len(e.slots) - 1
+	for _, s := range old {
+		if s.bucket == 0 {
+			continue
+		}
+		at := int(s.hash) & mask
+		for e.slots[at].bucket != 0 {
+			at = (at + 1) & mask
+		}
+		e.slots[at] = s
 	}
 }
 
@@ -152,20 +169,20 @@ func roomFor[T any](list []T, n int) []T {
 func (e *elements) put(i int32) {
 	spans := e.at(i)
 	slot := e.slot(spans)
-	if *slot == 0 {
+	if slot.bucket == 0 {
 		if 4*(len(e.buckets)+1) > 3*len(e.slots) {
 			e.makeRoom()
 			slot = e.slot(spans)
 		}
 		e.buckets = append(roomFor(e.buckets, 1), bucket{i, i, 1})
-		*slot = int32(len(e.buckets))
+		slot.bucket = int32(len(e.buckets))
 		e.before = append(e.before, -1)
 		return
 	}
-	b := &e.buckets[*slot-1]
+	b := &e.buckets[slot.bucket-1]
 	e.before = append(e.before, b.last)
 	b.last, b.count = i, b.count+1
-	if set := e.sets[*slot-1]; set != nil {
+	if set := e.sets[slot.bucket-1]; set != nil {
 		set.add(spans[e.wide])
 	}
 }
@@ -184,7 +201,7 @@ const nearMost = 64
 // shadowed reports whether one element takes all packets of another one that comes
 // later. Of many elements that may, the last ones are looked at.
 func (e *elements) shadowed(spans []span) bool {
-	slot := *e.slot(spans)
+	slot := e.slot(spans).bucket
 	if slot == 0 {
 		return false
 	}
@@ -202,7 +219,7 @@ func (e *elements) shadowed(spans []span) bool {
 
 // overlapsAny reports whether an element overlaps one that is there.
 func (e *elements) overlapsAny(spans []span) bool {
-	slot := *e.slot(spans)
+	slot := e.slot(spans).bucket
 	switch {
 	case slot == 0:
 		return false

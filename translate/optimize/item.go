@@ -56,8 +56,8 @@ var (
 )
 
 // analyse reads a rule.
-func (o *optimizer) analyse(r *nftgen.Rule) *item {
-	it := o.stock.item()
+func (k *stock) analyse(r *nftgen.Rule) *item {
+	it := k.item()
 	*it = item{rule: r, family: r.Family}
 	n := len(r.Stmts)
 	if n == 0 {
@@ -73,27 +73,27 @@ func (o *optimizer) analyse(r *nftgen.Rule) *item {
 			}
 		}
 	}
-	it.facts = o.stock.room(len(tests) + 1) // one more for the protocol of a port
+	it.facts = k.room(len(tests) + 1) // one more for the protocol of a port
 	contradicts := false
 	for _, s := range tests {
 		if !nftgen.Pure(s) {
 			it.simple = false
 			break
 		}
-		contradicts = !o.note(it, s) || contradicts
+		contradicts = !k.note(it, s) || contradicts
 	}
 	if contradicts || len(it.facts) > maxFields || it.spread() > maxSpread || it.counter != nil && it.spread() > 1 {
 		it.simple = false
 	}
 	if it.simple {
-		it.shape = o.stock.shape(it)
+		it.shape = k.shape(it)
 	}
 	return it
 }
 
 // note takes note of a test of an item; it returns false when that contradicts another.
-func (o *optimizer) note(it *item, s nftgen.Stmt) bool {
-	f, ok := o.factOf(s)
+func (k *stock) note(it *item, s nftgen.Stmt) bool {
+	f, ok := k.factOf(s)
 	possible := true
 	if !ok {
 		it.rest = append(it.rest, s)
@@ -103,10 +103,10 @@ func (o *optimizer) note(it *item, s nftgen.Stmt) bool {
 			switch f.field.Text {
 			case nftgen.Dport(p).Text:
 				f.field = dport
-				possible = it.add(fact{l4proto, o.only(p)})
+				possible = it.add(fact{l4proto, k.only(p)})
 			case nftgen.Sport(p).Text:
 				f.field = sport
-				possible = it.add(fact{l4proto, o.only(p)})
+				possible = it.add(fact{l4proto, k.only(p)})
 			}
 		}
 		possible = it.add(f) && possible
@@ -118,7 +118,7 @@ func (o *optimizer) note(it *item, s nftgen.Stmt) bool {
 		}
 		if p := f.Protocol(); p != 0 {
 			if known := it.fact(l4proto.Text); len(known) != 1 || known[0] != only(p) {
-				it.implied = append(it.implied, fact{l4proto, o.only(p)})
+				it.implied = append(it.implied, fact{l4proto, k.only(p)})
 			}
 		}
 	}
@@ -126,9 +126,9 @@ func (o *optimizer) note(it *item, s nftgen.Stmt) bool {
 }
 
 // only returns the list of one protocol.
-func (o *optimizer) only(proto uint8) []span {
+func (k *stock) only(proto uint8) []span {
 	s := only(proto)
-	return o.stock.span(s.low, s.high)
+	return k.span(s.low, s.high)
 }
 
 func only(proto uint8) span { return span{number{0, uint64(proto)}, number{0, uint64(proto)}} }
@@ -205,11 +205,11 @@ func plainText(s nftgen.Stmt) string { return fmt.Sprintf("%#v", plain(s)) }
 
 // factOf reads a test as a fact; ok is false for one that demands no value of one
 // field.
-func (o *optimizer) factOf(s nftgen.Stmt) (f fact, ok bool) {
+func (k *stock) factOf(s nftgen.Stmt) (f fact, ok bool) {
 	var field nftgen.Field
 	var spans []span
 	whole := func(low, high nftgen.Value) []span {
-		return o.stock.span(numberOf(low, field.Type), numberOf(high, field.Type))
+		return k.span(numberOf(low, field.Type), numberOf(high, field.Type))
 	}
 	switch s := s.(type) {
 	case nftgen.Compare:
@@ -223,7 +223,7 @@ func (o *optimizer) factOf(s nftgen.Stmt) (f fact, ok bool) {
 	case nftgen.InPrefix:
 		if field = s.Field; !s.Not && !field.Type.IsName() && keys(field) {
 			n := network(numberOf(s.Addr, field.Type), s.Bits, field.Type.Bytes)
-			spans = o.stock.span(n.low, n.high)
+			spans = k.span(n.low, n.high)
 		}
 	case nftgen.InSpan:
 		if field = s.Field; !s.Not && keys(field) {

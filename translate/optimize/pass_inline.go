@@ -25,7 +25,7 @@ func (o *optimizer) inline() {
 			if !jumpsToUnshared(r, uses) {
 				continue
 			}
-			if it := o.analyse(r); it.simple {
+			if it := o.stock.analyse(r); it.simple {
 				items[i] = it
 				candidates[it.shape]++
 			}
@@ -80,7 +80,7 @@ func (o *optimizer) inlinable(it *item) bool {
 		return false
 	}
 	for _, r := range c.Rules {
-		inner := o.analyse(r)
+		inner := o.stock.analyse(r)
 		if r.Comment != "" && it.rule.Comment != "" {
 			return false // one rule keeps one comment
 		}
@@ -88,7 +88,7 @@ func (o *optimizer) inlinable(it *item) bool {
 			return false
 		}
 		both := o.both(it, r)
-		if both.CheckIn(o.table.Family) != nil || !o.analyse(both).simple {
+		if both.CheckIn(o.table.Family) != nil || !o.stock.analyse(both).simple {
 			return false
 		}
 	}

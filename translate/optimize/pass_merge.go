@@ -22,8 +22,7 @@ func (o *optimizer) chain(c *nftgen.Chain) {
 	o.current = c
 	var groups []*group
 	latest := make(map[string]int)
-	for _, r := range c.Rules {
-		it := o.analyse(r)
+	for _, it := range o.analyseAll(c.Rules) {
 		if it.simple && o.changesKey(it) {
 			it.simple = false
 		}

@@ -1,6 +1,11 @@
 package optimize
 
-import "nftmigrate/nftgen"
+import (
+	"runtime"
+	"sync"
+
+	"nftmigrate/nftgen"
+)
 
 // chunk is how many of a kind are allocated at a time.
 const chunk = 256
@@ -42,6 +47,30 @@ func (s *stock) room(n int) []fact {
 	list := s.facts[:0:n]
 	s.facts = s.facts[n:]
 	return list
+}
+
+// aloneMost is how many rules one processor analyses.
+const aloneMost = 4096
+
+// analyseAll reads rules, many of them on all processors.
+func (o *optimizer) analyseAll(rules []*nftgen.Rule) []*item {
+	items := make([]*item, len(rules))
+	some := func(k *stock, from, to int) {
+		for i := from; i < to; i++ {
+			items[i] = k.analyse(rules[i])
+		}
+	}
+	n := min(runtime.GOMAXPROCS(0), len(rules)/aloneMost)
+	if n < 2 {
+		some(&o.stock, 0, len(rules))
+		return items
+	}
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { some(new(stock), i*len(rules)/n, (i+1)*len(rules)/n) })
+	}
+	wait.Wait()
+	return items
 }
 
 // span returns a list of one span.
