@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +30,7 @@ const (
 // The advice stays with the addresses when the slice is gone, and they are the ones that
 // the runtime gives out next.
 func makeRoom(size int64) {
-	if size < fewBytes {
+	if size < fewBytes || !addressesAreFree() {
 		return
 	}
 	room := make([]byte, min(roomPerByte*size, mostRoom))
@@ -38,6 +39,18 @@ func makeRoom(size int64) {
 	}
 	room = nil
 	runtime.GC()
+}
+
+// addressesAreFree reports whether a process may have more addresses than it uses memory:
+// where it may not, asking for them could end it.
+func addressesAreFree() bool {
+	var limit unix.Rlimit
+	if strconv.IntSize < 64 || unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur != unix.RLIM_INFINITY {
+		return false
+	}
+	const never = '2' // is more promised than there is; Linux: Documentation/mm/overcommit-accounting.rst
+	policy, err := os.ReadFile("/proc/sys/vm/overcommit_memory")
+	return err == nil && len(policy) > 0 && policy[0] != never
 }
 
 // collectRarely makes garbage collection rare until the function that it returns is
