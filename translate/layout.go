@@ -303,12 +303,21 @@ func (t *translation) finish() {
 
 // sortChains puts base chains first, in the order of the tables, then the
 // chains they use, each followed by its helper chains, so that a reader meets
-// each hook before its details.
+// each hook before its details. A helper of a chain that the optimisation left out
+// is one of that chain's owner, if there is one: others may use it now.
 func (t *translation) sortChains() {
+	there := make(map[*nftgen.Chain]bool, len(t.table.Chains))
+	for _, c := range t.table.Chains {
+		there[c] = true
+	}
 	helpers := make(map[*nftgen.Chain][]*nftgen.Chain)
 	var bases, others []*nftgen.Chain
 	for _, c := range t.table.Chains {
-		switch owner := t.shared.owners[c]; {
+		owner := t.shared.owners[c]
+		for owner != nil && !there[owner] {
+			owner = t.shared.owners[owner]
+		}
+		switch {
 		case owner != nil:
 			helpers[owner] = append(helpers[owner], c)
 		case c.Base != nil:

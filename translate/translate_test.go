@@ -38,7 +38,11 @@ func TestArchives(t *testing.T) {
 			for _, f := range a.Files {
 				files[f.Name] = f.Data
 			}
-			text, list := run(t, files, translate.Options{Strict: strings.Contains(path, "strict")})
+			options := translate.Options{Strict: strings.Contains(path, "strict")}
+			if strings.Contains(path, "optimized") {
+				options.Optimize = 2
+			}
+			text, list := run(t, files, options)
 			got := map[string]string{"out/nft": text, "out/diag": list}
 			for i := range a.Files {
 				f := &a.Files[i]
