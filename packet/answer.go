@@ -18,6 +18,9 @@ import (
 // Kernel: nf_reject_ipv4.c and nf_reject_ipv6.c; net/ipv4/icmp.c, __icmp_send;
 // net/ipv6/icmp.c, icmp6_send.
 func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bool {
+	if e == invalid6 {
+		return h.answersInvalid(data, device, kind)
+	}
 	l, ok := locate(data)
 	if !ok || l.offset != 0 {
 		return false
@@ -56,6 +59,46 @@ func (h *Host) Answers(data []byte, device string, kind uint8, e RejectEvent) bo
 		return segment[0]&0x80 != 0
 	}
 	return true
+}
+
+// invalid6 is the error about a field of an IPv6 header (RFC 4443, section 3.4). No
+// rule of iptables or nftables names it; the translation of prefixes sends it.
+var invalid6 = RejectEvent{Type: 4, Code: 0}
+
+// answersInvalid reports whether that error is sent, which no checksum stands
+// against, nor that the packet is a fragment or ends early, but an error does.
+//
+// Kernel: net/ipv6/icmp.c, icmp6_send and is_ineligible; net/ipv6/exthdrs_core.c,
+// ipv6_skip_exthdr.
+func (h *Host) answersInvalid(data []byte, device string, kind uint8) bool {
+	src, dst, ok := addresses(data)
+	if !ok || kind != TypeHost || dst.IsMulticast() || src.IsMulticast() || src.IsUnspecified() || !h.returns(src, h.receiver(dst, device)) {
+		return false
+	}
+	next, at, fragment := data[6], 40, uint16(0)
+	for isExtension(next) {
+		if len(data) < at+2 || next == Fragment && len(data) < at+4 {
+			return true
+		}
+		size := (int(data[at+1]) + 1) * 8
+		switch next {
+		case Fragment:
+			if fragment = binary.BigEndian.Uint16(data[at+2:]); fragment>>3 != 0 {
+				return true
+			}
+			size = 8
+		case AH:
+			size = (int(data[at+1]) + 2) * 4
+		}
+		next, at = data[at], at+size
+	}
+	switch {
+	case next != ICMPv6:
+		return true
+	case at >= len(data):
+		return fragment != 0
+	}
+	return data[at]&0x80 != 0
 }
 
 // receiver is the device that a packet counts as received by when an error about

@@ -37,6 +37,12 @@ func TestAnswers(t *testing.T) {
 		{"v6 echo request", Spec{Version: 6, Proto: ICMPv6, Type: 128}, error6, true},
 		{"v6 to many", Spec{Version: 6, Proto: UDP, Dst: netip.MustParseAddr("ff02::1")}, error6, false},
 		{"v6 without next header", Spec{Version: 6, Proto: NoNext, Payload: make([]byte, 8)}, error6, false},
+		{"v6 header, of wrong sum", Spec{Version: 6, Proto: 253, Payload: make([]byte, 8)}, invalid6, true},
+		{"v6 header, later fragment", Spec{Version: 6, Proto: UDP, FragmentOffset: 1, Payload: make([]byte, 8)}, invalid6, true},
+		{"v6 header, error", Spec{Version: 6, Proto: ICMPv6, Type: 3, Headers: []Extension{{Proto: DestOpts}}}, invalid6, false},
+		{"v6 header, cut error", Spec{Version: 6, Proto: ICMPv6, Truncate: true}, invalid6, false},
+		{"v6 header, to many", Spec{Version: 6, Proto: UDP, Dst: netip.MustParseAddr("ff02::1")}, invalid6, false},
+		{"v6 header, echo request", Spec{Version: 6, Proto: ICMPv6, Type: 128}, invalid6, true},
 		{"v6 syn behind options", Spec{Version: 6, Proto: TCP, TCPFlags: SYN, Headers: []Extension{{Proto: DestOpts}}}, reset, true},
 	}
 	for _, tt := range tests {

@@ -33,6 +33,7 @@ func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
 	data := v.f.Data
 	fresh, ok := e.Map([16]byte(data[own : own+16]))
 	if !ok {
+		copy(data[own:], fresh[:]) // the error goes to the new source
 		if v.f.Hook != packet.Output {
 			v.f.Emit(addressInvalid)
 			v.Declare(prefixUnmapped)

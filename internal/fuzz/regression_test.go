@@ -171,6 +171,17 @@ func TestRegressions(t *testing.T) {
 			},
 		},
 		{
+			name:  "an error about an address is sent whatever the checksum, and to the new address",
+			rules: "*mangle\n-A PREROUTING -i net0 -j DNPT --src-pfx 2001:db8:5::/64 --dst-pfx 2001:db8:1::/48\n-A PREROUTING -i net1 -j DNPT --src-pfx ff0e::/64 --dst-pfx 2001:db8:1::/48\nCOMMIT\n",
+			v6:    true,
+			packets: []packet.Spec{
+				{Dst: addr("2001:db8:5:0:ffff:ffff:ffff:ffff"), Proto: 5, Payload: []byte{1}, In: "net0"},
+				{Dst: addr("2001:db8:5:0:ffff:ffff:ffff:ffff"), Proto: packet.ICMPv6, Type: 3, In: "net0", State: packet.Invalid},
+				{Dst: addr("ff0e::ffff:ffff:ffff:ffff"), Proto: packet.UDP, In: "net1"},
+			},
+			explained: map[string]int{"npt-no-error": 2},
+		},
+		{
 			// The match makes it a packet for the host, which is forwarded.
 			name: "a packet for a group of the link and one address, behind a match that is undecided",
 			rules: "*mangle\n-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
