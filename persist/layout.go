@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -111,6 +112,9 @@ func Lay(root string, init Init, loaders []Loader, rules Rules) (*Layout, error)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lay out what a boot loads: %w", err)
+	}
+	if len(b.layout.Changes) > 0 {
+		b.others()
 	}
 	for _, l := range loaders {
 		if l.Kind == HandMade {
@@ -249,14 +253,30 @@ func (b *builder) load(path string) string {
 	return b.nft + " -f " + path
 }
 
-// nftables is the service that loads rulesets of nftables, nil when there is none.
+// standard are the services of distributions that load the ruleset of nftables, and
+// the one that this package makes.
+var standard = []string{"nftables.service", "nftables-load.service", "nftables-restore.service", "nftables", loading}
+
+// nftables is the standard service that loads rulesets of nftables, nil when there
+// is none. What operators made for their own rulesets is not changed.
 func (b *builder) nftables() *Loader {
-	for i := range b.loaders {
-		if b.loaders[i].Kind == LoadsNftables {
-			return &b.loaders[i]
+	for _, name := range standard {
+		for i := range b.loaders {
+			if b.loaders[i].Kind == LoadsNftables && b.loaders[i].Name == name {
+				return &b.loaders[i]
+			}
 		}
 	}
 	return nil
+}
+
+// others tells of other services that load rulesets of nftables.
+func (b *builder) others() {
+	for _, l := range b.loaders {
+		if l.Kind == LoadsNftables && l.Enabled && !slices.Contains(standard, l.Name) && l.Name != openrcLoad {
+			b.layout.ByHand = append(b.layout.ByHand, fmt.Sprintf("%s loads rules of nftables when the host starts, and stays as it is. See that it does not flush the whole ruleset, which would remove table %s.", l.Name, b.table()))
+		}
+	}
 }
 
 // old are the services that load the old rules.

@@ -289,6 +289,34 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+// ownOf is where a layout puts the rules.
+func ownOf(t *testing.T, l *persist.Layout) string {
+	t.Helper()
+	for _, c := range l.Changes {
+		if strings.HasPrefix(filepath.Base(c.Path), "nftmigrate.") && strings.HasPrefix(c.Why, "the rules of") {
+			return c.Path
+		}
+	}
+	t.Fatal("no file of rules")
+	return ""
+}
+
+// TestOperatorsOwn: a service that an operator made for a ruleset of hers is not
+// taken for the one that loads the migrated rules.
+func TestOperatorsOwn(t *testing.T) {
+	s := debian
+	s.loaders = append([]persist.Loader{{Name: "firewall.service", Kind: persist.LoadsNftables, Enabled: true, Files: []string{"/etc/my.nft"}}}, debian.loaders...)
+	l, _ := laid(t, s, ours)
+	if l.Service != "nftables.service" || !strings.Contains(strings.Join(l.ByHand, "\n"), "firewall.service loads rules of nftables") {
+		t.Errorf("%s: %s", l.Service, l.Describe())
+	}
+	for _, c := range l.Changes {
+		if strings.Contains(c.Path, "firewall.service") {
+			t.Errorf("%s is changed", c.Path)
+		}
+	}
+}
+
 // TestAgain: a second migration, of other rules, changes the rules alone.
 func TestAgain(t *testing.T) {
 	testkit.Need(t, testkit.Root)
@@ -305,7 +333,13 @@ func TestAgain(t *testing.T) {
 				loaders[i].Enabled = false
 			case s.init == persist.Systemd:
 				loaders[i].Enabled = true
+				if s.name != "Arch" { // as its drop-in says then
+					loaders[i].Files = []string{filepath.Join(filepath.Dir(ownOf(t, l)), "nftmigrate.nft")}
+				}
 			}
+		}
+		if s.name == bare.name {
+			loaders = append(loaders, persist.Loader{Name: "nftmigrate.service", Kind: persist.LoadsNftables, Enabled: true, Files: []string{ownOf(t, l)}})
 		}
 		l, err := persist.Lay(root, s.init, loaders, rules)
 		if err != nil {

@@ -35,6 +35,10 @@ func (b *builder) systemd() error {
 		}
 	}
 	b.own = b.place(main, text)
+	if isOwn(main) { // what a migration before this one made it load
+		b.own = filepath.Join(filepath.Dir(main), "nftmigrate"+b.extension())
+		main, there = "", false
+	}
 	dropIn := filepath.Join(units, nftables.Name+".d", "90-nftmigrate.conf")
 	earlier, migrated, err := b.read(dropIn)
 	if err != nil {
@@ -44,9 +48,6 @@ func (b *builder) systemd() error {
 	if migrated {
 		// A migration before this one decided whether a boot loads the main file.
 		loaded = loaded && strings.Contains(earlier, "\nExecStart="+b.nft+" -f "+main+"\n")
-	}
-	if filepath.Dir(main) == filepath.Dir(b.own) && strings.HasPrefix(filepath.Base(main), "nftmigrate.") {
-		main, loaded, there = "", false, false // the file of the migration before
 	}
 
 	// What finishes or undoes the rest comes first, and its undoing last.
@@ -107,6 +108,11 @@ func (b *builder) systemd() error {
 		}
 	}
 	return nil
+}
+
+// isOwn reports whether a file is one that a migration wrote.
+func isOwn(path string) bool {
+	return slices.Contains([]string{"nftmigrate.nft", "nftmigrate.batch"}, filepath.Base(path))
 }
 
 // before orders a unit so that no packet passes before it.
