@@ -4,7 +4,7 @@
 GO ?= go
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: test tools unit kernel confirm fuzz golden lint bench build
+.PHONY: test tools unit kernel confirm fuzz golden lint bench build test-hosts
 
 test: tools ## install what is missing, then run all tests
 	$(GO) vet ./...
@@ -19,6 +19,10 @@ unit: ## all tests; those that lack a right or a tool are skipped
 kernel: ## packets through namespaces, commits, faults, restore
 	$(GO) test -p 1 ./equivalence/... ./apply/... ./internal/...
 	$(GO) test ./extension -run 'Deviations|Timed|Connbytes'
+
+test-hosts: ## what a boot makes of changes on disk, in a container of Debian that is rebooted and cut off
+	MIGRATE_HOSTS=$${MIGRATE_HOSTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/nftmigrate/hosts} MIGRATE_HOSTS_LOG=$(CURDIR)/docs/test-hosts.md \
+		$(GO) test -count=1 -v -timeout 30m ./internal/hosttest
 
 confirm: ## archives and texts against iptables and nft
 	$(GO) test ./extension ./nftgen ./iptables -run 'Confirm|Corpus|IsBatch|Chains|InNft'
