@@ -494,7 +494,7 @@ func TestRefused(t *testing.T) {
 		"table with a semicolon": func(r *persist.Rules, _ *[]persist.Loader) { r.Table = "x;flush" },
 		"service with a path":    func(_ *persist.Rules, l *[]persist.Loader) { (*l)[0].Name = "../x.service" },
 		"no unit": func(_ *persist.Rules, l *[]persist.Loader) {
-			(*l)[0] = persist.Loader{Name: "missing.service", Kind: persist.LoadsNftables}
+			*l = []persist.Loader{{Name: "nftables-load.service", Kind: persist.LoadsNftables}}
 		},
 	} {
 		root := t.TempDir()

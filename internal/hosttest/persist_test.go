@@ -154,7 +154,7 @@ func TestDebian(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, broken := range []struct{ what, text string }{
-		{"a word that nft does not know", string(good) + "nonsense\n"},
+		{"broken by a word that nft does not know", string(good) + "nonsense\n"},
 		{"cut off in the middle", string(good[:len(good)/2])},
 		{"gone", ""},
 	} {
