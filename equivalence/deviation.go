@@ -52,10 +52,12 @@ var deviations = []deviation{
 		},
 	},
 	{
-		// IPv6 between addresses of the host, over an MTU of more than 16 bits.
+		// IPv6 between addresses of the host, over an MTU of more than 16 bits. Later
+		// rules can look at the size, and so mark, log or answer unlike, or drop.
 		code: "tcpmss-loopback",
-		explains: func(_ *packet.Packet, a, _ packet.Fate, aspects []Aspect) bool {
-			return slices.Equal(aspects, []Aspect{AspectData}) && slices.Contains(a.Declared, "tcpmss-loopback")
+		explains: func(_ *packet.Packet, a, b packet.Fate, aspects []Aspect) bool {
+			dropped := a.Verdict != packet.Accept || b.Verdict != packet.Accept
+			return slices.Contains(a.Declared, "tcpmss-loopback") && (dropped || slices.Contains(aspects, AspectData))
 		},
 	},
 	// The kernel's lists of recent addresses are short, forget when --reap says

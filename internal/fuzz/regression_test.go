@@ -77,6 +77,17 @@ func TestRegressions(t *testing.T) {
 			explained: map[string]int{"tcpmss-loopback": 2},
 		},
 		{
+			name: "a rule looks at the largest segment between addresses of the host",
+			rules: "*mangle\n-A OUTPUT -p tcp -m tcp --syn -j TCPMSS --clamp-mss-to-pmtu\n-A OUTPUT -p tcp -m tcp --syn -m tcpmss --mss 536 -j MARK --set-mark 1\nCOMMIT\n" +
+				"*filter\n-A OUTPUT -s 2001:db8:1::1 -m mark --mark 1 -j DROP\nCOMMIT\n",
+			v6: true,
+			packets: []packet.Spec{
+				{Src: addr("2001:db8:1::1"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 1460, Socket: &packet.Socket{}},
+				{Src: addr("2001:db8::1"), Dst: addr("2001:db8::1"), Proto: packet.TCP, TCPFlags: packet.SYN, MSS: 1460, Socket: &packet.Socket{}},
+			},
+			explained: map[string]int{"tcpmss-loopback": 2},
+		},
+		{
 			name:  "an answer to a link-local address by the loopback device",
 			rules: "*filter\n-A INPUT -j REJECT\nCOMMIT\n",
 			v6:    true,
