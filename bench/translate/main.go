@@ -26,7 +26,7 @@ import (
 
 func main() {
 	var b bench
-	names := flag.String("shape", "", "shapes, by commas; all when empty")
+	names := flag.String("shape", "", "shapes, by commas; all when empty; set for the set alone")
 	sizes := flag.String("rules", "10000,100000", "numbers of rules, by commas")
 	flag.IntVar(&b.rounds, "rounds", 5, "how often each program has its turn")
 	flag.IntVar(&b.elements, "set", 0, "elements of the set; 0 for none")
