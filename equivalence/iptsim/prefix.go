@@ -24,7 +24,12 @@ var addressInvalid = packet.RejectEvent{Type: 4, Code: 0}
 // the opposite address of the packet that it is about. There is no error about a
 // local packet in the output hook, where it does not have a device yet.
 //
-// Kernel: net/ipv6/netfilter/ip6t_NPT.c; net/ipv6/icmp.c, icmp6_send.
+// An ICMPv6 error of a socket that writes the IPv6 header itself is not taken for one,
+// as it is not known where its ICMPv6 header is. Other local errors cannot be sent at
+// will, so both kinds are in doubt.
+//
+// Kernel: net/ipv6/netfilter/ip6t_NPT.c; net/ipv6/icmp.c, icmp6_send; net/ipv6/raw.c,
+// rawv6_send_hdrinc.
 func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
 	own, other := sourceAt, destinationAt
 	if e.Destination {
@@ -48,6 +53,9 @@ func translatePrefix(v *view, e predicate.TranslatePrefix) predicate.Outcome {
 	}
 	inner := data[quoted+other : quoted+other+16]
 	if from := netip.AddrFrom16([16]byte(inner)); e.From.Contains(from) {
+		if v.f.Packet.Path == packet.Leaving {
+			v.Doubt()
+		}
 		fresh, _ := e.Map([16]byte(inner))
 		copy(inner, fresh[:])
 	}

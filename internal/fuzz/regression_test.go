@@ -193,6 +193,16 @@ func TestRegressions(t *testing.T) {
 			explained: map[string]int{"npt-no-error": 2},
 		},
 		{
+			name:  "an error that a raw socket sends, behind a translation of prefixes",
+			rules: "*mangle\n-A POSTROUTING -j SNPT --src-pfx fd00:1::/48 --dst-pfx fd00:2::/48\nCOMMIT\n",
+			v6:    true,
+			packets: []packet.Spec{{
+				Dst: addr("2001:db8:5::1"), Proto: packet.ICMPv6, Type: 4, State: packet.Invalid, Socket: &packet.Socket{},
+				Payload: append([]byte{0x60, 0, 0, 0, 0, 0, 59, 64, 23: 0, 24: 0xfd, 26: 0, 27: 1}, make([]byte, 12)...),
+			}},
+			chance: true,
+		},
+		{
 			// The match makes it a packet for the host, which is forwarded.
 			name: "a packet for a group of the link and one address, behind a match that is undecided",
 			rules: "*mangle\n-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
