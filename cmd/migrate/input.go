@@ -312,11 +312,22 @@ func looksLikeNft(text []byte) bool {
 
 // writeFile writes a result so that the file is whole or absent: a temporary
 // file of mode 0600 beside it, synced, then renamed. "" and "-" are standard
-// output.
+// output. What is no file, as a pipe or a device, is written to as it is.
 func writeFile(s *streams, path string, data []byte) (err error) {
 	if path == "" || path == "-" {
 		_, err := s.out.Write(data)
 		return err
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.Write(data)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			return usage("write the result: %v", err)
+		}
+		return nil
 	}
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
