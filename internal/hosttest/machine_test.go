@@ -20,7 +20,7 @@ import (
 // release is the one of Debian; packages are what its host has beside the base.
 const (
 	release  = "bookworm"
-	packages = "systemd,systemd-sysv,nftables,iptables,iptables-persistent,netfilter-persistent,ipset,ipset-persistent,strace"
+	packages = "systemd,systemd-sysv,nftables,iptables,iptables-persistent,netfilter-persistent,ipset,ipset-persistent,strace,openssh-server,iproute2"
 )
 
 // system returns the directory of a fresh system, which is made once.
