@@ -22,6 +22,7 @@ kernel: ## packets through namespaces, commits, faults, restore
 
 test-hosts: ## what a boot makes of changes on disk, in a container of Debian that is rebooted and cut off
 	MIGRATE_HOSTS=$${MIGRATE_HOSTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/nftmigrate/hosts} MIGRATE_HOSTS_LOG=$(CURDIR)/docs/test-hosts.md \
+		MIGRATE_INCIDENT_LOG=$(CURDIR)/examples/incident/transcript.txt \
 		$(GO) test -count=1 -v -timeout 30m ./internal/hosttest
 
 confirm: ## archives and texts against iptables and nft

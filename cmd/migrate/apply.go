@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -136,7 +135,7 @@ func (f *applyFlags) planned(c *cobra.Command, s *streams, j *job, dir string) e
 		return err
 	}
 	j.events.tell(event{Event: "planned", Text: fmt.Sprintf("%s; made %s, %s", dir, p.Manifest.Created.Format("2006-01-02 15:04 MST"), p.Manifest.Result)})
-	j.wayIn = func() error { return f.way.check(s.errs, in, pair, j.namespace) }
+	j.wayIn = func() (string, error) { return f.way.check(s.errs, in, pair, j.namespace) }
 	j.disk = func(m *transaction.Migration, before *snapshot.Snapshot) error {
 		if err := keepPlan(m, p); err != nil || p.Manifest.Root == "" {
 			return err
@@ -214,9 +213,8 @@ func (f *applyFlags) translated(c *cobra.Command, s *streams, j *job, args []str
 	if refused != nil {
 		fmt.Fprintf(s.errs, "migrate: nothing was committed, because the result of the check is %q\n", r.word())
 	}
-	wayIn := func(w io.Writer) error { return f.way.check(w, in, p, f.namespace) }
 	if refused == nil && (f.forGood || f.dry) {
-		refused = wayIn(s.errs)
+		_, refused = f.way.check(s.errs, in, p, f.namespace)
 	}
 	if refused != nil || f.dry {
 		if f.asJSON {
@@ -238,7 +236,7 @@ func (f *applyFlags) translated(c *cobra.Command, s *streams, j *job, args []str
 		return err
 	}
 	j.batch = apply.Batch{Messages: p.batch, Labels: p.labels}
-	j.wayIn = func() error { return wayIn(s.errs) }
+	j.wayIn = func() (string, error) { return f.way.check(s.errs, in, p, f.namespace) }
 	return j.run(c.Context())
 }
 

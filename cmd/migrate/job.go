@@ -35,7 +35,7 @@ type job struct {
 	// disk makes the changes on disk ready, in the directory of the migration.
 	disk func(m *transaction.Migration, before *snapshot.Snapshot) error
 	// wayIn refuses rules that close the way in.
-	wayIn   func() error
+	wayIn   func() (found string, err error)
 	timeout time.Duration
 	probe   string
 	dry     bool
@@ -60,10 +60,11 @@ func (j *job) run(ctx context.Context) error {
 	if err := tryBatch(ctx, j.batch); err != nil {
 		return missing(err)
 	}
-	if err := j.wayIn(); err != nil {
+	found, err := j.wayIn()
+	if err != nil {
 		return err
 	}
-	j.events.tell(event{Event: "checked", Text: "the kernel takes the ruleset, and the way in stays open"})
+	j.events.tell(event{Event: "checked", Text: "the kernel takes the ruleset; " + found})
 	same, err := j.unchanged(before)
 	if err != nil {
 		return missing(err)

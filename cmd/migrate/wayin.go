@@ -196,26 +196,27 @@ func (w wayIn) steps(device string) []wayStep {
 }
 
 // check runs the ways in through the new rules, says which they close, and returns
-// the exit of a refusal.
-func (f *wayInFlags) check(out io.Writer, in *input, p *pair, namespace string) error {
+// what was found in a few words, or the exit of a refusal.
+func (f *wayInFlags) check(out io.Writer, in *input, p *pair, namespace string) (found string, err error) {
 	ways, err := f.ways(namespace)
 	if err != nil {
-		return err
+		return "", err
 	}
-	closed := 0
+	closed, looked := 0, 0
 	for _, w := range ways {
 		if !slices.Contains(in.versions(), map[bool]int{true: 4, false: 6}[w.client.Addr().Is4()]) {
 			continue // nothing is said about its family
 		}
 		devices, err := devicesOf(namespace, w.server.Addr())
 		if err != nil {
-			return &exit{exitMissing, err}
+			return "", &exit{exitMissing, err}
 		}
+		looked++
 		for _, device := range devices {
 			for _, step := range w.steps(device) {
 				one, err := packet.ParseWords(step.word)
 				if err != nil {
-					return fmt.Errorf("make a packet of %s: %w", w.from, err)
+					return "", fmt.Errorf("make a packet of %s: %w", w.from, err)
 				}
 				_, fate := equivalence.Trace(p.source, p.target, one, "")
 				if fate.Verdict == packet.Accept {
@@ -224,18 +225,20 @@ func (f *wayInFlags) check(out io.Writer, in *input, p *pair, namespace string) 
 				closed++
 				fmt.Fprintf(out, "the way in would close: %s from %s to %s by %s (%s) is %s\n", step.what, w.client, w.server, device, w.from, equivalence.Describe(fate))
 				if err := report.Trace(out, p.names[1], fate); err != nil {
-					return err
+					return "", err
 				}
 			}
 		}
 	}
 	switch {
-	case closed == 0:
-		return nil
-	case f.force:
+	case closed > 0 && !f.force:
+		fmt.Fprintln(out, "migrate: nothing was committed; correct the rules, or give --force when there is another way in")
+		return "", &exit{exitDifferent, nil}
+	case closed > 0:
 		fmt.Fprintln(out, "going on all the same, because of --force")
-		return nil
+		return "the way in closes, which is wanted", nil
+	case looked == 0:
+		return "there is no connection over SSH that has to stay open", nil
 	}
-	fmt.Fprintln(out, "migrate: nothing was committed; correct the rules, or give --force when there is another way in")
-	return &exit{exitDifferent, nil}
+	return "the way in stays open", nil
 }

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,8 @@ func system(t *testing.T) string {
 		testkit.NotHere(t, "MIGRATE_HOSTS, a directory for systems, is not set: make test-hosts")
 	}
 	testkit.Need(t, testkit.Root, testkit.NetNS, testkit.Tool("systemd-nspawn"), testkit.Tool("nsenter"))
-	root := filepath.Join(cache, "debian-"+release)
+	// Other packages are another system.
+	root := filepath.Join(cache, fmt.Sprintf("debian-%s-%08x", release, crc32.ChecksumIEEE([]byte(packages))))
 	if _, err := os.Stat(root); err == nil {
 		return root
 	}
