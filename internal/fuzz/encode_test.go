@@ -11,8 +11,8 @@ import (
 	"nftmigrate/translate"
 )
 
-// TestGeneratedEncodes wants a batch of every translation: what translate lets
-// pass, nftgen can write.
+// TestGeneratedEncodes wants a batch of every translation, whatever the optimisation
+// makes of it: what translate lets pass, nftgen can write.
 func TestGeneratedEncodes(t *testing.T) {
 	const rulesets = 100
 	for _, only := range []bool{false, true} {
@@ -22,12 +22,14 @@ func TestGeneratedEncodes(t *testing.T) {
 			if list.HasErrors() {
 				continue
 			}
-			result, _ := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{Sets: s.known, KeepXt: true})
-			if result == nil {
-				continue
-			}
-			if _, err := nftgen.Encode(result.Ruleset); err != nil {
-				t.Errorf("ruleset %d of seed %d, with queues %v: %v", n, f.seed, only, err)
+			for _, level := range []int{0, 2} {
+				result, _ := translate.Translate(s.parsed[0], s.parsed[1], translate.Options{Sets: s.known, KeepXt: true, Optimize: level})
+				if result == nil {
+					break
+				}
+				if _, err := nftgen.Encode(result.Ruleset); err != nil {
+					t.Errorf("ruleset %d of seed %d, with queues %v, at level %d: %v", n, f.seed, only, level, err)
+				}
 			}
 		}
 	}
