@@ -150,6 +150,13 @@ func TestRegressions(t *testing.T) {
 			explained: map[string]int{"tcpmss-adds-option": 1},
 		},
 		{
+			name: "an option that was added, taken away and added again",
+			rules: "*mangle\n-A PREROUTING -p tcp -m tcp --syn -j TCPMSS --set-mss 600\n-A FORWARD -p tcp -j TCPOPTSTRIP --strip-options 2\n" +
+				"-A POSTROUTING -p tcp -m tcp --syn -j TCPMSS --set-mss 500\nCOMMIT\n",
+			packets:   []packet.Spec{{Dst: addr("198.51.100.4"), Proto: packet.TCP, TCPFlags: packet.SYN, In: "net0"}},
+			explained: map[string]int{"tcpmss-adds-option": 1},
+		},
+		{
 			// Which node an expected connection belongs to no machine decides.
 			name: "a deviation behind a match that is undecided",
 			rules: "*mangle\n-A FORWARD -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1 -j MARK --set-mark 1\n" +
