@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -61,7 +63,7 @@ func TestScript(t *testing.T) {
 			}
 			return os.Getenv("CI") == "true" || probe() == nil, nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode, "netns": namedNS, "confirm": confirm},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "mode": mode, "netns": namedNS, "confirm": confirm, "migrate-background": interrupted},
 	})
 }
 
@@ -124,4 +126,29 @@ func confirm(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s tells no token", args[1])
 	}
 	ts.Check(ts.Exec("migrate", "confirm", "--state", args[0], found[1]))
+}
+
+// interrupted is "migrate-background NETNS STATE FILE": an apply of a file that is
+// interrupted once it waits.
+func interrupted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: migrate-background NETNS STATE FILE")
+	}
+	c := exec.Command("migrate", "apply", "--keep-xt", "--timeout", "5m", "--netns", args[0], "--state", ts.MkAbs(args[1]), ts.MkAbs(args[2]))
+	ts.Check(c.Start())
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		out, _ := exec.Command("migrate", "status", "--state", ts.MkAbs(args[1])).Output()
+		if strings.Contains(string(out), "waiting") {
+			break
+		}
+		if time.Now().After(end) {
+			_ = c.Process.Kill()
+			ts.Fatalf("it is not in effect after a minute: %s", out)
+		}
+	}
+	ts.Check(c.Process.Signal(os.Interrupt))
+	_ = c.Wait()
+	if code := c.ProcessState.ExitCode(); code != exitRolledBack {
+		ts.Fatalf("exit code %d, want %d", code, exitRolledBack)
+	}
 }
