@@ -154,24 +154,35 @@ func Is(path string) bool {
 	return err == nil
 }
 
+// ReadManifest reads the manifest of a plan, and does not look at its other files.
+func ReadManifest(dir string) (m Manifest, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if err != nil {
+		return m, fmt.Errorf("read the plan: %w", err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read the plan: %s: %w", manifestName, err)
+	}
+	if m.Schema != Schema {
+		return m, fmt.Errorf("read the plan: its schema is %q, this program knows %q; make it again", m.Schema, Schema)
+	}
+	for name := range m.Files {
+		if name != filepath.Base(name) {
+			return m, fmt.Errorf("read the plan: %s names a file outside of it: %q", manifestName, name)
+		}
+	}
+	return m, nil
+}
+
 // Read reads a plan and makes sure that it is what was written. ErrEdited names
 // the first file that is not.
 func Read(dir string) (*Plan, error) {
-	b, err := os.ReadFile(filepath.Join(dir, manifestName))
+	m, err := ReadManifest(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the plan: %w", err)
+		return nil, err
 	}
-	p := &Plan{Files: map[string][]byte{}}
-	if err := json.Unmarshal(b, &p.Manifest); err != nil {
-		return nil, fmt.Errorf("read the plan: %s: %w", manifestName, err)
-	}
-	if p.Manifest.Schema != Schema {
-		return nil, fmt.Errorf("read the plan: its schema is %q, this program knows %q; make it again", p.Manifest.Schema, Schema)
-	}
+	p := &Plan{Manifest: m, Files: map[string][]byte{}}
 	for _, name := range slices.Sorted(maps.Keys(p.Manifest.Files)) {
-		if name != filepath.Base(name) {
-			return nil, fmt.Errorf("read the plan: %s names a file outside of it: %q", manifestName, name)
-		}
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s is gone", ErrEdited, name)

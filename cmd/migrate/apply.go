@@ -156,17 +156,9 @@ func (f *applyFlags) planned(c *cobra.Command, s *streams, j *job, dir string) e
 // again makes the translation of a plan again, as the rules are what the way in is
 // looked at with, and wants the same.
 func (f *applyFlags) again(c *cobra.Command, s *streams, p *plan.Plan, dir string) (*input, *pair, error) {
-	var flags translateFlags
-	known := &cobra.Command{}
-	flags.register(known)
-	if err := known.ParseFlags(p.Manifest.Options); err != nil {
-		return nil, nil, usage("the plan was made with flags that this program does not know (%v); make it again", err)
-	}
-	files := inputFlags{}
-	for name, path := range map[string]*string{plan.RulesV4: &files.v4, plan.RulesV6: &files.v6, plan.Sets: &files.ipset} {
-		if p.Files[name] != nil {
-			*path = filepath.Join(dir, name)
-		}
+	files, flags, err := madeFrom(dir, p.Manifest)
+	if err != nil {
+		return nil, nil, err
 	}
 	in, err := files.read(s, nil)
 	if err != nil {
@@ -175,7 +167,7 @@ func (f *applyFlags) again(c *cobra.Command, s *streams, p *plan.Plan, dir strin
 	if in, err = in.asPlanned(); err != nil {
 		return nil, nil, err
 	}
-	pair, list, err := machines(c.Context(), in, &flags)
+	pair, list, err := machines(c.Context(), in, flags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -190,6 +182,22 @@ func (f *applyFlags) again(c *cobra.Command, s *streams, p *plan.Plan, dir strin
 		return nil, nil, &exit{exitDifferent, errors.New("this program translates the rules of the plan otherwise than the one that made it: make the plan again")}
 	}
 	return in, pair, nil
+}
+
+// madeFrom is what a plan was made from: its files, and the flags of its translation.
+func madeFrom(dir string, m plan.Manifest) (*inputFlags, *translateFlags, error) {
+	flags, files := new(translateFlags), new(inputFlags)
+	known := &cobra.Command{}
+	flags.register(known)
+	if err := known.ParseFlags(m.Options); err != nil {
+		return nil, nil, usage("the plan was made with flags that this program does not know (%v); make it again", err)
+	}
+	for name, path := range map[string]*string{plan.RulesV4: &files.v4, plan.RulesV6: &files.v6, plan.Sets: &files.ipset} {
+		if m.Files[name] != "" {
+			*path = filepath.Join(dir, name)
+		}
+	}
+	return files, flags, nil
 }
 
 // translated applies the rules of files, beside those that are there.

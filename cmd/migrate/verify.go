@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"nftmigrate/equivalence/kernel"
 	"nftmigrate/iptables"
 	"nftmigrate/packet"
+	"nftmigrate/plan"
 	"nftmigrate/report"
 	"nftmigrate/script"
 )
@@ -189,11 +191,12 @@ func verifyCommand(s *streams) *cobra.Command {
 		asJSON   bool
 	)
 	c := &cobra.Command{
-		Use:   "verify [FILE]...",
+		Use:   "verify [FILE]... | verify PLAN",
 		Short: "Prove that iptables rules and their nftables form do the same",
 		Long: `Verify compares what iptables rules and nftables rules do with every packet.
 Without an .nft file the rules are compared with our translation. An .nft file,
-also one edited by hand, is compiled by nft in a namespace of its own.
+also one edited by hand, is compiled by nft in a namespace of its own. Of a plan,
+its rules are compared with its firewall.nft, also when that was edited.
 
 "equivalent" is about all packets; a packet for each outcome is then run through
 both models. "different" comes with the smallest packet that shows it. When the
@@ -209,6 +212,18 @@ translatable; 4 a right, a tool or a kernel feature is missing.`,
 				if code, ok := inUserNamespace(c.Context(), s); ok {
 					return verdictCode(code)
 				}
+			}
+			if len(args) == 1 && plan.Is(args[0]) {
+				m, err := plan.ReadManifest(args[0])
+				if err != nil {
+					return &exit{exitUsage, err}
+				}
+				from, how, err := madeFrom(args[0], m)
+				if err != nil {
+					return err
+				}
+				from.withNft, from.nft = true, filepath.Join(args[0], plan.Ruleset)
+				files, flags, args = *from, *how, nil
 			}
 			in, p, list, err := compared(c.Context(), s, &files, args, &flags, asJSON, verifySchema)
 			if err != nil {
