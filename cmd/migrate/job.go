@@ -162,9 +162,9 @@ func (j *job) unchanged(before *snapshot.Snapshot) (bool, error) {
 }
 
 // apply changes the host.
-func (j *job) apply(ctx context.Context, ns *netns.NS, before *snapshot.Snapshot) (err error) {
+func (j *job) apply(outer context.Context, ns *netns.NS, before *snapshot.Snapshot) (err error) {
 	// A signal is held back: what has begun is finished or undone.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(outer, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	store, release, err := j.store.open(ctx)
 	if err != nil {
@@ -229,7 +229,8 @@ func (j *job) apply(ctx context.Context, ns *netns.NS, before *snapshot.Snapshot
 	if !j.stay {
 		return nil
 	}
-	return j.wait(ctx, store, h)
+	stop() // from here on an interrupt takes back, and an end leaves it to the guards
+	return j.wait(outer, store, h)
 }
 
 func nothing(context.Context) error { return nil }

@@ -117,6 +117,9 @@ different; 2 usage, or input that cannot be read; 3 undecided or not translatabl
 				fmt.Fprintf(s.errs, "migrate: no plan was written, because the result of the check is %q\n", r.word())
 				return word
 			}
+			if err := tryBatch(c.Context(), apply.Batch{Messages: p.batch, Labels: p.labels}); err != nil {
+				return missing(err)
+			}
 			draft := &draft{ns: ns, before: before, in: in, pair: p, result: r, shown: shown.Bytes(), given: given, owned: owned, disk: &disk, namespace: namespace}
 			made, err := draft.plan(c, &flags, &where)
 			if err != nil {
