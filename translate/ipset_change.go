@@ -109,8 +109,12 @@ func (r *Rule) changeRows(c SetChange) ([]Row, error) {
 		return &Untranslatable{Summary: fmt.Sprintf("changes of set %q by packets are not translated", c.Name), Detail: why + " " + remedy, Range: c.Range}
 	}
 	switch {
-	case set.Type.Bitmap && !addressBitmap(set) || set.Type.IsList() || set.Type.Nomatch():
-		return nil, refuse(fmt.Sprintf("nf_tables lets packets change sets of single values alone, and this is a %s.", set.Type.Name), "Use a hash:ip.")
+	case set.Type.IsList():
+		return nil, refuse("The kernel changes the first set of the list that takes the element, which depends on all that they hold.", "Name the set that should change.")
+	case set.Type.Nomatch():
+		return nil, refuse(fmt.Sprintf("The kernel adds a network as long as the longest that the set holds at the time, or an address when it holds none, and this is a %s.", set.Type.Name), "Where it is addresses that are added, use a hash:ip beside it, and test both.")
+	case set.Type.Bitmap && !addressBitmap(set):
+		return nil, refuse(fmt.Sprintf("It is a %s, whose elements stand for ports of several protocols at once.", set.Type.Name), "Use a hash:ip,port and a rule for each protocol.")
 	case o.ForceAdd:
 		return nil, refuse("With forceadd, the kernel throws out an element at random when the set is full, which nf_tables cannot.", "Create the set without it.")
 	case o.Family != 0 && o.Family != r.ipVersion() || set.Type.Bitmap && r.ipVersion() != 4 || len(c.Source) < len(set.Type.Parts):
