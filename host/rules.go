@@ -60,7 +60,7 @@ func InUse(s *snapshot.Snapshot) []Family {
 		}
 	}
 	for _, t := range (&nfnetlink.Dump{Messages: s.Ruleset}).Tables() {
-		if v := versions[t.Family]; v != 0 && slices.Contains(claimed, t.Name) && decides(s, t) {
+		if v := versions[t.Family]; v != 0 && slices.Contains(claimed, t.Name) && ofIPTables(s, t) && decides(s, t) {
 			note(v, NFT, snapshot.TableName(t))
 		}
 	}
@@ -68,6 +68,35 @@ func InUse(s *snapshot.Snapshot) []Family {
 		return cmp.Or(a.Version-b.Version, strings.Compare(string(a.Plane), string(b.Plane)))
 	})
 	return list
+}
+
+// builtin are the names of the chains that iptables has at hooks.
+var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+
+// ofIPTables reports whether a table of nf_tables that has a name of iptables is one:
+// people name tables "filter", too. Those of iptables have its chains at the hooks, and
+// no sets, maps and objects with names.
+func ofIPTables(s *snapshot.Snapshot, t nfnetlink.Table) bool {
+	const anonymous = 1 // NFT_SET_ANONYMOUS
+	for _, m := range s.Ruleset {
+		if nfnetlink.TableOf(m) != t {
+			continue
+		}
+		attrs := nfnetlink.Attributes(m)
+		switch kind, _ := nfnetlink.Kind(m); kind {
+		case unix.NFT_MSG_NEWCHAIN:
+			if nfnetlink.Find(attrs, unix.NFTA_CHAIN_HOOK) != nil && !slices.Contains(builtin, nfnetlink.FindString(attrs, unix.NFTA_CHAIN_NAME)) {
+				return false
+			}
+		case unix.NFT_MSG_NEWSET:
+			if nfnetlink.Number(attrs, unix.NFTA_SET_FLAGS)&anonymous == 0 {
+				return false
+			}
+		case unix.NFT_MSG_NEWOBJ, unix.NFT_MSG_NEWFLOWTABLE:
+			return false
+		}
+	}
+	return true
 }
 
 // decides reports whether a table of nf_tables has a rule, or a policy that drops.

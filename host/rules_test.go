@@ -110,6 +110,26 @@ func TestInUse(t *testing.T) {
 	if diff := cmp.Diff(want, host.InUse(take(t, n))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// Tables that nft made are none of iptables, whatever their names.
+	run(t, n, `table ip nat {
+	chain input {
+		type filter hook input priority 10; policy drop;
+		tcp dport { 22, 80 } accept
+	}
+}
+table ip raw {
+	set s {
+		type ipv4_addr
+	}
+	chain INPUT {
+		type filter hook input priority 11;
+		ip saddr @s drop
+	}
+}
+`, "nft", "-f", "-")
+	if diff := cmp.Diff(want, host.InUse(take(t, n))); diff != "" {
+		t.Errorf("with tables of nft (-want +got):\n%s", diff)
+	}
 	// A policy alone decides, and a family can be in both planes.
 	run(t, n, "", "iptables-nft", "-P", "FORWARD", "DROP")
 	want = append(want[:1:1], host.Family{Version: 4, Plane: host.NFT, Parts: []string{"nf_tables table ip filter"}}, want[1])
