@@ -121,6 +121,9 @@ different; 2 usage, or input that cannot be read; 3 undecided or not translatabl
 				return missing(err)
 			}
 			draft := &draft{ns: ns, before: before, in: in, pair: p, result: r, shown: shown.Bytes(), given: given, owned: owned, disk: &disk, namespace: namespace}
+			if err := draft.ours(&where); err != nil {
+				return err
+			}
 			made, err := draft.plan(c, &flags, &where)
 			if err != nil {
 				return err
@@ -254,6 +257,23 @@ func listed(names []string) string {
 		return strings.Join(names[:most], ", ") + ", …"
 	}
 	return strings.Join(names, ", ")
+}
+
+// ours refuses to replace a table that is there and that no migration made.
+func (d *draft) ours(where *storeFlags) error {
+	var made []string
+	if store, err := transaction.OpenStore(where.dir); err == nil {
+		if m, err := store.Last(); err == nil && m.Record.Netns == d.namespace {
+			made = m.Record.Changed
+		}
+	}
+	there := d.before.Parts()
+	for _, t := range tablesOf(d.pair.batch) {
+		if name := snapshot.TableName(t); slices.Contains(there, name) && !slices.Contains(made, name) {
+			return &exit{exitDifferent, fmt.Errorf("%s is there, and no migration made it: choose another name by --table, so that it stays", name)}
+		}
+	}
+	return nil
 }
 
 // empties are the parts of the old planes that the new rules take the place of.
