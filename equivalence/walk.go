@@ -255,10 +255,16 @@ func (w *Walker) track(f *packet.Flight) {
 	if e := f.Tracking.Entry; e != nil {
 		own := *e
 		f.Tracking.Entry = &own
-		if f.Tracking.State == packet.New && own.Status&packet.StatusConfirmed == 0 {
-			for _, e := range f.Given.Events() {
-				f.Emit(e)
-			}
+		given := packet.Given{}
+		switch {
+		case own.Status&packet.StatusConfirmed != 0: // it is there already
+		case f.Tracking.State == packet.New:
+			given = f.Given
+		case f.Tracking.State == packet.Related:
+			given = f.Given.Expected()
+		}
+		for _, e := range given.Events() {
+			f.Emit(e)
 		}
 	}
 }

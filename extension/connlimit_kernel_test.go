@@ -46,6 +46,12 @@ type bothEngines map[string]*kernel.Machine
 // each other.
 func engines(t *testing.T, rules string) bothEngines {
 	t.Helper()
+	return enginesWith(t, rules, kernel.Options{Flow: true})
+}
+
+// enginesWith loads IPv4 rules and their translation into machines with options.
+func enginesWith(t *testing.T, rules string, options kernel.Options) bothEngines {
+	t.Helper()
 	_, batch := translated(t, rules, false)
 	devices := packet.DefaultHost([]string{"eth0"})
 	both := bothEngines{}
@@ -56,9 +62,9 @@ func engines(t *testing.T, rules string) bothEngines {
 		t.Cleanup(func() { m.Close() })
 		both[name] = m
 	}
-	m, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), kernel.Options{Flow: true})
+	m, err := kernel.NewXtables(devices, []byte(rules), []byte("*filter\nCOMMIT\n"), options)
 	load("xtables", m, err)
-	m, err = kernel.NewNftables(devices, batch.Messages, kernel.Options{Flow: true})
+	m, err = kernel.NewNftables(devices, batch.Messages, options)
 	load("nf_tables", m, err)
 	return both
 }

@@ -135,8 +135,8 @@ func (t *ctTarget) Action(c iptables.Context) predicate.Action {
 
 // Template reports what the target is to the rules behind it. Only zones are for
 // connection tracking itself.
-func (t *ctTarget) Template() (gives, late bool) {
-	return !t.Notrack.Present, t.Helper.Present || t.Events.Present || t.Expected.Present
+func (t *ctTarget) Template() translate.Template {
+	return translate.Template{Gives: !t.Notrack.Present, Helper: t.Helper.Present, Events: t.Events.Present || t.Expected.Present}
 }
 
 // exemptions is the key of whether a rule of a family exempts packets from
@@ -152,8 +152,11 @@ func exempts(s *translate.Shared, f iptables.Family) *bool {
 func (t *ctTarget) Collect(s *translate.Shared, c iptables.Context) error {
 	if t.Notrack.Present {
 		*exempts(s, c.Family) = true
-	} else {
-		*templates(s, c.Family) = true
+		return nil
+	}
+	*templates(s, c.Family) = true
+	if t.Template().Events {
+		*eventsChosen(s) = true
 	}
 	return nil
 }
@@ -164,6 +167,14 @@ type givenTemplates struct{ family iptables.Family }
 // templates returns the place of that.
 func templates(s *translate.Shared, f iptables.Family) *bool {
 	return translate.Value(s, givenTemplates{f}, func() *bool { return new(bool) })
+}
+
+// chosenEvents is the key of whether a rule of any family chooses events.
+type chosenEvents struct{}
+
+// eventsChosen returns the place of that.
+func eventsChosen(s *translate.Shared) *bool {
+	return translate.Value(s, chosenEvents{}, func() *bool { return new(bool) })
 }
 
 // aboutTemplate refuses a match of table raw that asks for what only a connection
@@ -210,8 +221,7 @@ func (t *ctTarget) Translate(r *translate.Rule) error {
 		// The events of helpers, marks and secmarks.
 		const unread = 1<<6 | 1<<7 | 1<<9
 		detail := "Listeners are told of all that becomes of the expectations of connections whose events CT chooses, if some listened when the connection began; " +
-			"iptables tells them what --expevents names. nftables chooses among the events of connections only. Of a connection that another one expected iptables tells " +
-			"what --ctevents names, too, and nftables all."
+			"iptables tells them what --expevents names. nftables chooses among the events of connections only."
 		if t.Events.Value&unread != 0 {
 			detail += " Besides, nft lists the events helper, mark and secmark by words that it does not read: load this text, which has a number, and not what nft lists."
 		}
@@ -224,7 +234,16 @@ func (t *ctTarget) Translate(r *translate.Rule) error {
 // then.
 func (t *ctTarget) toConnection(r *translate.Rule) error {
 	if t.Helper.Present {
-		r.Add(nftgen.Use{Object: helperObject(r, string(t.Helper.Value.Word))})
+		use := nftgen.Use{Object: helperObject(r, string(t.Helper.Value.Word))}
+		if *eventsChosen(r.Shared) {
+			// Expected connections come here for their events, and have the helper of the
+			// expectation.
+			const fresh = 1 << 3
+			isNew := nftgen.AnyBit{Field: nftgen.CTState, Bits: wide32(fresh)}
+			r.Branch(translate.Branch{Rows: []translate.Row{{Stmts: []nftgen.Stmt{isNew, use}, Then: translate.Next}}, Otherwise: translate.Match})
+		} else {
+			r.Add(use)
+		}
 	}
 	if t.Events.Present || t.Expected.Present {
 		// Of connections that are there already the events stay as they were chosen.

@@ -264,6 +264,12 @@ type Given struct {
 	Told uint32
 }
 
+// Expected is what of it a connection gets that another one expected: the choice of
+// events. Its helper is that of the expectation, or none.
+//
+// Kernel: net/netfilter/nf_conntrack_core.c, init_conntrack.
+func (g Given) Expected() Given { return Given{Mask: g.Mask, Told: g.Told} }
+
 // Events are those of a connection that gets it.
 func (g Given) Events() (list []Event) {
 	if g.Helper != "" {
@@ -353,6 +359,9 @@ type Fate struct {
 	// that a simulator can be given the same. Its State is 0 when nobody
 	// looked; simulators leave it alone.
 	Observed Tracking
+	// Announced says that the kernel told listeners of the connection that the packet
+	// began. Simulators leave it alone: they emit an [EventMaskEvent] instead.
+	Announced bool
 }
 
 // A Step is one rule, or one decision, on the way of a packet.

@@ -255,7 +255,7 @@ func (t *translation) hang(plan *chainPlan, chain *nftgen.Chain) {
 	if plan.again {
 		chain.Base = base(plan.table, plan.chain, false)
 		chain.Base.Priority = templatePriority
-		guardTemplates(chain)
+		guardTemplates(chain, t.expectedToo)
 		return
 	}
 	drops := make(map[iptables.Family]bool)

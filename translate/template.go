@@ -17,8 +17,18 @@ import (
 // the rules of table raw stand there once more, as far as they decide which
 // template a packet gets; see [Rule.Again].
 type Templater interface {
-	Template() (gives, late bool)
+	Template() Template
 }
+
+// A Template is what a target says in the template that it gives.
+type Template struct {
+	Gives  bool // a template at all
+	Helper bool // of a connection that nobody expected
+	Events bool // of one that another one expected, too
+}
+
+// late reports whether it says what only a connection can have.
+func (t Template) late() bool { return t.Gives && (t.Helper || t.Events) }
 
 // templatePriority is where that is: right behind connection tracking, which has
 // -200.
@@ -35,9 +45,10 @@ func (t *translation) layoutTemplates(v4, v6 *iptables.Ruleset) {
 		}
 		raw := rs.Table("raw")
 		a := &rawAgain{table: raw, matters: make(map[*iptables.Chain]bool), gives: make(map[*iptables.Chain]bool)}
-		if !a.late() {
+		if !a.says(Template.late) {
 			continue
 		}
+		t.expectedToo = t.expectedToo || a.says(func(t Template) bool { return t.Gives && t.Events })
 		a.survey()
 		reach := raw.Reach()
 		for _, source := range raw.Chains {
@@ -56,12 +67,12 @@ type rawAgain struct {
 	matters map[*iptables.Chain]bool // or ends the way through the table
 }
 
-// late reports whether a rule gives what only a connection can have.
-func (a *rawAgain) late() bool {
+// says reports whether a rule gives a template of which is holds.
+func (a *rawAgain) says(is func(Template) bool) bool {
 	for _, c := range a.table.Chains {
 		for _, r := range c.Rules {
 			if t, ok := r.Action.Target.(Templater); ok {
-				if gives, late := t.Template(); gives && late {
+				if is(t.Template()) {
 					return true
 				}
 			}
@@ -78,7 +89,7 @@ func (a *rawAgain) survey() {
 			for _, r := range c.Rules {
 				gives, ends := a.gives[a.leadsTo(r)], a.matters[a.leadsTo(r)]
 				if t, ok := r.Action.Target.(Templater); ok {
-					gives, _ = t.Template()
+					gives = t.Template().Gives
 				}
 				ends = ends || gives || r.Action.Kind == iptables.Verdict && r.Action.Name == "ACCEPT"
 				if gives && !a.gives[c] || ends && !a.matters[c] {
@@ -111,7 +122,7 @@ func (a *rawAgain) chain(c *iptables.Chain) *iptables.Chain {
 		giver, _ := r.Action.Target.(Templater)
 		gives := a.gives[to]
 		if giver != nil {
-			gives, _ = giver.Template()
+			gives = giver.Template().Gives
 		}
 		stays := gives || a.matters[to]
 		switch {
@@ -138,13 +149,18 @@ func (a *rawAgain) chain(c *iptables.Chain) *iptables.Chain {
 }
 
 // guardTemplates puts in front of a base chain what leaves all packets alone but
-// the first of a connection that nobody expected.
+// the first of a connection that nobody expected; where templates choose events, also
+// those of one that another expected.
 //
 // Kernel: net/netfilter/nf_conntrack_core.c, init_conntrack.
-func guardTemplates(c *nftgen.Chain) {
+func guardTemplates(c *nftgen.Chain, expectedToo bool) {
 	c.Note = "What rules of table raw say of new connections, behind connection tracking."
-	isNew := nftgen.AnyBit{Field: nftgen.CTState, Bits: nftgen.Value{0, 0, 0, stateNew}, Not: true}
-	c.Rules = append(c.Rules, &nftgen.Rule{Stmts: []nftgen.Stmt{isNew, nftgen.VerdictStmt{Kind: nftgen.Return}}, Origin: c.Origin})
+	states := byte(stateNew)
+	if expectedToo {
+		states |= stateRelated
+	}
+	others := nftgen.AnyBit{Field: nftgen.CTState, Bits: nftgen.Value{0, 0, 0, states}, Not: true}
+	c.Rules = append(c.Rules, &nftgen.Rule{Stmts: []nftgen.Stmt{others, nftgen.VerdictStmt{Kind: nftgen.Return}}, Origin: c.Origin})
 }
 
 // stateNew is the bit of the first packets of a connection, and of those that
@@ -152,6 +168,12 @@ func guardTemplates(c *nftgen.Chain) {
 //
 // Kernel: include/uapi/linux/netfilter/nf_conntrack_common.h, NF_CT_STATE_BIT.
 const stateNew = 1 << 3
+
+// stateRelated is the bit of those of a connection that another one expected, and of
+// errors about a connection.
+//
+// Kernel: include/uapi/linux/netfilter/nf_conntrack_common.h, NF_CT_STATE_BIT.
+const stateRelated = 1 << 2
 
 // rawEffects are what the rules of table raw change, by family.
 type rawEffects map[iptables.Family][]nftgen.Stmt

@@ -174,6 +174,7 @@ type translation struct {
 	fragments      bool // rules see fragments
 	firstFragments bool // what a rule is depends on fragments
 	raw            rawEffects
+	expectedToo    bool // templates choose events, also of expected connections
 	// tracking is the first rule of each family that makes the kernel track
 	// connections.
 	tracking map[iptables.Family]iptables.Context

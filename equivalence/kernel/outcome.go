@@ -51,6 +51,7 @@ func readReports(host *packet.Host, p *packet.Packet, reports []report) *reading
 			r.fate.Events = append(r.fate.Events, logEvent(m.group, m.prefix))
 		}
 	}
+	r.fate.Announced = r.made != nil
 	if e := r.made; e != nil && e.Helper != "" && r.state == stateNew {
 		r.fate.Events = append(r.fate.Events, packet.HelperEvent{Name: e.Helper, Protocol: e.Protocol})
 	}

@@ -55,8 +55,8 @@ func (s *Space) Unconfirmed() bdd.Ref {
 	return s.Not(status[len(status)-1-confirmed])
 }
 
-// giving is what tracking does with what templates say: a new connection that
-// nobody expected gets it.
+// giving is what tracking does with what templates say: a new connection gets
+// it, and one that another one expected the choice of events only.
 //
 // Kernel: net/netfilter/nf_conntrack_core.c, init_conntrack.
 func (s *Space) giving() bdd.Ref {
@@ -66,13 +66,20 @@ func (s *Space) giving() bdd.Ref {
 	w := s.Variables(Given)
 	gone := s.Write(s.Levels(Given), make([]Cell, Given.Width())) // zeros
 	f := s.Leaf(Leaf{Verdict: Continue, Effect: gone})
-	first := s.And(s.Number(s.Variables(Tracking), uint64(packet.New)), s.Unconfirmed())
+	first := func(state packet.State) bdd.Ref {
+		return s.And(s.Number(s.Variables(Tracking), uint64(state)), s.Unconfirmed())
+	}
 	for i, g := range s.given {
-		e := gone
-		for _, t := range GivenTokens(g) {
-			e = s.Then(e, s.Event(t))
+		for _, gets := range []struct {
+			state packet.State
+			given packet.Given
+		}{{packet.New, g}, {packet.Related, g.Expected()}} {
+			e := gone
+			for _, t := range GivenTokens(gets.given) {
+				e = s.Then(e, s.Event(t))
+			}
+			f = s.ITE(s.And(s.Number(w, uint64(i+1)), first(gets.state)), s.Leaf(Leaf{Verdict: Continue, Effect: e}), f)
 		}
-		f = s.ITE(s.And(s.Number(w, uint64(i+1)), first), s.Leaf(Leaf{Verdict: Continue, Effect: e}), f)
 	}
 	return f
 }
