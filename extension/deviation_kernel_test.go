@@ -67,6 +67,11 @@ func TestDeviations(t *testing.T) {
 		// show returns whether the deviation was seen.
 		show func(run func(packet.Spec) (xtables, nftables packet.Fate)) bool
 	}{
+		{"ct-expectation-events", "*raw\n-A PREROUTING -p udp --dport 69 -j CT --helper tftp --ctevents new\nCOMMIT\n",
+			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
+				a, b := run(packet.Spec{Proto: packet.UDP, SrcPort: 4000, DstPort: 69, In: "eth0", State: packet.New, Payload: []byte("\x00\x01file\x00octet\x00")})
+				return a.Announced && b.Announced && !a.Expects && b.Expects
+			}},
 		{"tcpmss-adds-option", "*mangle\n-A INPUT -p tcp --syn -j TCPMSS --set-mss 1200\nCOMMIT\n",
 			func(run func(packet.Spec) (packet.Fate, packet.Fate)) bool {
 				a, b := run(syn)

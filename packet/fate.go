@@ -362,6 +362,9 @@ type Fate struct {
 	// Announced says that the kernel told listeners of the connection that the packet
 	// began. Simulators leave it alone: they emit an [EventMaskEvent] instead.
 	Announced bool
+	// Expects says that the kernel told listeners of a connection that this one's
+	// helper expects. Simulators, which have no helpers, leave it alone.
+	Expects bool
 }
 
 // A Step is one rule, or one decision, on the way of a packet.

@@ -39,6 +39,8 @@ func readReports(host *packet.Host, p *packet.Packet, reports []report) *reading
 			if r.made == nil {
 				r.made, r.zoned = parseEntry(m.connection), zonedByDirection(m.connection)
 			}
+		case m.expectation:
+			r.fate.Expects = true
 		case m.group == groupSeen:
 			r.seen(m)
 		case m.group == groupStep:

@@ -49,6 +49,8 @@ const putOff = 20 * time.Millisecond
 type report struct {
 	// connection is the event of a new connection, else nil.
 	connection []byte
+	// expectation says that it is the event of a new expectation.
+	expectation bool
 
 	group  uint16
 	hook   packet.Hook
@@ -109,9 +111,12 @@ func (l *listener) open(groups []uint16) error {
 			return err
 		}
 	}
-	// NFNLGRP_CONNTRACK_NEW: each connection that the packet makes.
-	if err := unix.SetsockoptInt(l.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, 1); err != nil {
-		return &MissingError{"kernel feature", "CONFIG_NF_CONNTRACK_EVENTS", err}
+	// NFNLGRP_CONNTRACK_NEW and _EXP_NEW: each connection that the packet makes, and
+	// what its helper expects.
+	for _, group := range []int{1, 4} {
+		if err := unix.SetsockoptInt(l.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
+			return &MissingError{"kernel feature", "CONFIG_NF_CONNTRACK_EVENTS", err}
+		}
 	}
 	return nil
 }
@@ -194,6 +199,8 @@ func (l *listener) drain() ([]report, error) {
 				reports = append(reports, parseLog(data))
 			case conntrackNew:
 				reports = append(reports, report{connection: append([]byte(nil), data...)})
+			case expectationNew:
+				reports = append(reports, report{expectation: true})
 			}
 			b = b[min((length+3)&^3, len(b)):]
 		}
