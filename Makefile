@@ -20,10 +20,10 @@ kernel: ## packets through namespaces, commits, faults, restore
 	$(GO) test -p 1 ./equivalence/... ./apply/... ./internal/...
 	$(GO) test ./extension -run 'Deviations|Timed|Connbytes'
 
-test-hosts: ## what a boot makes of changes on disk, in a container of Debian that is rebooted and cut off
+test-hosts: ## what a boot makes of changes on disk, in a Debian that is rebooted and cut off (systemd-nspawn, QEMU)
 	MIGRATE_HOSTS=$${MIGRATE_HOSTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/nftmigrate/hosts} MIGRATE_HOSTS_LOG=$(CURDIR)/docs/test-hosts.md \
 		MIGRATE_INCIDENT_LOG=$(CURDIR)/examples/incident/transcript.txt \
-		$(GO) test -count=1 -v -timeout 30m ./internal/hosttest
+		$(GO) test -count=1 -v -timeout 60m ./internal/hosttest
 
 confirm: ## archives and texts against iptables and nft
 	$(GO) test ./extension ./nftgen ./iptables -run 'Confirm|Corpus|IsBatch|Chains|InNft'
