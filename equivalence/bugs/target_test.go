@@ -136,7 +136,8 @@ COMMIT
 			{name: "helper of the second template", batch: dropRule("raw_PREROUTING_new", 2), shows: eventsDiffer},
 			{name: "lost helper", batch: dropRule("raw_PREROUTING_new", 3), shows: eventsDiffer},
 			{name: "helper before tracking", old: "priority -199", new: "priority -250", shows: eventsDiffer},
-			{name: "helper of what was expected", batch: dropRule("raw_PREROUTING_new", 1), shows: eventsDiffer},
+			{name: "helper of what was expected", old: `ct state new ct helper set "ftp"`, new: `ct helper set "ftp"`, shows: eventsDiffer},
+			{name: "no events of what was expected", old: "ct state ! related,new return", new: "ct state ! new return", shows: eventsDiffer},
 		},
 	},
 }
