@@ -229,8 +229,13 @@ func (m *Migration) finish(ctx context.Context, h Hooks) error {
 // somebody is: its applier, its guards, or whoever may still confirm it.
 func (m *Migration) Abandoned() string {
 	r := m.Record
+	boot, err := bootID()
 	switch {
-	case !r.State.Open() || len(m.Guards()) > 0:
+	case !r.State.Open():
+		return ""
+	case err == nil && boot != r.Boot && (r.State == Prepared || r.State == Waiting):
+		return "the machine was started again before the confirmation, so what was there before is in effect"
+	case len(m.Guards()) > 0:
 		return ""
 	case r.State == Prepared && !r.Applier.Alive():
 		return "the process that applied died before it started the guards, or both were killed"
