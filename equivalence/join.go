@@ -8,7 +8,10 @@ import (
 )
 
 // Join makes one machine of several that run side by side in one host: iptables
-// and ip6tables, of which each sees the packets of its family.
+// and ip6tables, of which each sees the packets of its family, or tables of one family
+// that hang at the same hooks. Of stages at one hook with one priority, packets meet
+// that of the earlier machine first. The kernel orders them by when they were
+// registered, so whoever cannot rely on that compares both orders.
 func Join(machines ...Machine) Machine {
 	if len(machines) == 1 {
 		return machines[0]
